@@ -1,0 +1,1 @@
+"""Moonpool: self-hosted sandboxes for AI agents."""

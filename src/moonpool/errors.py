@@ -1,0 +1,265 @@
+"""Every error the domain can raise: a stable code, a sentence for a human, a hint.
+
+Each dialect maps these once, in its ``mapping.py``, to its own envelope and status. Nothing in here knows HTTP.
+"""
+
+from typing import Any
+
+
+class MoonpoolError(Exception):
+    """Base of all domain errors; ``code`` is stable, ``message`` is for a human, ``hint`` says what to do next."""
+
+    code = "internal_error"
+    default = "Something went wrong"
+    default_hint = ""
+
+    def __init__(self, message: str = "", *, hint: str = "", **details: Any) -> None:
+        self.message = message or self.default
+        self.hint = hint or self.default_hint
+        self.details = details
+        super().__init__(self.message)
+
+
+# -- who asks -----------------------------------------------------------------------------------------------------------
+
+
+class Unauthorized(MoonpoolError):
+    code = "unauthorized"
+    default = "Invalid credentials"
+    default_hint = "Send an API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+
+
+class KeyExpired(Unauthorized):
+    code = "key_expired"
+    default = "This API key has expired"
+    default_hint = "Create a new key with 'moonpool keys create'."
+
+
+class Forbidden(MoonpoolError):
+    code = "forbidden"
+    default = "This key may not do that"
+    default_hint = "Use a key with the scope that the operation needs."
+
+
+# -- what is asked for --------------------------------------------------------------------------------------------------
+
+
+class InvalidInput(MoonpoolError):
+    """The request itself is wrong; ``field`` names the offending part where there is one."""
+
+    code = "invalid_input"
+    default = "Invalid request"
+
+    def __init__(self, message: str = "", *, field: str = "", hint: str = "", **details: Any) -> None:
+        super().__init__(message, hint=hint, **details)
+        self.field = field
+
+
+class NotFound(MoonpoolError):
+    code = "not_found"
+    default = "Not found"
+
+
+class SandboxNotFound(NotFound):
+    code = "sandbox_not_found"
+    default = "Sandbox not found"
+
+
+class SnapshotNotFound(NotFound):
+    code = "snapshot_not_found"
+    default = "Snapshot not found"
+
+
+class KeyNotFound(NotFound):
+    code = "key_not_found"
+    default = "API key not found"
+
+
+class Conflict(MoonpoolError):
+    code = "conflict"
+    default = "Conflict"
+
+
+class NameTaken(Conflict):
+    code = "name_taken"
+    default = "This name is already in use"
+
+
+class InvalidState(Conflict):
+    """The sandbox is not in a state in which this can be done; ``state`` is the one it is in."""
+
+    code = "invalid_state"
+    default = "The sandbox is not in a state in which this can be done"
+
+    def __init__(self, message: str = "", *, state: str = "", hint: str = "", **details: Any) -> None:
+        super().__init__(message, hint=hint, **details)
+        self.state = state
+
+
+class TransitionInProgress(InvalidState):
+    code = "transition_in_progress"
+    default = "Sandbox state change in progress"
+    default_hint = "Wait until it has finished, then try again."
+
+
+class LimitExceeded(MoonpoolError):
+    code = "limit_exceeded"
+    default = "A limit is exceeded"
+
+
+class RateLimited(MoonpoolError):
+    code = "rate_limited"
+    default = "Too many requests"
+
+
+class TooLarge(MoonpoolError):
+    code = "too_large"
+    default = "The request is too large"
+
+
+class NotSupported(MoonpoolError):
+    """An operation of the contract that this server does not offer."""
+
+    code = "not_supported"
+    default = "This server does not support that"
+
+
+# -- inside a sandbox ---------------------------------------------------------------------------------------------------
+
+
+class GuestError(MoonpoolError):
+    """Something a program or file inside the sandbox answered."""
+
+
+class InvalidPath(GuestError):
+    code = "invalid_path"
+    default = "Invalid path"
+
+
+class FileNotFound(GuestError):
+    code = "file_not_found"
+    default = "No such file or directory"
+
+
+class FileExists(GuestError):
+    code = "file_exists"
+    default = "The file exists already"
+
+
+class NotADirectory(GuestError):
+    code = "not_a_directory"
+    default = "Not a directory"
+
+
+class IsADirectory(GuestError):
+    code = "is_a_directory"
+    default = "Is a directory"
+
+
+class DirectoryNotEmpty(GuestError):
+    code = "directory_not_empty"
+    default = "The directory is not empty"
+
+
+class AccessDenied(GuestError):
+    code = "access_denied"
+    default = "Permission denied"
+
+
+class DiskFull(GuestError):
+    code = "disk_full"
+    default = "No space left in the sandbox"
+    default_hint = "Remove files, or give the sandbox a larger disk."
+
+
+class FileOperationFailed(GuestError):
+    code = "file_operation_failed"
+    default = "The file operation failed"
+
+
+class ProcessNotFound(GuestError):
+    code = "process_not_found"
+    default = "No such process"
+
+
+class CommandNotFound(GuestError):
+    code = "command_not_found"
+    default = "No such command"
+
+
+class WorkingDirectoryNotFound(GuestError):
+    code = "working_directory_not_found"
+    default = "The working directory does not exist"
+
+
+class UserNotFound(GuestError):
+    code = "user_not_found"
+    default = "No such user in the sandbox"
+
+
+class ProcessLimitReached(GuestError):
+    code = "process_limit_reached"
+    default = "The sandbox cannot start another process"
+    default_hint = "Its process limit or its memory is used up; end processes, or give it more."
+
+
+class ProcessEnded(GuestError):
+    code = "process_ended"
+    default = "The process has ended"
+
+
+class PortClosed(GuestError):
+    code = "port_closed"
+    default = "Nothing listens on this port in the sandbox"
+
+
+# -- the machine --------------------------------------------------------------------------------------------------------
+
+
+class EngineError(MoonpoolError):
+    """The engine could not do what it was asked; the sandbox's files are kept."""
+
+    code = "engine_error"
+    default = "The sandbox engine failed"
+    default_hint = "Run 'moonpool doctor' on the server."
+
+
+class MachineUnfit(EngineError):
+    """The machine lacks something the engine needs; ``hint`` says what to install or enable."""
+
+    code = "machine_unfit"
+    default = "This machine lacks something the engine needs"
+
+
+class CheckpointRefused(EngineError):
+    """Memory cannot be kept now; the sandbox itself goes on unharmed."""
+
+    code = "checkpoint_refused"
+    default = "The sandbox's memory cannot be saved now"
+
+
+class CheckpointIncompatible(EngineError):
+    code = "checkpoint_incompatible"
+    default = "This checkpoint was made by another runsc, with other flags or on another kind of processor"
+    default_hint = "Start the sandbox from its disk, or bring back the runsc that made the checkpoint."
+
+
+class CheckpointCorrupt(EngineError):
+    code = "checkpoint_corrupt"
+    default = "The checkpoint is damaged"
+    default_hint = "Start the sandbox from its disk."
+
+
+class AgentUnavailable(EngineError):
+    code = "agent_unavailable"
+    default = "The agent in the sandbox does not answer"
+
+
+class AgentTimeout(EngineError):
+    code = "agent_timeout"
+    default = "The agent in the sandbox did not answer in time"
+
+
+class NoCapacity(MoonpoolError):
+    code = "no_capacity"
+    default = "This host has no room for another sandbox now"

@@ -1,0 +1,24 @@
+"""Identifiers and secrets: random, url-safe, and legal in a host name where they have to be."""
+
+import secrets
+import string
+import uuid
+
+LETTERS = string.ascii_lowercase
+LETTERS_AND_DIGITS = string.ascii_lowercase + string.digits
+SANDBOX_ID_LENGTH = 20  # characters
+
+
+def new_sandbox_id() -> str:
+    """20 characters ``[a-z0-9]``, a letter first: legal in all four APIs and in a host name."""
+    return secrets.choice(LETTERS) + random_word(SANDBOX_ID_LENGTH - 1)
+
+
+def random_word(length: int) -> str:
+    """``length`` random characters of ``[a-z0-9]``."""
+    return "".join(secrets.choice(LETTERS_AND_DIGITS) for _ in range(length))
+
+
+def new_uuid() -> str:
+    """A random UUID, for everything that is not a sandbox."""
+    return str(uuid.uuid4())
