@@ -1,0 +1,82 @@
+"""What a host is asked for and what it tells: frozen data only, so that a host may one day be another machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MEBIBYTE = 1024 * 1024
+DEFAULT_PIDS = 4096
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Limits of one sandbox: ``cpu`` in cores (fractions allowed), memory and disk in MiB, ``pids`` host tasks."""
+
+    cpu: float
+    memory_mib: int
+    disk_mib: int
+    pids: int = DEFAULT_PIDS
+
+
+@dataclass(frozen=True)
+class NetworkPolicy:
+    """``block_all`` closes everything; ``allow`` limits egress to these CIDRs (None: the open internet)."""
+
+    block_all: bool = False
+    allow: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """Everything a host needs to bring a sandbox up from its disk; the same for create, start and resume."""
+
+    id: str
+    image: str
+    resources: Resources
+    hostname: str
+    user: str = "root"
+    env: Mapping[str, str] = field(default_factory=dict)
+    network: NetworkPolicy = NetworkPolicy()
+
+
+class MachineState(StrEnum):
+    """What a host finds of a sandbox: processes (running), memory on disk (paused), or its disk alone (stopped)."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class ExitReason(StrEnum):
+    OUT_OF_MEMORY = "out of memory"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True)
+class MachineExit:
+    """A sandbox's processes ended although nobody asked for it; its disk is kept."""
+
+    id: str
+    reason: ExitReason
+
+
+@dataclass(frozen=True)
+class MachineUsage:
+    """Figures seen from outside: CPU time in microseconds since the processes started, the rest in bytes."""
+
+    cpu_microseconds: int
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """``ready`` when the warm pool is filled and a create needs not wait."""
+
+    ready: bool
+    warm: int
+    target: int
+    running: int
+    asleep: int
+    paused: int
+    stopped: int
