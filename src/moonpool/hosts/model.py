@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from moonpool.engine import network
+
 MEBIBYTE = 1024 * 1024
 DEFAULT_PIDS = 4096
 
@@ -24,6 +26,9 @@ class NetworkPolicy:
 
     block_all: bool = False
     allow: tuple[str, ...] | None = None
+
+    def to_engine(self) -> network.NetworkPolicy:
+        return network.NetworkPolicy(block_all=self.block_all, allow=self.allow)
 
 
 @dataclass(frozen=True)

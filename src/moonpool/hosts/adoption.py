@@ -1,0 +1,64 @@
+"""What a restarted host does with what it finds: takes over what runs, removes what belongs to nobody."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from moonpool.engine.gvisor import Running
+from moonpool.engine.storage import Kind
+from moonpool.errors import MoonpoolError
+from moonpool.hosts.members import Foundry, LiveMember
+from moonpool.hosts.parts import Parts
+from moonpool.hosts.records import Record, Records
+from moonpool.hosts.threads import Threads
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Adopted:
+    record: Record
+    member: LiveMember
+
+
+async def adopt(parts: Parts, foundry: Foundry, records: Records, threads: Threads) -> list[Adopted]:
+    """Every recorded sandbox whose processes live and whose agent answers; the other records are removed."""
+    running = {one.name: one for one in await threads.run(parts.driver.running)}
+    slots = set(await threads.run(parts.network.numbers))
+    foundry.numbers.keep(slots)
+
+    async def take(record: Record) -> Adopted | None:
+        if record.member not in running or record.slot not in slots:
+            records.remove(record.spec.id)
+            return None
+        return await _take_over(record, running[record.member], parts, foundry, records, threads)
+
+    found = await asyncio.gather(*(take(record) for record in records.read_all()))
+    return [one for one in found if one is not None]
+
+
+async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads) -> None:
+    """Removes processes, cgroups, slots and staged subvolumes of nobody."""
+    names = {one.name for one in await threads.run(parts.driver.running)} | set(await threads.run(parts.cgroups.names))
+    for name in names - keep:
+        log.info("removing_leftover", member=name)
+        await foundry.clear(name, None)
+    used = {int(name[1:5], 16) for name in keep}
+    for number in set(await threads.run(parts.network.numbers)) - used:
+        await threads.run(parts.network.destroy, number)
+    foundry.numbers.keep(used)
+    for name in await threads.run(parts.pool.names, Kind.STAGING):
+        await threads.run(parts.pool.delete, Kind.STAGING, name)
+
+
+async def _take_over(
+    record: Record, running: Running, parts: Parts, foundry: Foundry, records: Records, threads: Threads
+) -> Adopted | None:
+    slot = await threads.run(parts.network.slot, record.slot)
+    try:
+        return Adopted(record, await foundry.adopt(running, slot, record.secret))
+    except MoonpoolError as error:
+        log.warning("sandbox_not_adopted", sandbox=record.spec.id, error=str(error))
+        records.remove(record.spec.id)
+        return None

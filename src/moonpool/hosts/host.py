@@ -1,0 +1,364 @@
+"""A machine that runs sandboxes: what can be done with one, whole or not at all."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import structlog
+
+from moonpool.engine.storage import Kind
+from moonpool.errors import CheckpointRefused, InvalidState, MoonpoolError, SandboxNotFound, SnapshotNotFound
+from moonpool.guest.client import AgentClient
+from moonpool.hosts.adoption import Adopted, adopt, sweep
+from moonpool.hosts.identity import identity_of
+from moonpool.hosts.keyed_locks import KeyedLocks
+from moonpool.hosts.machine import REST_AFTER, LiveMachine
+from moonpool.hosts.members import Foundry, LiveMember, limits_of
+from moonpool.hosts.memory import MemoryStore
+from moonpool.hosts.model import (
+    MEBIBYTE,
+    ExitReason,
+    MachineExit,
+    MachineSpec,
+    MachineState,
+    MachineUsage,
+    NetworkPolicy,
+    Readiness,
+    Resources,
+)
+from moonpool.hosts.parts import Parts, Progress, open_parts, silent
+from moonpool.hosts.records import Record, Records
+from moonpool.hosts.settings import HostSettings
+from moonpool.hosts.threads import Threads, Unbroken
+from moonpool.hosts.warm import WarmImage, ensure_warm_image
+from moonpool.hosts.warm_pool import WarmPool
+
+LATE_ROOT = "/.late/root"
+QUIESCE_TIMEOUT = 30.0  # seconds for the agent to sync before its sandbox is stopped or saved
+
+log = structlog.get_logger(__name__)
+OnExit = Callable[[MachineExit], None]
+
+
+class Host:
+    """The local machine. Every method is safe to call concurrently; those on one sandbox wait for each other."""
+
+    def __init__(self, parts: Parts, warm: WarmImage, settings: HostSettings, threads: Threads) -> None:
+        self._parts, self._threads = parts, threads
+        self._foundry = Foundry(parts.driver, parts.network, parts.cgroups, threads)
+        self._warm: WarmPool[LiveMember] = WarmPool(
+            lambda: self._foundry.warm(warm.path, warm.secret), self._foundry.retire, settings.warm_pool
+        )
+        self._machines: dict[str, LiveMachine] = {}
+        self._records = Records(parts.instance.run / "machines")
+        self._memory = MemoryStore(parts.instance.data / "memory")
+        self._locks = KeyedLocks()
+        self._unbroken = Unbroken()
+        self._burials: set[asyncio.Task[None]] = set()
+        self._on_exit: OnExit = lambda _exit: None
+
+    @classmethod
+    async def open(cls, settings: HostSettings, progress: Progress = silent) -> "Host":
+        """Opens the engine, takes over what still runs, and begins to fill the warm pool."""
+        threads = Threads()
+        parts = await threads.run(open_parts, settings, progress)
+        warm = await ensure_warm_image(parts, threads, progress)
+        host = cls(parts, warm, settings, threads)
+        await host._adopt()
+        host._warm.fill()
+        return host
+
+    def on_exit(self, callback: OnExit) -> None:
+        """``callback`` is told of each sandbox whose processes end unasked."""
+        self._on_exit = callback
+
+    async def close(self, *, keep: bool = False) -> None:
+        """Leaves nothing behind; with ``keep``, leaves running sandboxes for the next start to adopt."""
+        await self._unbroken.drain()
+        await self._warm.close()
+        machines = list(self._machines.values())
+        self._machines.clear()
+        for machine in machines:
+            await machine.close()
+            if keep:
+                machine.member.watch.close()
+                await machine.member.agent.close()
+            else:
+                await self._end(machine)
+        while self._burials:
+            await asyncio.wait(self._burials)
+        if not keep:
+            await self._threads.run(self._parts.network.close)
+            await self._threads.run(self._parts.cgroups.close)
+            await self._threads.run(self._parts.pool.close)
+        self._threads.close()
+
+    # -- lifecycle -----------------------------------------------------------------------------------------------------
+
+    async def create(self, spec: MachineSpec) -> None:
+        """A new disk from ``spec.image``, and a sandbox running on it."""
+        await self._unbroken.run(self._create(spec))
+
+    async def start(self, spec: MachineSpec) -> None:
+        """Boots a stopped sandbox from its disk; memory that was kept is dropped."""
+        await self._unbroken.run(self._start(spec))
+
+    async def stop(self, machine_id: str) -> None:
+        """Ends the processes and drops memory; the disk stays. Nothing to do for one that does not run."""
+        await self._unbroken.run(self._stop(machine_id))
+
+    async def pause(self, machine_id: str) -> None:
+        """Saves memory to disk and ends the processes; raises CheckpointRefused and goes on where that is impossible."""
+        await self._unbroken.run(self._pause(machine_id))
+
+    async def resume(self, spec: MachineSpec) -> None:
+        """Memory, processes and files as they were at the pause."""
+        await self._unbroken.run(self._resume(spec))
+
+    async def destroy(self, machine_id: str) -> None:
+        """Removes everything of it; idempotent."""
+        await self._unbroken.run(self._destroy(machine_id))
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def session(self, machine_id: str) -> AsyncIterator[AgentClient]:
+        """The sandbox's agent, woken if it slept; raises InvalidState where the sandbox does not run."""
+        async with self._running(machine_id).session() as agent:
+            yield agent
+
+    async def set_resources(self, machine_id: str, resources: Resources) -> None:
+        """Applies cpu, memory and pids at once where it runs, and the disk limit in any state."""
+        disk = self._disk(machine_id)
+        await self._threads.run(self._parts.pool.set_limit, disk, resources.disk_mib * MEBIBYTE)
+        if machine := self._machines.get(machine_id):
+            await self._threads.run(self._parts.cgroups.set_limits, machine.member.name, limits_of(resources))
+
+    async def set_network(self, machine_id: str, policy: NetworkPolicy) -> None:
+        """Live; a sandbox that does not run gets its policy at its next start."""
+        if machine := self._machines.get(machine_id):
+            await self._threads.run(self._parts.network.set_policy, machine.member.slot.number, policy.to_engine())
+
+    async def usage(self, machine_id: str) -> MachineUsage:
+        """Figures from outside, in any state; CPU and memory are 0 where it does not run."""
+        disk = (await self._threads.run(self._parts.pool.usage, self._disk(machine_id))).used_bytes
+        machine = self._machines.get(machine_id)
+        if machine is None:
+            return MachineUsage(0, 0, disk)
+        stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
+        return MachineUsage(stats.cpu_microseconds, stats.memory_bytes, disk)
+
+    def machines(self) -> dict[str, MachineState]:
+        """Every sandbox that has a disk here, and what it is."""
+        paused = self._memory.ids()
+        return {
+            name: MachineState.RUNNING
+            if name in self._machines
+            else (MachineState.PAUSED if name in paused else MachineState.STOPPED)
+            for name in self._parts.pool.names(Kind.SANDBOXES)
+        }
+
+    def readiness(self) -> Readiness:
+        states = list(self.machines().values())
+        return Readiness(
+            ready=self._warm.size >= self._warm.target,
+            warm=self._warm.size,
+            target=self._warm.target,
+            running=states.count(MachineState.RUNNING),
+            asleep=sum(machine.asleep for machine in self._machines.values()),
+            paused=states.count(MachineState.PAUSED),
+            stopped=states.count(MachineState.STOPPED),
+        )
+
+    async def ready(self) -> None:
+        """Waits until the warm pool is filled."""
+        await self._warm.filled.wait()
+
+    # -- the operations themselves -------------------------------------------------------------------------------------
+
+    async def _create(self, spec: MachineSpec) -> None:
+        image = self._parts.pool.path / Kind.IMAGES.value / spec.image
+        async with self._locks.hold(spec.id):
+            with self._warm.quiet():
+                member = await self._warm.claim()
+                try:
+                    await self._threads.run(self._lay_root, image, spec)
+                    await self._bring_up(member, spec)
+                except BaseException:
+                    await self._abandon(member, spec.id)
+                    await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, spec.id)
+                    raise
+
+    async def _start(self, spec: MachineSpec) -> None:
+        async with self._locks.hold(spec.id):
+            if spec.id in self._machines:
+                return
+            self._disk(spec.id)
+            await self._threads.run(self._memory.remove, spec.id)
+            with self._warm.quiet():
+                member = await self._warm.claim()
+                try:
+                    await self._bring_up(member, spec)
+                except BaseException:
+                    await self._abandon(member, spec.id)
+                    raise
+
+    async def _stop(self, machine_id: str) -> None:
+        async with self._locks.hold(machine_id):
+            if machine := self._machines.pop(machine_id, None):
+                await machine.close()
+                await self._sync_inside(machine)
+                await self._end(machine)
+            await self._threads.run(self._memory.remove, machine_id)
+
+    async def _pause(self, machine_id: str) -> None:
+        async with self._locks.hold(machine_id):
+            machine = self._running(machine_id)
+            await machine.wake()
+            await self._threads.run(self._parts.pool.sync, self._disk(machine_id))
+            await self._threads.run(self._memory.save_secret, machine_id, machine.member.secret)
+            machine.ending = True  # A checkpoint ends the processes.
+            try:
+                await machine.member.agent.quiesce()
+                target = self._memory.image(machine_id)
+                await self._threads.run(self._parts.driver.checkpoint, machine.member.name, target)
+            except BaseException as error:
+                machine.ending = False
+                await self._threads.run(self._memory.remove, machine_id)
+                await self._explain_refusal(machine, error)
+                raise
+            del self._machines[machine_id]
+            await machine.close()
+            await self._end(machine)
+
+    async def _resume(self, spec: MachineSpec) -> None:
+        async with self._locks.hold(spec.id):
+            if spec.id in self._machines:
+                return
+            if not self._memory.has(spec.id):
+                raise InvalidState("No memory is kept of this sandbox", state=MachineState.STOPPED)
+            secret = self._memory.secret(spec.id)
+            with self._warm.quiet():
+                image, disk = self._memory.image(spec.id), self._disk(spec.id)
+                member = await self._foundry.revive(image, disk, spec.resources, secret)
+                try:
+                    await self._threads.run(self._set_bounds, member, spec)
+                    await member.agent.thaw(identity_of(spec, self._parts.network.resolv_conf, secret))
+                except BaseException:
+                    await self._foundry.retire(member)
+                    raise
+                self._track(spec, member)
+                await self._threads.run(self._memory.remove, spec.id)
+
+    async def _destroy(self, machine_id: str) -> None:
+        async with self._locks.hold(machine_id):
+            if machine := self._machines.pop(machine_id, None):
+                await machine.close()
+                await self._end(machine)
+            await self._threads.run(self._memory.remove, machine_id)
+            await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, machine_id)
+
+    # -- their steps ---------------------------------------------------------------------------------------------------
+
+    def _lay_root(self, image: Path, spec: MachineSpec) -> None:
+        if not image.is_dir():
+            raise SnapshotNotFound(f"Image '{spec.image}' is not on this host")
+        disk = self._parts.pool.snapshot(image, Kind.SANDBOXES, spec.id)
+        self._parts.pool.set_limit(disk, spec.resources.disk_mib * MEBIBYTE)
+
+    async def _bring_up(self, member: LiveMember, spec: MachineSpec) -> None:
+        await self._threads.run(self._join, member, spec)
+        await member.agent.enter(LATE_ROOT)
+        await member.agent.thaw(identity_of(spec, self._parts.network.resolv_conf, member.secret))
+        self._track(spec, member)
+
+    def _join(self, member: LiveMember, spec: MachineSpec) -> None:
+        """Everything between a warm member and a sandbox's disk that needs no answer from inside, in one thread hop."""
+        self._records.write(Record(spec, member.name, member.slot.number, member.secret))
+        self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
+        self._parts.cgroups.thaw(member.name)
+        if spec.network != NetworkPolicy():
+            self._parts.network.set_policy(member.slot.number, spec.network.to_engine())
+        self._parts.driver.attach(member.running, self._disk(spec.id), LATE_ROOT)
+
+    def _set_bounds(self, member: LiveMember, spec: MachineSpec) -> None:
+        self._records.write(Record(spec, member.name, member.slot.number, member.secret))
+        if spec.network != NetworkPolicy():
+            self._parts.network.set_policy(member.slot.number, spec.network.to_engine())
+
+    def _track(self, spec: MachineSpec, member: LiveMember) -> None:
+        machine = LiveMachine(spec, member, self._parts.cgroups, self._threads, self._died)
+        self._machines[spec.id] = machine
+        machine.rest_later(REST_AFTER)
+
+    async def _abandon(self, member: LiveMember, machine_id: str) -> None:
+        await self._foundry.retire(member)
+        self._records.remove(machine_id)
+
+    async def _end(self, machine: LiveMachine) -> None:
+        machine.ending = True
+        await self._foundry.retire(machine.member)
+        self._records.remove(machine.spec.id)
+
+    async def _sync_inside(self, machine: LiveMachine) -> None:
+        with contextlib.suppress(MoonpoolError, TimeoutError):  # A sandbox that cannot answer is stopped all the same.
+            async with asyncio.timeout(QUIESCE_TIMEOUT):
+                await machine.wake()
+                await machine.member.agent.quiesce()
+
+    async def _explain_refusal(self, machine: LiveMachine, error: BaseException) -> None:
+        """Names the process and file that keep memory from being saved, where that is the reason."""
+        if not isinstance(error, CheckpointRefused):
+            return
+        async with machine.session() as agent:
+            open_files = await agent.deleted_files()
+        if open_files:
+            first = open_files[0]
+            raise CheckpointRefused(
+                f"Process {first.pid} ({first.process}) holds the deleted file {first.path} open",
+                hint="Close the file or end the process, then pause again; or stop the sandbox instead.",
+            ) from error
+
+    def _running(self, machine_id: str) -> LiveMachine:
+        machine = self._machines.get(machine_id)
+        if machine is None:
+            raise InvalidState("The sandbox does not run", state=MachineState.STOPPED)
+        return machine
+
+    def _disk(self, machine_id: str) -> Path:
+        path = self._parts.pool.path / Kind.SANDBOXES.value / machine_id
+        if not path.is_dir():
+            raise SandboxNotFound("The sandbox has no disk on this host")
+        return path
+
+    # -- what happens unasked ------------------------------------------------------------------------------------------
+
+    async def _adopt(self) -> None:
+        adopted = await adopt(self._parts, self._foundry, self._records, self._threads)
+        for one in adopted:
+            self._take_over(one)
+        await sweep(self._parts, self._foundry, {one.member.name for one in adopted}, self._threads)
+        await self._threads.run(self._memory.prune)
+
+    def _take_over(self, adopted: Adopted) -> None:
+        self._track(adopted.record.spec, adopted.member)
+        self._memory.remove(adopted.record.spec.id)  # It runs, so a checkpoint of it is out of date.
+
+    def _died(self, machine_id: str) -> None:
+        machine = self._machines.get(machine_id)
+        if machine is None or machine.ending:
+            return
+        del self._machines[machine_id]
+        task = asyncio.create_task(self._bury(machine))
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)
+
+    async def _bury(self, machine: LiveMachine) -> None:
+        stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
+        reason = ExitReason.OUT_OF_MEMORY if stats.oom_kills else ExitReason.CRASHED
+        log.warning("sandbox_died", sandbox=machine.spec.id, reason=reason.value)
+        async with self._locks.hold(machine.spec.id):
+            await machine.close()
+            await self._end(machine)
+        self._on_exit(MachineExit(machine.spec.id, reason))

@@ -1,0 +1,106 @@
+"""One running sandbox: its sessions, its sleep while nothing happens, its wake-up."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from moonpool.engine.cgroups import Cgroups
+from moonpool.errors import AgentTimeout, AgentUnavailable
+from moonpool.guest.client import AgentClient
+from moonpool.hosts.members import LiveMember, connect
+from moonpool.hosts.model import MachineSpec
+from moonpool.hosts.threads import Threads
+from moonpool.hosts.watch import ProcessWatch
+
+REST_AFTER = 1.0  # seconds without a session before a sandbox with nothing but its agent is frozen
+BUSY_RECHECK = 20.0  # seconds until a sandbox with programs of its own is looked at again
+
+log = structlog.get_logger(__name__)
+
+
+class LiveMachine:
+    """A sandbox's member with everything that is only true while it runs."""
+
+    def __init__(
+        self, spec: MachineSpec, member: LiveMember, cgroups: Cgroups, threads: Threads, died: Callable[[str], None]
+    ) -> None:
+        self.spec, self.member = spec, member
+        self.asleep = False
+        self.ending = False  # Set by whoever ends it on purpose, so that the end is no surprise.
+        self._cgroups, self._threads = cgroups, threads
+        self._sessions = 0
+        self._lock = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._resting: asyncio.Task[None] | None = None
+        member.watch.close()
+        member.watch = ProcessWatch(member.running.sandbox_pid, lambda: died(spec.id))
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[AgentClient]:
+        """The agent, awake and connected, for as long as the block lasts."""
+        self._sessions += 1
+        try:
+            if self.asleep or self.member.agent.closed.is_set() or self._lock.locked():
+                await self._make_reachable()
+            yield self.member.agent
+        finally:
+            self._sessions -= 1
+            if not self._sessions:
+                self.rest_later(REST_AFTER)
+
+    async def wake(self) -> None:
+        """Thawed and kept awake until the next session ends; for the host's own operations."""
+        self.cancel_rest()
+        await self._make_reachable()
+
+    def rest_later(self, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if self.ending else asyncio.get_running_loop().call_later(delay, self._start_rest)
+
+    def cancel_rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def close(self) -> None:
+        """Ends everything but the sandbox itself."""
+        self.ending = True
+        self.cancel_rest()
+        if self._resting is not None:
+            await asyncio.wait([self._resting])
+
+    async def _make_reachable(self) -> None:
+        async with self._lock:
+            if self.asleep:
+                await self._threads.run(self._cgroups.thaw, self.member.name)
+                self.asleep = False
+            if self.member.agent.closed.is_set():
+                self.member.agent = await connect(self.member.slot, self.member.secret)
+
+    def _start_rest(self) -> None:
+        self._timer = None
+        if self._resting is None or self._resting.done():
+            self._resting = asyncio.create_task(self._rest())
+
+    async def _rest(self) -> None:
+        async with self._lock:
+            if self._unrestful():
+                return
+            try:
+                idle = await self.member.agent.idle()
+            except (AgentUnavailable, AgentTimeout) as error:
+                log.warning("agent_silent", sandbox=self.spec.id, error=str(error))
+                idle = False
+            if not idle and not self._sessions:
+                self.rest_later(BUSY_RECHECK)
+            if not idle or self._unrestful():
+                return
+            # Whoever opens a session while this freezes waits for the lock and thaws it again.
+            await self._threads.run(self._cgroups.freeze, self.member.name)
+            self.asleep = True
+
+    def _unrestful(self) -> bool:
+        return bool(self._sessions or self.asleep or self.ending or self.member.agent.open_streams)

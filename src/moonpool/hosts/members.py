@@ -1,0 +1,142 @@
+"""Members: gVisor sandboxes with an agent inside, before and after a sandbox's root is attached to them."""
+
+import asyncio
+import contextlib
+import heapq
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from moonpool.engine.cgroups import Cgroups, Limits
+from moonpool.engine.gvisor import Driver, Member, Running
+from moonpool.engine.network import Network, Slot
+from moonpool.engine.network.addresses import AGENT_PORT
+from moonpool.guest.client import AgentClient
+from moonpool.hosts.identity import warm_identity
+from moonpool.hosts.model import MEBIBYTE, Resources
+from moonpool.hosts.threads import Threads
+from moonpool.hosts.watch import ProcessWatch
+
+CONNECT_TIMEOUT = 15.0  # seconds for a restored agent to answer
+SECRET_BYTES = 32
+WARM_LIMITS = Limits(cpu=1.0, memory_bytes=256 * MEBIBYTE, pids=512, cpu_weight=1)  # keeps off creates' processors
+
+
+@dataclass
+class LiveMember:
+    """``secret`` is hexadecimal; ``agent`` the open connection; ``watch`` knows whether the processes live."""
+
+    name: str
+    slot: Slot
+    running: Running
+    secret: str
+    agent: AgentClient
+    watch: ProcessWatch
+
+    @property
+    def alive(self) -> bool:
+        return self.watch.alive
+
+
+def limits_of(resources: Resources) -> Limits:
+    return Limits(cpu=resources.cpu, memory_bytes=resources.memory_mib * MEBIBYTE, pids=resources.pids)
+
+
+def _nobody() -> None:
+    """A warm member's end needs no answer: the pool sees it at the next claim."""
+
+
+class SlotNumbers:
+    """Hands out the smallest free slot number."""
+
+    def __init__(self) -> None:
+        self._next, self._free = 1, list[int]()
+
+    def take(self) -> int:
+        if self._free:
+            return heapq.heappop(self._free)
+        self._next += 1
+        return self._next - 1
+
+    def give_back(self, number: int) -> None:
+        heapq.heappush(self._free, number)
+
+    def keep(self, numbers: set[int]) -> None:
+        """At start: everything up to the highest of ``numbers`` and not among them is free."""
+        self._next = max(numbers, default=0) + 1
+        self._free = [number for number in range(1, self._next) if number not in numbers]
+        heapq.heapify(self._free)
+
+
+class Foundry:
+    """Makes and unmakes members; what fails half-way is taken apart again before the error is raised."""
+
+    def __init__(self, driver: Driver, network: Network, cgroups: Cgroups, threads: Threads) -> None:
+        self._driver, self._network, self._cgroups, self._threads = driver, network, cgroups, threads
+        self.numbers = SlotNumbers()
+
+    async def warm(self, image: Path, warm_secret: str) -> LiveMember:
+        """A frozen member with an empty root and a secret of its own."""
+        member = await self._restore(image, None, WARM_LIMITS, warm_secret)
+        try:
+            member.secret = secrets.token_hex(SECRET_BYTES)
+            await member.agent.thaw(warm_identity(member.secret))
+            await self._threads.run(self._cgroups.freeze, member.name)
+        except BaseException:
+            await self.retire(member)
+            raise
+        return member
+
+    async def revive(self, image: Path, root: Path, resources: Resources, secret: str) -> LiveMember:
+        """A sandbox's own checkpoint, running again on its root."""
+        return await self._restore(image, root, limits_of(resources), secret)
+
+    async def adopt(self, running: Running, slot: Slot, secret: str) -> LiveMember:
+        """A member that outlived the server that made it."""
+        await self._threads.run(self._cgroups.thaw, running.name)
+        agent = await connect(slot, secret)
+        return LiveMember(running.name, slot, running, secret, agent, ProcessWatch(running.sandbox_pid, _nobody))
+
+    async def retire(self, member: LiveMember) -> None:
+        """Ends the processes and frees the slot and the cgroup; safe for a member that is dead already."""
+        member.watch.close()
+        with contextlib.suppress(Exception):  # noqa: BLE001 - a broken connection must not keep processes alive
+            await member.agent.close()
+        await self.clear(member.name, member.slot.number)
+
+    async def clear(self, name: str, number: int | None) -> None:
+        """Removes whatever exists of a member, by name."""
+        await self._threads.run(self._clear, name, number)
+        if number is not None:
+            self.numbers.give_back(number)
+
+    async def _restore(self, image: Path, root: Path | None, limits: Limits, secret: str) -> LiveMember:
+        number = self.numbers.take()
+        name = f"m{number:04x}{secrets.token_hex(4)}"
+        try:
+            slot, running = await asyncio.shield(self._threads.run(self._assemble, name, number, image, root, limits))
+            agent = await connect(slot, secret)
+        except BaseException:
+            await asyncio.shield(self.clear(name, number))
+            raise
+        return LiveMember(name, slot, running, secret, agent, ProcessWatch(running.sandbox_pid, _nobody))
+
+    def _assemble(
+        self, name: str, number: int, image: Path, root: Path | None, limits: Limits
+    ) -> tuple[Slot, Running]:
+        slot = self._network.create(number)
+        self._cgroups.create(name)
+        self._cgroups.set_limits(name, limits)
+        return slot, self._driver.restore(Member(name, slot, name), image, root=root)
+
+    def _clear(self, name: str, number: int | None) -> None:
+        self._driver.kill(name)
+        self._cgroups.kill(name)
+        self._cgroups.delete(name)
+        if number is not None:
+            self._network.destroy(number)
+
+
+async def connect(slot: Slot, secret: str) -> AgentClient:
+    """The agent behind ``slot``; raises AgentUnavailable or AgentTimeout."""
+    return await AgentClient.connect(slot.address, AGENT_PORT, bytes.fromhex(secret), timeout=CONNECT_TIMEOUT)

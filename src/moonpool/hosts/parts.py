@@ -1,0 +1,46 @@
+"""The engine's parts, opened in the order in which they need each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import moonpool.guest
+from moonpool.engine.cgroups import Cgroups
+from moonpool.engine.gvisor import Driver
+from moonpool.engine.images import ensure_agent, ensure_base
+from moonpool.engine.instance import Instance
+from moonpool.engine.network import Network
+from moonpool.engine.storage import Pool
+from moonpool.hosts.settings import HostSettings
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Parts:
+    instance: Instance
+    pool: Pool
+    cgroups: Cgroups
+    network: Network
+    driver: Driver
+    agent: Path
+
+
+def silent(_phase: str, _fraction: float) -> None:
+    """Progress for those who do not watch."""
+
+
+def open_parts(settings: HostSettings, progress: Progress = silent) -> Parts:
+    """Blocking; builds the base image where it is missing. Raises MachineUnfit where the machine cannot do this."""
+    instance = Instance(settings.data.resolve())
+    instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pool = Pool.open(instance, size_bytes=settings.disk_pool_bytes)
+    base = ensure_base(pool, settings.cache, progress)
+    guest_package = Path(next(iter(moonpool.guest.__path__)))
+    agent = ensure_agent(base.path, instance.data / "agent", guest_package)
+    cgroups = Cgroups.open(instance)
+    driver = Driver(instance, cgroups, agent, runsc=settings.runsc)
+    network = Network.open(
+        instance, operator_allow=settings.operator_allow, operator_deny=settings.operator_deny
+    )
+    return Parts(instance, pool, cgroups, network, driver, agent)
