@@ -1,0 +1,1 @@
+"""Users, teams, API keys and what each may do."""

@@ -1,0 +1,91 @@
+"""Who asks: teams, users, keys, and what a key may do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """What a key may do; ``ADMIN`` contains every other."""
+
+    SANDBOXES_READ = "sandboxes:read"
+    SANDBOXES_WRITE = "sandboxes:write"
+    SANDBOXES_DELETE = "sandboxes:delete"
+    SNAPSHOTS_READ = "snapshots:read"
+    SNAPSHOTS_WRITE = "snapshots:write"
+    SNAPSHOTS_DELETE = "snapshots:delete"
+    VOLUMES_READ = "volumes:read"
+    VOLUMES_WRITE = "volumes:write"
+    VOLUMES_DELETE = "volumes:delete"
+    KEYS_READ = "keys:read"
+    KEYS_WRITE = "keys:write"
+    ADMIN = "admin"
+
+
+ALL_SCOPES = frozenset({Scope.ADMIN})
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who makes a request: every read and write is limited to ``team_id``."""
+
+    team_id: str
+    user_id: str
+    key_id: str | None
+    scopes: frozenset[Scope]
+
+    def allows(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+@dataclass(frozen=True)
+class Team:
+    id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class User:
+    id: str
+    team_id: str
+    name: str
+    email: str
+    role: str
+    created_at: datetime
+
+
+class KeyOrigin(StrEnum):
+    """``BOOTSTRAP`` keys come from MOONPOOL_API_KEY and change with it; ``CREATED`` ones were asked for."""
+
+    BOOTSTRAP = "bootstrap"
+    CREATED = "created"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key as it is stored: its secret is gone, ``prefix`` and ``suffix`` let a human recognise it."""
+
+    id: str
+    team_id: str
+    user_id: str
+    name: str
+    prefix: str
+    suffix: str
+    scopes: frozenset[Scope]
+    origin: KeyOrigin
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+    @property
+    def masked(self) -> str:
+        return f"{self.prefix}{'*' * 16}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class NewApiKey:
+    """A key just made: ``secret`` is shown once and cannot be had again."""
+
+    key: ApiKey
+    secret: str

@@ -1,0 +1,202 @@
+"""Use cases of access: who a token belongs to, what they may do, and the keys themselves."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from moonpool.access.cache import KeyCache
+from moonpool.access.model import ALL_SCOPES, ApiKey, KeyOrigin, NewApiKey, Principal, Scope
+from moonpool.access.repository import AccessRepository
+from moonpool.access.usage import KeyUsage
+from moonpool.clock import Clock, SystemClock
+from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, Unauthorized
+from moonpool.ids import new_uuid
+from moonpool.store.database import Store
+
+SECRET_PREFIX = "mp_"
+SECRET_BYTES = 32  # 43 url-safe characters
+MIN_BOOTSTRAP_LENGTH = 8  # characters
+MAX_TOKEN_LENGTH = 1024  # characters; longer ones are no keys and are not hashed
+MAX_NAME_LENGTH = 255  # characters
+BOOTSTRAP_NAME = "bootstrap"
+TEAM_NAME = "default"
+ADMIN_NAME = "admin"
+
+
+class AccessService:
+    """Keys are random, shown once and stored as SHA-256: with 256 random bits a slow hash would add nothing.
+
+    Verified keys are kept in memory for a moment (see ``cache``), so the usual request needs no SQL.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._repository = AccessRepository()
+        self._cache = KeyCache(clock)
+        self._usage = KeyUsage(store, self._repository, clock)
+
+    async def start(self, api_key: str | None) -> None:
+        """Make the first team and its admin where they are missing; let ``api_key`` in, and no longer the value that it
+        replaces. InvalidInput when it is too short."""
+        digest = None
+        if api_key is not None:
+            if len(api_key) < MIN_BOOTSTRAP_LENGTH:
+                message = f"MOONPOOL_API_KEY needs at least {MIN_BOOTSTRAP_LENGTH} characters"
+                raise InvalidInput(message, field="MOONPOOL_API_KEY")
+            digest = digest_of(api_key)
+        now = self._clock.now()
+        async with self._store.transaction() as transaction:
+            user = await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, now)
+            if api_key is not None and digest is not None:
+                await self._repository.revoke_bootstrap(transaction, keep=digest)
+                if await self._repository.key_by_digest(transaction, digest) is None:
+                    key = self._new_key(user.team_id, user.id, BOOTSTRAP_NAME, api_key, KeyOrigin.BOOTSTRAP)
+                    await self._repository.insert_key(transaction, key, digest)
+        self._cache.clear()
+
+    async def close(self) -> None:
+        """Write what is still only in memory: when keys were last used."""
+        await self._usage.flush()
+
+    # -- who asks -------------------------------------------------------------------------------------------------------
+
+    async def authenticate(self, token: str) -> Principal:
+        """Who a key belongs to; Unauthorized for an unknown or revoked one, KeyExpired for one past its time."""
+        if not token or len(token) > MAX_TOKEN_LENGTH:
+            raise Unauthorized
+        digest = digest_of(token)
+        key = self._cache.get(digest)
+        if key is None:
+            key = await self._verify(digest)
+        if key.expires_at is not None and key.expires_at <= self._clock.now():
+            self._cache.forget(key.id)
+            raise KeyExpired
+        self._usage.note(key.id)
+        return Principal(key.team_id, key.user_id, key.id, key.scopes)
+
+    def require(self, principal: Principal, scope: Scope) -> None:
+        """Forbidden unless the principal's key has this scope."""
+        if not principal.allows(scope):
+            raise Forbidden(f"This key lacks the scope '{scope}'")
+
+    async def local_principal(self) -> Principal:
+        """The admin of the first team, for commands run on the server itself."""
+        async with self._store.transaction() as transaction:
+            user = await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, self._clock.now())
+        return Principal(user.team_id, user.id, None, ALL_SCOPES)
+
+    # -- keys -----------------------------------------------------------------------------------------------------------
+
+    async def create_key(
+        self,
+        principal: Principal,
+        name: str,
+        scopes: Iterable[Scope] = ALL_SCOPES,
+        expires_at: datetime | None = None,
+    ) -> NewApiKey:
+        """A new key of the principal's team; its secret is in the answer and nowhere else. NameTaken, InvalidInput;
+        Forbidden when it would have a scope that the principal lacks."""
+        self.require(principal, Scope.KEYS_WRITE)
+        wanted = frozenset(scopes)
+        for scope in wanted:
+            self.require(principal, scope)
+        if expires_at is not None and expires_at <= self._clock.now():
+            raise InvalidInput("The expiry is in the past", field="expires_at")
+        secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+        key = self._new_key(
+            principal.team_id, principal.user_id, valid_name(name), secret, KeyOrigin.CREATED, wanted, expires_at
+        )
+        async with self._store.transaction() as transaction:
+            await self._repository.insert_key(transaction, key, digest_of(secret))
+        return NewApiKey(key, secret)
+
+    async def list_keys(self, principal: Principal) -> list[ApiKey]:
+        """All keys of the team, the newest first; without their secrets."""
+        self.require(principal, Scope.KEYS_READ)
+        async with self._store.reading() as connection:
+            keys = await self._repository.keys(connection, principal.team_id)
+        return [self._usage.fresh(key) for key in keys]
+
+    async def get_key(self, principal: Principal, name_or_id: str) -> ApiKey:
+        """One key of the team; KeyNotFound. The key that asks may always see itself."""
+        if principal.key_id != name_or_id:
+            self.require(principal, Scope.KEYS_READ)
+        async with self._store.reading() as connection:
+            key = await self._repository.key(connection, principal.team_id, name_or_id)
+        if key is None:
+            raise KeyNotFound
+        return self._usage.fresh(key)
+
+    async def revoke_key(self, principal: Principal, name_or_id: str) -> ApiKey:
+        """End a key at once; its name is free again. KeyNotFound. Other processes on the same database follow within
+        ``cache.TRUSTED_FOR`` seconds."""
+        self.require(principal, Scope.KEYS_WRITE)
+        async with self._store.transaction() as transaction:
+            key = await self._repository.delete_key(transaction, principal.team_id, name_or_id)
+        if key is None:
+            raise KeyNotFound
+        self._cache.forget(key.id)
+        return key
+
+    # -- inside ---------------------------------------------------------------------------------------------------------
+
+    async def _verify(self, digest: str) -> ApiKey:
+        async with self._store.reading() as connection:
+            found = await self._repository.key_by_digest(connection, digest)
+        if found is None or not hmac.compare_digest(found.digest, digest):
+            raise Unauthorized
+        self._cache.put(digest, found.key)
+        return found.key
+
+    def _new_key(
+        self,
+        team_id: str,
+        user_id: str,
+        name: str,
+        secret: str,
+        origin: KeyOrigin,
+        scopes: frozenset[Scope] = ALL_SCOPES,
+        expires_at: datetime | None = None,
+    ) -> ApiKey:
+        # What is shown of a key of the user's own making must not give away much of a short one.
+        prefix, suffix = (secret[:6], secret[-3:]) if origin is KeyOrigin.CREATED else (secret[:2], "")
+        return ApiKey(
+            id=new_uuid(),
+            team_id=team_id,
+            user_id=user_id,
+            name=name,
+            prefix=prefix,
+            suffix=suffix,
+            scopes=scopes,
+            origin=origin,
+            created_at=self._clock.now(),
+            expires_at=expires_at,
+            last_used_at=None,
+        )
+
+
+def digest_of(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def valid_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise InvalidInput(f"A key's name has 1 to {MAX_NAME_LENGTH} printable characters", field="name")
+    return name
+
+
+@asynccontextmanager
+async def open_access(database_url: str) -> AsyncIterator[AccessService]:
+    """Access without a running server, for commands run on the machine itself: migrates the database when needed."""
+    store = await Store.open(database_url)
+    try:
+        access = AccessService(store, SystemClock())
+        yield access
+        await access.close()
+    finally:
+        await store.close()

@@ -1,0 +1,1 @@
+"""The vendors' wire APIs, each mapped to the same services."""

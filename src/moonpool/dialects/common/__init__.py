@@ -1,0 +1,1 @@
+"""What every dialect shares: the services, authentication, request helpers."""

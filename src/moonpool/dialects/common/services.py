@@ -1,0 +1,33 @@
+"""What a dialect is given: the core's services, and what it must know of the server."""
+
+from dataclasses import dataclass
+
+from moonpool.access.service import AccessService
+from moonpool.clock import Clock
+from moonpool.events.service import EventService
+from moonpool.sandboxes.service import SandboxService
+from moonpool.snapshots.service import SnapshotService
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """``public_url`` has no slash at its end ("http://localhost:8080"); ``preview_domain`` is host[:port].
+
+    ``terminal_frames`` is "json" or "binary" (Wrenn's terminals up to SDK 0.2 and from 0.3 on).
+    """
+
+    version: str
+    public_url: str
+    preview_domain: str
+    region: str
+    terminal_frames: str
+
+
+@dataclass(frozen=True)
+class Services:
+    access: AccessService
+    sandboxes: SandboxService
+    snapshots: SnapshotService
+    events: EventService
+    server: ServerInfo
+    clock: Clock

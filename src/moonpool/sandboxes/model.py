@@ -1,0 +1,166 @@
+"""The sandbox as the core knows it, its states, and the one table of legal transitions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from moonpool.guest.client import AgentClient
+from moonpool.hosts.model import NetworkPolicy, Resources
+
+
+class SandboxState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    ARCHIVING = "archiving"
+    ARCHIVED = "archived"
+    RESTORING = "restoring"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+    ERROR = "error"
+
+
+class DesiredState(StrEnum):
+    """Where the last request wants the sandbox to be."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    ARCHIVED = "archived"
+    DESTROYED = "destroyed"
+
+
+S = SandboxState
+
+TRANSITIONS: Mapping[SandboxState, frozenset[SandboxState]] = {
+    S.STARTING: frozenset({S.RUNNING, S.STOPPED, S.DESTROYING, S.ERROR}),
+    S.RUNNING: frozenset({S.PAUSING, S.STOPPING, S.STOPPED, S.DESTROYING, S.ERROR}),
+    S.PAUSING: frozenset({S.PAUSED, S.RUNNING, S.STOPPED, S.DESTROYING, S.ERROR}),
+    S.PAUSED: frozenset({S.RESUMING, S.STOPPING, S.STOPPED, S.DESTROYING, S.ERROR}),
+    S.RESUMING: frozenset({S.RUNNING, S.PAUSED, S.STOPPED, S.DESTROYING, S.ERROR}),
+    S.STOPPING: frozenset({S.STOPPED, S.RUNNING, S.PAUSED, S.DESTROYING, S.ERROR}),
+    S.STOPPED: frozenset({S.STARTING, S.ARCHIVING, S.DESTROYING, S.ERROR}),
+    S.ARCHIVING: frozenset({S.ARCHIVED, S.STOPPED, S.DESTROYING, S.ERROR}),
+    S.ARCHIVED: frozenset({S.RESTORING, S.DESTROYING, S.ERROR}),
+    S.RESTORING: frozenset({S.STOPPED, S.RUNNING, S.ARCHIVED, S.DESTROYING, S.ERROR}),
+    S.DESTROYING: frozenset({S.DESTROYED, S.ERROR}),
+    S.DESTROYED: frozenset(),
+    S.ERROR: frozenset({S.STARTING, S.STOPPED, S.DESTROYING}),
+}
+
+TRANSITIONAL = frozenset(
+    {S.STARTING, S.PAUSING, S.RESUMING, S.STOPPING, S.ARCHIVING, S.RESTORING, S.DESTROYING},
+)
+
+
+def is_legal(old: SandboxState, new: SandboxState) -> bool:
+    return new in TRANSITIONS[old]
+
+
+@dataclass(frozen=True)
+class Timers:
+    """All in seconds, None = never. The idle ones count from the last activity, the others from the last stop.
+
+    ``idle_timeout`` and ``auto_pause`` keep the memory where it can be kept, ``auto_stop`` drops it. ``auto_delete`` 0
+    deletes at the stop itself. ``ttl`` counts from the moment it is set, whatever the state.
+    """
+
+    auto_stop: float | None = None
+    auto_pause: float | None = None
+    auto_archive: float | None = None
+    auto_delete: float | None = None
+    idle_timeout: float | None = None
+    ttl: float | None = None
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """One row. ``version`` grows with every change of state; ``expires_at`` is when ``timers.ttl`` ends it.
+
+    ``dialect_data`` holds fields that only one dialect knows, under that dialect's name. ``preview_token`` is new at
+    every start and kept over a pause.
+    """
+
+    id: str
+    team_id: str
+    name: str
+    state: SandboxState
+    desired: DesiredState
+    reason: str | None
+    recoverable: bool
+    snapshot: str
+    image: str
+    user: str
+    env: Mapping[str, str]
+    labels: Mapping[str, str]
+    public: bool
+    resources: Resources
+    network: NetworkPolicy
+    timers: Timers
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    stopped_at: datetime | None
+    last_activity_at: datetime
+    expires_at: datetime | None
+    preview_token: str
+    dialect_data: Mapping[str, Any]
+    version: int
+
+    @property
+    def ephemeral(self) -> bool:
+        return self.timers.auto_delete == 0
+
+
+@dataclass(frozen=True)
+class NewSandbox:
+    """What a create asks for. None: the snapshot's, the dialect's or the server's default.
+
+    ``name`` None becomes the id. ``snapshot`` is a name or an id. Resources are given each on its own; ``cpu`` in
+    cores, the others in MiB. ``id`` is for dialects that must know it beforehand (see ``ids.new_sandbox_id``).
+    """
+
+    snapshot: str | None = None
+    name: str | None = None
+    user: str = "root"
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    public: bool = False
+    cpu: float | None = None
+    memory_mib: int | None = None
+    disk_mib: int | None = None
+    network: NetworkPolicy = NetworkPolicy()
+    timers: Timers = Timers()
+    dialect_data: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class SandboxChange:
+    """What an update changes; None leaves a field as it is. ``labels`` and ``env`` replace the whole mapping,
+    ``dialect_data`` is merged key by key. ``cpu`` and ``memory_mib`` may change while running, ``disk_mib`` as well."""
+
+    name: str | None = None
+    labels: Mapping[str, str] | None = None
+    env: Mapping[str, str] | None = None
+    public: bool | None = None
+    timers: Timers | None = None
+    network: NetworkPolicy | None = None
+    cpu: float | None = None
+    memory_mib: int | None = None
+    disk_mib: int | None = None
+    dialect_data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class AgentSession:
+    """An open way into a running sandbox, for the length of one request or stream."""
+
+    sandbox: Sandbox
+    agent: AgentClient

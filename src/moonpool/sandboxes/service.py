@@ -1,0 +1,152 @@
+"""Use cases of sandboxes: who may, what is asked, in which order. No HTTP, no SQL."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from moonpool.access.model import Principal, Scope
+from moonpool.access.service import AccessService
+from moonpool.errors import InvalidState
+from moonpool.hosts.model import MachineUsage
+from moonpool.sandboxes.activity import Activity
+from moonpool.sandboxes.changes import Changes
+from moonpool.sandboxes.lifecycle import Lifecycle
+from moonpool.sandboxes.machines import Machines
+from moonpool.sandboxes.model import AgentSession, NewSandbox, Sandbox, SandboxChange, SandboxState
+from moonpool.sandboxes.query import Page, SandboxQuery, SandboxSort
+from moonpool.sandboxes.records import Records
+
+SETTLE_TIMEOUT = 30.0  # seconds
+
+
+class SandboxService:
+    """Every method takes who asks, sees that team's sandboxes alone, and checks the key's scope (Forbidden).
+
+    ``sandbox`` arguments are an id or a name; SandboxNotFound for another team's. Methods that change state answer with
+    the state reached; with ``wait=False`` they answer as soon as the change is written (``starting``, ``pausing`` ...)
+    and the rest goes on by itself. A caller that is cancelled never leaves a change half done: it is finished.
+    """
+
+    def __init__(
+        self, access: AccessService, records: Records, lifecycle: Lifecycle, changes: Changes, activity: Activity
+    ) -> None:
+        self._access = access
+        self._records = records
+        self._lifecycle = lifecycle
+        self._changes = changes
+        self._activity = activity
+
+    @property
+    def _machines(self) -> Machines:
+        return self._lifecycle.machines
+
+    # -- reading --------------------------------------------------------------------------------------------------------
+
+    async def get(self, principal: Principal, sandbox: str, *, include_destroyed: bool = False) -> Sandbox:
+        """The sandbox as it is now. ``include_destroyed`` also finds, by id, what was destroyed within a day."""
+        self._access.require(principal, Scope.SANDBOXES_READ)
+        found = await self._records.find(principal.team_id, sandbox, include_destroyed=include_destroyed)
+        return self._activity.fresh(found)
+
+    async def list(self, principal: Principal, query: SandboxQuery) -> Page[Sandbox]:
+        """One page of the team's sandboxes; InvalidInput for a bad cursor, page or limit."""
+        self._access.require(principal, Scope.SANDBOXES_READ)
+        if query.sort is SandboxSort.LAST_ACTIVITY_AT or query.active_after or query.active_before:
+            await self._activity.flush()
+        page = await self._records.list(principal.team_id, query)
+        return Page(tuple(self._activity.fresh(item) for item in page.items), page.next_cursor, page.total)
+
+    def peek(self, sandbox_id: str) -> Sandbox | None:
+        """What memory holds of a sandbox, whoever's: for consumers of events, that must not wait. No check, no SQL."""
+        return self._records.cached(sandbox_id)
+
+    async def usage(self, principal: Principal, sandbox: str) -> MachineUsage:
+        """CPU time, memory and disk of a running sandbox, seen from outside; InvalidState when it does not run."""
+        found = await self.get(principal, sandbox)
+        if found.state is not SandboxState.RUNNING:
+            raise InvalidState(f"Sandbox is {found.state}", state=found.state)
+        return await self._machines.usage(found.id)
+
+    # -- changing state -------------------------------------------------------------------------------------------------
+
+    async def create(self, principal: Principal, new: NewSandbox, *, wait: bool = True) -> Sandbox:
+        """Make a sandbox and run it. One database write before, one after.
+
+        InvalidInput, LimitExceeded, SnapshotNotFound, NameTaken: nothing was made. NoCapacity, EngineError (raised with
+        ``wait`` alone): the sandbox is there in state ``error``, with its reason.
+        """
+        self._access.require(principal, Scope.SANDBOXES_WRITE)
+        return await self._lifecycle.create(principal, new, wait=wait)
+
+    async def start(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
+        """Run it: a stopped or failed one from its disk, a paused one with its memory. A running one is left alone.
+
+        TransitionInProgress while another change is under way, InvalidState from where there is no way.
+        """
+        found = await self._writable(principal, sandbox)
+        return await self._lifecycle.start(found, wait=wait)
+
+    async def stop(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
+        """Drop the memory, keep the disk; also of a paused one. A stopped one is left alone. An ephemeral one (its
+        ``auto_delete`` is 0) is destroyed instead."""
+        found = await self._writable(principal, sandbox)
+        return await self._lifecycle.stop(found, wait=wait)
+
+    async def pause(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
+        """Keep memory and disk, end the processes. CheckpointRefused: it runs on, and the error says why."""
+        found = await self._writable(principal, sandbox)
+        return await self._lifecycle.pause(found, wait=wait)
+
+    async def resume(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
+        """Bring a paused one back, its processes as they were. CheckpointIncompatible: still paused, ``stop`` and
+        ``start`` run it from its disk. CheckpointCorrupt: state ``error``, ``start`` runs it from its disk."""
+        found = await self._writable(principal, sandbox)
+        return await self._lifecycle.resume(found, wait=wait)
+
+    async def destroy(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
+        """Leave nothing of it; its name is free at once. Waits for a change under way; a second destroy joins the first,
+        and one of an id destroyed within a day answers with its row."""
+        self._access.require(principal, Scope.SANDBOXES_DELETE)
+        found = await self._records.find(principal.team_id, sandbox, include_destroyed=True)
+        return await self._lifecycle.destroy(found, wait=wait)
+
+    async def settled(self, principal: Principal, sandbox: str, *, timeout: float = SETTLE_TIMEOUT) -> Sandbox:
+        """The sandbox once no change is under way, or as it is after ``timeout`` seconds."""
+        found = await self.get(principal, sandbox, include_destroyed=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._lifecycle.settled(found.id), timeout)
+        return await self.get(principal, found.id, include_destroyed=True)
+
+    # -- changing the rest ----------------------------------------------------------------------------------------------
+
+    async def update(self, principal: Principal, sandbox: str, change: SandboxChange) -> Sandbox:
+        """Change what is not state; resources and network of a running one change live.
+
+        InvalidInput, LimitExceeded, NameTaken, InvalidState (resources or network in mid-transition).
+        """
+        found = await self._writable(principal, sandbox)
+        return self._activity.fresh(await self._changes.apply(found, change))
+
+    async def touch(self, principal: Principal, sandbox: str) -> None:
+        """Note that it is in use: the idle rules count from now. No database write."""
+        found = await self._writable(principal, sandbox)
+        self._activity.touch(found)
+
+    @asynccontextmanager
+    async def session(self, principal: Principal, sandbox: str) -> AsyncIterator[AgentSession]:
+        """The way of every command and file: no SQL once the sandbox is known, and no write.
+
+        Wakes it from sleep; while the session is open no idle rule applies. InvalidState when it is not running,
+        AgentUnavailable or AgentTimeout when the agent is gone.
+        """
+        found = await self._writable(principal, sandbox)
+        if found.state is not SandboxState.RUNNING:
+            raise InvalidState(f"Sandbox is {found.state}, not running", state=found.state)
+        with self._activity.using(found):
+            async with self._machines.session(found.id) as agent:
+                yield AgentSession(found, agent)
+
+    async def _writable(self, principal: Principal, sandbox: str) -> Sandbox:
+        self._access.require(principal, Scope.SANDBOXES_WRITE)
+        return await self._records.find(principal.team_id, sandbox)

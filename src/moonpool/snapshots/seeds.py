@@ -1,0 +1,35 @@
+"""Snapshots that every server has from its first start, for every team."""
+
+import uuid
+from datetime import datetime
+
+from moonpool.hosts.model import Resources
+from moonpool.snapshots.model import BASE_IMAGE, Snapshot, SnapshotState
+
+SEEDS = {
+    "daytona-small": Resources(cpu=1, memory_mib=1024, disk_mib=3 * 1024),
+    "daytona-medium": Resources(cpu=2, memory_mib=4096, disk_mib=8 * 1024),
+    "daytona-large": Resources(cpu=4, memory_mib=8192, disk_mib=10 * 1024),
+    "minimal": Resources(cpu=1, memory_mib=512, disk_mib=5 * 1024),
+}
+
+NAMESPACE = uuid.UUID("7c1e6f0a-6d0f-4f2c-9d53-2a6f0b8f7d11")
+
+
+def seeds(now: datetime) -> list[Snapshot]:
+    """The general snapshots; a name has the same id on every server."""
+    return [
+        Snapshot(
+            id=str(uuid.uuid5(NAMESPACE, name)),
+            team_id=None,
+            name=name,
+            state=SnapshotState.ACTIVE,
+            image=BASE_IMAGE,
+            resources=resources,
+            size_bytes=None,
+            created_at=now,
+            updated_at=now,
+            last_used_at=None,
+        )
+        for name, resources in SEEDS.items()
+    ]

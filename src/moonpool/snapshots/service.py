@@ -1,0 +1,55 @@
+"""Use cases of snapshots."""
+
+from moonpool.access.model import Principal, Scope
+from moonpool.access.service import AccessService
+from moonpool.clock import Clock
+from moonpool.errors import InvalidInput
+from moonpool.snapshots.model import Snapshot, SnapshotQuery
+from moonpool.snapshots.repository import SnapshotRepository
+from moonpool.snapshots.seeds import seeds
+from moonpool.store.database import Store
+from moonpool.store.paging import Page
+
+MAX_PAGE_SIZE = 1000
+
+
+class SnapshotService:
+    """A team sees its own snapshots and the general ones; SnapshotNotFound for anything else."""
+
+    def __init__(self, store: Store, access: AccessService, clock: Clock) -> None:
+        self._store = store
+        self._access = access
+        self._clock = clock
+        self._repository = SnapshotRepository()
+        self._general: dict[str, Snapshot] = {}
+
+    async def start(self) -> None:
+        """Create the general snapshots that every server has, where they are missing."""
+        async with self._store.transaction() as transaction:
+            await self._repository.ensure(transaction, seeds(self._clock.now()))
+        async with self._store.reading() as connection:
+            general = await self._repository.general(connection)
+        self._general = {key: item for item in general for key in (item.name, item.id)}
+
+    async def get(self, principal: Principal, name_or_id: str) -> Snapshot:
+        """By id or by name; a team's own comes before a general one of the same name."""
+        self._access.require(principal, Scope.SNAPSHOTS_READ)
+        return await self.resolve(principal.team_id, name_or_id)
+
+    async def list(self, principal: Principal, query: SnapshotQuery | None = None) -> Page[Snapshot]:
+        """One page, with a total."""
+        self._access.require(principal, Scope.SNAPSHOTS_READ)
+        query = query or SnapshotQuery()
+        if query.page < 1:
+            raise InvalidInput("Pages count from 1", field="page")
+        if not 1 <= query.limit <= MAX_PAGE_SIZE:
+            raise InvalidInput(f"A page has 1 to {MAX_PAGE_SIZE} items", field="limit")
+        async with self._store.reading() as connection:
+            return await self._repository.page(connection, principal.team_id, query)
+
+    async def resolve(self, team_id: str, name_or_id: str) -> Snapshot:
+        """What a sandbox of this team starts from; general ones come from memory."""
+        if found := self._general.get(name_or_id):
+            return found
+        async with self._store.reading() as connection:
+            return await self._repository.get(connection, team_id, name_or_id)

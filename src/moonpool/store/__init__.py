@@ -1,0 +1,1 @@
+"""Tables, migrations and units of work; used by features only."""
