@@ -149,26 +149,20 @@ class Host:
         stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
         return MachineUsage(stats.cpu_microseconds, stats.memory_bytes, disk)
 
-    def machines(self) -> dict[str, MachineState]:
+    async def machines(self) -> dict[str, MachineState]:
         """Every sandbox that has a disk here, and what it is."""
         paused = self._memory.ids()
-        return {
-            name: MachineState.RUNNING
-            if name in self._machines
-            else (MachineState.PAUSED if name in paused else MachineState.STOPPED)
-            for name in self._parts.pool.names(Kind.SANDBOXES)
-        }
+        names = await self._threads.run(self._parts.pool.names, Kind.SANDBOXES)
+        return {name: self._state(name, paused) for name in names}
 
     def readiness(self) -> Readiness:
-        states = list(self.machines().values())
+        """Cheap enough to be asked every second."""
         return Readiness(
             ready=self._warm.size >= self._warm.target,
             warm=self._warm.size,
             target=self._warm.target,
-            running=states.count(MachineState.RUNNING),
+            running=len(self._machines),
             asleep=sum(machine.asleep for machine in self._machines.values()),
-            paused=states.count(MachineState.PAUSED),
-            stopped=states.count(MachineState.STOPPED),
         )
 
     async def ready(self) -> None:
@@ -319,6 +313,11 @@ class Host:
                 f"Process {first.pid} ({first.process}) holds the deleted file {first.path} open",
                 hint="Close the file or end the process, then pause again; or stop the sandbox instead.",
             ) from error
+
+    def _state(self, machine_id: str, paused: set[str]) -> MachineState:
+        if machine_id in self._machines:
+            return MachineState.RUNNING
+        return MachineState.PAUSED if machine_id in paused else MachineState.STOPPED
 
     def _running(self, machine_id: str) -> LiveMachine:
         machine = self._machines.get(machine_id)

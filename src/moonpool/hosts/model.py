@@ -83,5 +83,3 @@ class Readiness:
     target: int
     running: int
     asleep: int
-    paused: int
-    stopped: int

@@ -30,14 +30,20 @@ def silent(_phase: str, _fraction: float) -> None:
     """Progress for those who do not watch."""
 
 
-def open_parts(settings: HostSettings, progress: Progress = silent) -> Parts:
-    """Blocking; builds the base image where it is missing. Raises MachineUnfit where the machine cannot do this."""
+def open_images(settings: HostSettings, progress: Progress = silent) -> tuple[Path, Pool]:
+    """The agent's folder and the pool with the base image in it, both built where they are missing. Blocking."""
     instance = Instance(settings.data.resolve())
     instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     pool = Pool.open(instance, size_bytes=settings.disk_pool_bytes)
     base = ensure_base(pool, settings.cache, progress)
     guest_package = Path(next(iter(moonpool.guest.__path__)))
-    agent = ensure_agent(base.path, instance.data / "agent", guest_package)
+    return ensure_agent(base.path, instance.data / "agent", guest_package), pool
+
+
+def open_parts(settings: HostSettings, progress: Progress = silent) -> Parts:
+    """Blocking; builds the base image where it is missing. Raises MachineUnfit where the machine cannot do this."""
+    agent, pool = open_images(settings, progress)
+    instance = Instance(settings.data.resolve())
     cgroups = Cgroups.open(instance)
     driver = Driver(instance, cgroups, agent, runsc=settings.runsc)
     network = Network.open(

@@ -1,0 +1,1 @@
+"""The ``moonpool`` command."""

@@ -1,0 +1,79 @@
+"""``moonpool keys``: API keys, on the server itself and without a running one."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from moonpool.access.model import ALL_SCOPES, ApiKey, Principal, Scope
+from moonpool.access.service import AccessService, open_access
+from moonpool.cli.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+T = TypeVar("T")
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for; unique among this server's keys.")],
+    scope: Annotated[list[Scope] | None, typer.Option(help="May be given several times; all when left out.")] = None,
+    days: Annotated[float | None, typer.Option(help="Days until it expires; never when left out.", min=0.001)] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key. It is shown this once."""
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
+    scopes = frozenset(scope) if scope else ALL_SCOPES
+    made = _with_access(lambda access, who: access.create_key(who, name, scopes, expires_at))
+    print(json.dumps({**describe(made.key), "key": made.secret}) if as_json else made.secret)
+
+
+@app.command("list")
+def list_keys(as_json: Json = False) -> None:
+    """Every key, without its secret."""
+    rows = [describe(key) for key in _with_access(lambda access, who: access.list_keys(who))]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table("name", "key", "scopes", "created", "last used", "expires")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            row["masked"],
+            ", ".join(row["scopes"]),
+            row["created_at"],
+            row["last_used_at"] or "never",
+            row["expires_at"] or "never",
+        )
+    Console().print(table)
+
+
+@app.command("revoke")
+def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")]) -> None:
+    """End a key at once."""
+    print(_with_access(lambda access, who: access.revoke_key(who, name)).name)
+
+
+def describe(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "masked": key.masked,
+        "scopes": sorted(scope.value for scope in key.scopes),
+        "created_at": key.created_at.isoformat(timespec="seconds"),
+        "last_used_at": key.last_used_at.isoformat(timespec="seconds") if key.last_used_at else None,
+        "expires_at": key.expires_at.isoformat(timespec="seconds") if key.expires_at else None,
+    }
+
+
+def _with_access(action: Callable[[AccessService, Principal], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with open_access(load_settings().database) as access:
+            return await action(access, await access.local_principal())
+
+    return asyncio.run(run())

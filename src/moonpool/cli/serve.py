@@ -1,0 +1,57 @@
+"""``moonpool serve``: the server, in the foreground."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from moonpool.app import build
+from moonpool.cli.client import CommandFailed
+from moonpool.cli.settings import data_lock, load_settings
+
+GRACE = 10  # seconds for open requests to end after SIGTERM
+
+
+class OnExit(StrEnum):
+    PAUSE = "pause"
+    KEEP = "keep"
+    STOP = "stop"
+
+
+def serve(
+    listen: Annotated[str | None, typer.Option(help="ADDRESS:PORT; 127.0.0.1:8080 when nothing else is set.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for everything the server keeps.")] = None,
+    on_exit: Annotated[
+        OnExit | None, typer.Option(help="What happens to running sandboxes when the server stops: saved, kept, ended.")
+    ] = None,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C. MOONPOOL_API_KEY sets the first key."""
+    settings = load_settings()
+    changes = {"listen": listen, "data": data, "on_exit": on_exit and on_exit.value}
+    settings = settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    host, _, port = settings.listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise CommandFailed(f"--listen wants ADDRESS:PORT, not '{settings.listen}'")
+    with data_lock(settings.data):
+        application = build(settings)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application.app,
+                host=host.strip("[]"),
+                port=int(port),
+                loop="uvloop",
+                http=application.http_protocol,
+                ws="websockets-sansio",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE,
+                ws_max_size=64 * 1024 * 1024,
+            )
+        )
+        server.run()
+        if not server.started:
+            raise typer.Exit(1)

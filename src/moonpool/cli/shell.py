@@ -1,0 +1,94 @@
+"""A terminal in a sandbox, in the user's own terminal."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from moonpool.cli.client import CommandFailed, Target
+
+CHUNK = 65536  # bytes read from the keyboard at once
+
+
+def open_shell(target: Target, sandbox_id: str) -> int:
+    """Runs until the remote shell ends; its exit code."""
+    if not sys.stdin.isatty():
+        raise CommandFailed("'shell' needs a terminal; use 'exec' in scripts.")
+    return asyncio.run(_run(target, sandbox_id))
+
+
+async def _run(target: Target, sandbox_id: str) -> int:
+    size = shutil.get_terminal_size()
+    session = f"cli-{secrets.token_hex(4)}"
+    base = target.url.replace("http", "ws", 1) + f"/toolbox/{sandbox_id}/process/pty"
+    url = f"{base}/create-connect?id={session}&cols={size.columns}&rows={size.lines}"
+    headers = {"Authorization": f"Bearer {target.api_key}"}
+    async with connect(url, additional_headers=headers, max_size=None, proxy=None) as socket:
+        loop = asyncio.get_running_loop()
+        resizes: set[asyncio.Task[None]] = set()
+
+        def resized() -> None:
+            task = loop.create_task(_resize(target, sandbox_id, session))
+            resizes.add(task)
+            task.add_done_callback(resizes.discard)
+
+        loop.add_signal_handler(signal.SIGWINCH, resized)
+        with _raw_terminal():
+            keyboard = asyncio.create_task(_type(socket))
+            try:
+                return await _show(socket)
+            finally:
+                keyboard.cancel()
+
+
+async def _show(socket: ClientConnection) -> int:
+    try:
+        async for message in socket:
+            if isinstance(message, bytes):
+                sys.stdout.buffer.write(message)
+                sys.stdout.buffer.flush()
+    except ConnectionClosed:
+        pass  # A shell that ends with another code than 0 closes with 1011; the reason says which.
+    with contextlib.suppress(ValueError, TypeError):
+        return int(json.loads(socket.close_reason or "{}").get("exitCode", 0))
+    return 0
+
+
+async def _type(socket: ClientConnection) -> None:
+    loop = asyncio.get_running_loop()
+    pressed: asyncio.Queue[bytes] = asyncio.Queue()
+    loop.add_reader(sys.stdin.fileno(), lambda: pressed.put_nowait(os.read(sys.stdin.fileno(), CHUNK)))
+    try:
+        while data := await pressed.get():
+            await socket.send(data)
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+
+
+async def _resize(target: Target, sandbox_id: str, session: str) -> None:
+    size = shutil.get_terminal_size()
+    headers = {"Authorization": f"Bearer {target.api_key}"}
+    async with httpx.AsyncClient(base_url=target.url, headers=headers, trust_env=False) as client:
+        path = f"/toolbox/{sandbox_id}/process/pty/{session}/resize"
+        await client.post(path, json={"cols": size.columns, "rows": size.lines})
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
+    before = termios.tcgetattr(sys.stdin)
+    tty.setraw(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
