@@ -16,7 +16,7 @@ from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, Un
 from moonpool.ids import new_uuid
 from moonpool.store.database import Store
 
-SECRET_PREFIX = "mp_"
+KEY_PREFIX = "mp_"
 SECRET_BYTES = 32  # 43 url-safe characters
 MIN_BOOTSTRAP_LENGTH = 8  # characters
 MAX_TOKEN_LENGTH = 1024  # characters; longer ones are no keys and are not hashed
@@ -53,7 +53,7 @@ class AccessService:
             user = await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, now)
             if api_key is not None and digest is not None:
                 await self._repository.revoke_bootstrap(transaction, keep=digest)
-                if await self._repository.key_by_digest(transaction, digest) is None:
+                if await self._repository.key_by_digest(transaction.connection, digest) is None:
                     key = self._new_key(user.team_id, user.id, BOOTSTRAP_NAME, api_key, KeyOrigin.BOOTSTRAP)
                     await self._repository.insert_key(transaction, key, digest)
         self._cache.clear()
@@ -62,7 +62,7 @@ class AccessService:
         """Write what is still only in memory: when keys were last used."""
         await self._usage.flush()
 
-    # -- who asks -------------------------------------------------------------------------------------------------------
+    # -- who asks ------------------------------------------------------------------------------------------------------
 
     async def authenticate(self, token: str) -> Principal:
         """Who a key belongs to; Unauthorized for an unknown or revoked one, KeyExpired for one past its time."""
@@ -89,7 +89,7 @@ class AccessService:
             user = await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, self._clock.now())
         return Principal(user.team_id, user.id, None, ALL_SCOPES)
 
-    # -- keys -----------------------------------------------------------------------------------------------------------
+    # -- keys ----------------------------------------------------------------------------------------------------------
 
     async def create_key(
         self,
@@ -106,7 +106,7 @@ class AccessService:
             self.require(principal, scope)
         if expires_at is not None and expires_at <= self._clock.now():
             raise InvalidInput("The expiry is in the past", field="expires_at")
-        secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+        secret = KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         key = self._new_key(
             principal.team_id, principal.user_id, valid_name(name), secret, KeyOrigin.CREATED, wanted, expires_at
         )
@@ -142,7 +142,7 @@ class AccessService:
         self._cache.forget(key.id)
         return key
 
-    # -- inside ---------------------------------------------------------------------------------------------------------
+    # -- inside --------------------------------------------------------------------------------------------------------
 
     async def _verify(self, digest: str) -> ApiKey:
         async with self._store.reading() as connection:

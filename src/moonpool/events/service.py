@@ -1,7 +1,5 @@
 """Events from the outbox to whoever listens: ordered, resumable, never waiting for a slow listener."""
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -9,57 +7,11 @@ from datetime import timedelta
 from moonpool.clock import Clock
 from moonpool.events.model import Event, NewEvent
 from moonpool.events.repository import EventRepository
+from moonpool.events.subscription import Subscription
 from moonpool.store.database import Store, Transaction
 
-QUEUE_SIZE = 1000  # events a subscriber may be behind
 RETENTION = timedelta(days=7)
 REPLAY_PAGE = 500  # events read at once
-
-
-class Subscription:
-    """An endless asynchronous iterator of events. It ends when the service closes, or when the subscriber fell more than
-    ``QUEUE_SIZE`` events behind: then ``dropped`` is true, and ``last_id`` is where to resume with ``since``."""
-
-    def __init__(self, team_id: str | None, last_id: int) -> None:
-        self.team_id = team_id
-        self.last_id = last_id
-        self.dropped = False
-        self._queue: deque[Event] = deque()
-        self._closed = False
-        self._wake = asyncio.Event()
-
-    def push(self, event: Event) -> None:
-        """Hand over an event; called in the order of their ids, never waits."""
-        if self._closed or self.dropped or (self.team_id is not None and event.team_id != self.team_id):
-            return
-        if len(self._queue) >= QUEUE_SIZE:
-            self.dropped = True
-        else:
-            self._queue.append(event)
-        self._wake.set()
-
-    def close(self) -> None:
-        self._closed = True
-        self._wake.set()
-
-    def __aiter__(self) -> "Subscription":
-        return self
-
-    async def __anext__(self) -> Event:
-        while True:
-            while self._queue:
-                event = self._queue.popleft()
-                if event.id > self.last_id:
-                    self.last_id = event.id
-                    return event
-            if self.dropped or self._closed:
-                raise StopAsyncIteration
-            self._wake.clear()
-            await self._wake.wait()
-
-    def prepend(self, events: list[Event]) -> None:
-        """Put what was missed before what came in meanwhile; doubles are passed over by their id."""
-        self._queue.extendleft(reversed(events))
 
 
 class EventService:
@@ -99,17 +51,20 @@ class EventService:
         transaction.after_commit(lambda: self._publish(event))
 
     def listen(self, listener: Callable[[Event], None]) -> None:
-        """Call ``listener`` for every event of every team, in order, in the event loop; it must neither wait nor raise."""
+        """Call ``listener`` for every event of every team, in order, in the event loop; it may neither wait nor raise."""
         self._listeners.append(listener)
 
     @asynccontextmanager
     async def subscribe(self, team_id: str | None, *, since: int | None = None) -> AsyncIterator[Subscription]:
         """A team's events (None: all teams') from now on, or from after the event ``since``, as far back as kept."""
-        subscription = Subscription(team_id, self._dispatched if since is None else since)
+        subscription = Subscription(
+            team_id,
+            since=self._dispatched if since is None else since,
+            live_from=self._dispatched,
+            read_after=lambda last_id: self._after(last_id, team_id),
+        )
         self._subscriptions.add(subscription)
         try:
-            if since is not None:
-                subscription.prepend(await self._missed(team_id, since, self._dispatched))
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
@@ -144,10 +99,3 @@ class EventService:
     async def _after(self, since: int, team_id: str | None) -> list[Event]:
         async with self._store.reading() as connection:
             return await self._repository.after(connection, since, team_id, REPLAY_PAGE)
-
-    async def _missed(self, team_id: str | None, since: int, until: int) -> list[Event]:
-        missed: list[Event] = []
-        while since < until and (events := await self._after(since, team_id)):
-            missed += [event for event in events if event.id <= until]
-            since = events[-1].id
-        return missed

@@ -1,4 +1,4 @@
-"""What the core needs of a host; ``hosts.service.Host`` is one."""
+"""What the core needs of a host; ``hosts.host.Host`` is one."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -53,8 +53,8 @@ class Machines(Protocol):
 
     async def usage(self, machine_id: str) -> MachineUsage: ...
 
-    async def machines(self) -> Mapping[str, MachineState]:
-        """What is really there."""
+    def machines(self) -> Mapping[str, MachineState]:
+        """What is really there: every sandbox that has a disk."""
         ...
 
     def readiness(self) -> Readiness: ...

@@ -36,6 +36,8 @@ class DesiredState(StrEnum):
     DESTROYED = "destroyed"
 
 
+OPEN_NETWORK = NetworkPolicy()
+
 S = SandboxState
 
 TRANSITIONS: Mapping[SandboxState, frozenset[SandboxState]] = {
@@ -135,8 +137,8 @@ class NewSandbox:
     cpu: float | None = None
     memory_mib: int | None = None
     disk_mib: int | None = None
-    network: NetworkPolicy = NetworkPolicy()
-    timers: Timers = Timers()
+    network: NetworkPolicy = OPEN_NETWORK
+    timers: Timers = field(default_factory=Timers)
     dialect_data: Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
 

@@ -41,7 +41,7 @@ class SandboxService:
     def _machines(self) -> Machines:
         return self._lifecycle.machines
 
-    # -- reading --------------------------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------------------
 
     async def get(self, principal: Principal, sandbox: str, *, include_destroyed: bool = False) -> Sandbox:
         """The sandbox as it is now. ``include_destroyed`` also finds, by id, what was destroyed within a day."""
@@ -68,7 +68,7 @@ class SandboxService:
             raise InvalidState(f"Sandbox is {found.state}", state=found.state)
         return await self._machines.usage(found.id)
 
-    # -- changing state -------------------------------------------------------------------------------------------------
+    # -- changing state ------------------------------------------------------------------------------------------------
 
     async def create(self, principal: Principal, new: NewSandbox, *, wait: bool = True) -> Sandbox:
         """Make a sandbox and run it. One database write before, one after.
@@ -105,8 +105,8 @@ class SandboxService:
         return await self._lifecycle.resume(found, wait=wait)
 
     async def destroy(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
-        """Leave nothing of it; its name is free at once. Waits for a change under way; a second destroy joins the first,
-        and one of an id destroyed within a day answers with its row."""
+        """Leave nothing of it; its name is free at once. Waits for a change under way; a second destroy joins the
+        first, and one of an id destroyed within a day answers with its row."""
         self._access.require(principal, Scope.SANDBOXES_DELETE)
         found = await self._records.find(principal.team_id, sandbox, include_destroyed=True)
         return await self._lifecycle.destroy(found, wait=wait)
@@ -118,7 +118,7 @@ class SandboxService:
             await asyncio.wait_for(self._lifecycle.settled(found.id), timeout)
         return await self.get(principal, found.id, include_destroyed=True)
 
-    # -- changing the rest ----------------------------------------------------------------------------------------------
+    # -- changing the rest ---------------------------------------------------------------------------------------------
 
     async def update(self, principal: Principal, sandbox: str, change: SandboxChange) -> Sandbox:
         """Change what is not state; resources and network of a running one change live.

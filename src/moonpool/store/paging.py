@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """``next_cursor`` None: nothing follows. ``total`` counts all matches, and only when a page number was asked for."""
+    """``next_cursor`` None: nothing follows. ``total`` counts all matches, where a page number was asked for."""
 
     items: tuple[Item, ...]
     next_cursor: str | None = None

@@ -1,0 +1,47 @@
+"""Verified keys, kept in memory for a moment."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from moonpool.access.model import ApiKey
+from moonpool.clock import Clock
+
+TRUSTED_FOR = 10.0  # seconds until a key is looked up again: how long a revocation by another process may take
+CAPACITY = 10_000  # keys
+
+
+@dataclass(frozen=True)
+class Verified:
+    key: ApiKey
+    until: float
+
+
+class KeyCache:
+    """By digest, so no key's secret stays in memory. Knows only keys that exist: guesses cannot fill it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._verified: OrderedDict[str, Verified] = OrderedDict()
+        self._digests: dict[str, str] = {}
+
+    def get(self, digest: str) -> ApiKey | None:
+        found = self._verified.get(digest)
+        if found is None or found.until <= self._clock.monotonic():
+            return None
+        return found.key
+
+    def put(self, digest: str, key: ApiKey) -> None:
+        self._verified[digest] = Verified(key, self._clock.monotonic() + TRUSTED_FOR)
+        self._verified.move_to_end(digest)
+        self._digests[key.id] = digest
+        if len(self._verified) > CAPACITY:
+            _, oldest = self._verified.popitem(last=False)
+            self._digests.pop(oldest.key.id, None)
+
+    def forget(self, key_id: str) -> None:
+        if digest := self._digests.pop(key_id, None):
+            self._verified.pop(digest, None)
+
+    def clear(self) -> None:
+        self._verified.clear()
+        self._digests.clear()

@@ -1,0 +1,86 @@
+"""All SQL of access."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, and_, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from moonpool.access.model import ApiKey, KeyOrigin, Scope, User
+from moonpool.errors import NameTaken
+from moonpool.ids import new_uuid
+from moonpool.store.database import Transaction
+from moonpool.store.tables import api_keys, teams, users
+
+ADMIN_ROLE = "admin"
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    key: ApiKey
+    digest: str
+
+
+class AccessRepository:
+    async def ensure_admin(self, transaction: Transaction, team: str, name: str, now: datetime) -> User:
+        """The user ``name``, made together with its team where there is none."""
+        found = (await transaction.connection.execute(select(users).where(users.c.name == name))).one_or_none()
+        if found is not None:
+            return User(**found._mapping)
+        user = User(new_uuid(), new_uuid(), name, f"{name}@localhost", ADMIN_ROLE, now)
+        await transaction.connection.execute(insert(teams).values(id=user.team_id, name=team, created_at=now))
+        await transaction.connection.execute(insert(users).values(**vars(user)))
+        return user
+
+    async def insert_key(self, transaction: Transaction, key: ApiKey, digest: str) -> None:
+        """NameTaken when the team has a key of this name."""
+        values = vars(key) | {"scopes": sorted(key.scopes), "digest": digest}
+        try:
+            await transaction.connection.execute(insert(api_keys).values(**values))
+        except IntegrityError as error:
+            raise NameTaken(f"An API key named '{key.name}' exists already") from error
+
+    async def revoke_bootstrap(self, transaction: Transaction, *, keep: str) -> None:
+        """Delete the bootstrap keys but the one with this digest."""
+        doomed = and_(api_keys.c.origin == KeyOrigin.BOOTSTRAP, api_keys.c.digest != keep)
+        await transaction.connection.execute(delete(api_keys).where(doomed))
+
+    async def key_by_digest(self, connection: AsyncConnection, digest: str) -> StoredKey | None:
+        row = (await connection.execute(select(api_keys).where(api_keys.c.digest == digest))).one_or_none()
+        return None if row is None else StoredKey(key_of(row), row.digest)
+
+    async def keys(self, connection: AsyncConnection, team_id: str) -> list[ApiKey]:
+        query = select(api_keys).where(api_keys.c.team_id == team_id)
+        rows = await connection.execute(query.order_by(api_keys.c.created_at.desc(), api_keys.c.id))
+        return [key_of(row) for row in rows]
+
+    async def key(self, connection: AsyncConnection, team_id: str, name_or_id: str) -> ApiKey | None:
+        """By id, else by name."""
+        rows = (await connection.execute(select(api_keys).where(named(team_id, name_or_id)))).all()
+        return next((key_of(row) for row in sorted(rows, key=lambda row: row.id != name_or_id)), None)
+
+    async def delete_key(self, transaction: Transaction, team_id: str, name_or_id: str) -> ApiKey | None:
+        found = await self.key(transaction.connection, team_id, name_or_id)
+        if found is not None:
+            await transaction.connection.execute(delete(api_keys).where(api_keys.c.id == found.id))
+        return found
+
+    async def note_usage(self, transaction: Transaction, used: Mapping[str, datetime]) -> None:
+        for key_id, moment in used.items():
+            statement = update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=moment)
+            await transaction.connection.execute(statement)
+
+
+def named(team_id: str, name_or_id: str) -> Any:
+    return and_(api_keys.c.team_id == team_id, or_(api_keys.c.id == name_or_id, api_keys.c.name == name_or_id))
+
+
+def key_of(row: Row[Any]) -> ApiKey:
+    fields = dict(row._mapping)
+    del fields["digest"]
+    fields["scopes"] = frozenset(Scope(scope) for scope in row.scopes)
+    fields["origin"] = KeyOrigin(row.origin)
+    return ApiKey(**fields)

@@ -1,0 +1,152 @@
+"""Connections and units of work, the same over SQLite and PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from moonpool.errors import MachineUnfit
+from moonpool.store.migrate import upgrade
+
+BUSY_TIMEOUT = 10_000  # milliseconds to wait for another process's write to the same SQLite file
+SQLITE_READERS = 4  # connections, a thread each
+POSTGRESQL_CONNECTIONS = 8
+
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+WRITER_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    # FULL: a commit survives a power cut, not only a crash of the server.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT}",
+)
+READER_PRAGMAS = ("PRAGMA query_only = ON", f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+
+
+class Transaction:
+    """A unit of work: its ``connection`` is inside one database transaction, committed when the block ends well."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self._after_commit: list[Callable[[], None]] = []
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` right after the commit, before any later unit of work commits; never after a rollback."""
+        self._after_commit.append(callback)
+
+    def committed(self) -> None:
+        for callback in self._after_commit:
+            callback()
+
+
+class Store:
+    """One writer at a time in this process, many readers.
+
+    SQLite has one writer anyway, and waiting for a turn here is cheaper and fairer than its busy loop; on PostgreSQL
+    the same rule makes event ids commit in their order. A commit that was begun is finished, and its listeners are
+    told, even when the caller is cancelled meanwhile.
+    """
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, url: str) -> "Store":
+        """Connect, and bring the tables up to date. ``url`` as ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``;
+        raises MachineUnfit for another kind of database."""
+        parsed = normalised(url)
+        if parsed.get_backend_name() == "sqlite":
+            writer, reader = sqlite_engines(parsed)
+        else:
+            writer = create_async_engine(parsed, pool_size=POSTGRESQL_CONNECTIONS, pool_pre_ping=True)
+            reader = writer.execution_options(isolation_level="AUTOCOMMIT")
+        store = cls(writer, reader)
+        async with writer.connect() as connection:
+            await connection.run_sync(upgrade)
+        return store
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._reader.dispose()
+            await self._writer.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A unit of work that may write; rolled back when the block raises."""
+        async with self._turn, self._writer.connect() as connection:
+            await connection.begin()
+            transaction = Transaction(connection)
+            yield transaction
+            await to_the_end(connection.commit())
+            transaction.committed()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading, each statement on its own; on SQLite it can do nothing else."""
+        async with self._reader.connect() as connection:
+            yield connection
+
+
+def normalised(url: str) -> URL:
+    """The URL with the asynchronous driver that Moonpool uses for its kind of database."""
+    parsed = make_url(url)
+    backend = parsed.drivername.split("+")[0]
+    if backend not in DRIVERS:
+        raise MachineUnfit(
+            f"'{backend}' is no database that Moonpool can use",
+            hint="Set MOONPOOL_DATABASE_URL to sqlite:///PATH or postgresql://USER@HOST/NAME.",
+        )
+    return parsed.set(drivername=DRIVERS[backend])
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
+    writer = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
+    reader = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=SQLITE_READERS, max_overflow=0, pool_reset_on_return=None
+    )
+    prepare_sqlite(writer, WRITER_PRAGMAS)
+    prepare_sqlite(reader, READER_PRAGMAS)
+
+    @event.listens_for(writer.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return writer, reader
+
+
+def prepare_sqlite(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        # Python's sqlite3 would begin transactions by itself, and late; the writer begins its own.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for ``work`` even when cancelled meanwhile; the cancellation is passed on afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

@@ -1,0 +1,178 @@
+"""Every table. Migrations in ``migrations/versions`` make the same; a test compares them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """A moment as microseconds since 1970 (UTC): exact, and sorted alike by SQLite and PostgreSQL."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + value * MICROSECOND
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+Sequence = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only an INTEGER PRIMARY KEY.
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("email", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("prefix", Text, nullable=False),
+    Column("suffix", Text, nullable=False),
+    Column("scopes", Json, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("last_used_at", Timestamp),
+    Index("uq_api_keys_team_id_name", "team_id", "name", unique=True),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), index=True),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("image", Text, nullable=False),
+    Column("cpu", Float, nullable=False),
+    Column("memory_mib", BigInteger, nullable=False),
+    Column("disk_mib", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("last_used_at", Timestamp),
+)
+Index("uq_snapshots_team_id_name", snapshots.c.team_id, snapshots.c.name, unique=True)
+# NULL is equal to nothing, so the general snapshots need an index of their own.
+Index(
+    "uq_snapshots_general_name",
+    snapshots.c.name,
+    unique=True,
+    sqlite_where=snapshots.c.team_id.is_(None),
+    postgresql_where=snapshots.c.team_id.is_(None),
+)
+
+sandboxes = Table(
+    "sandboxes",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("desired", Text, nullable=False),
+    Column("reason", Text),
+    Column("recoverable", Boolean, nullable=False),
+    Column("snapshot", Text, nullable=False),
+    Column("image", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("env", Json, nullable=False),
+    Column("labels", Json, nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("cpu", Float, nullable=False),
+    Column("memory_mib", BigInteger, nullable=False),
+    Column("disk_mib", BigInteger, nullable=False),
+    Column("pids", Integer, nullable=False),
+    Column("network", Json, nullable=False),
+    Column("timers", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("started_at", Timestamp),
+    Column("stopped_at", Timestamp),
+    Column("last_activity_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("preview_token", Text, nullable=False),
+    Column("dialect_data", Json, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+# A destroyed sandbox's row is kept for a day; its name is free at once.
+Index(
+    "uq_sandboxes_team_id_name",
+    sandboxes.c.team_id,
+    sandboxes.c.name,
+    unique=True,
+    sqlite_where=sandboxes.c.state != "destroyed",
+    postgresql_where=sandboxes.c.state != "destroyed",
+)
+Index("ix_sandboxes_team_id_created_at", sandboxes.c.team_id, sandboxes.c.created_at)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("team_id", String(36), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject_id", String(36), nullable=False),
+    Column("data", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_events_team_id_id", "team_id", "id"),
+    Index("ix_events_created_at", "created_at"),
+    sqlite_autoincrement=True,
+)
+
+event_cursors = Table(
+    "event_cursors",
+    metadata,
+    Column("consumer", String(64), primary_key=True),
+    Column("last_event_id", BigInteger, nullable=False),
+)
