@@ -1,0 +1,124 @@
+"""A checkpoint on disk: runsc's files and a manifest, which is written last and makes the folder whole."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moonpool.engine.gvisor.model import Capabilities
+from moonpool.errors import CheckpointCorrupt, CheckpointIncompatible
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+PARTIAL_SUFFIX = ".partial"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``files`` gives name -> (size in bytes, sha256 or None); ``extra`` what the maker wants to find again."""
+
+    capabilities: Capabilities
+    files: Mapping[str, tuple[int, str | None]]
+    extra: Mapping[str, str]
+
+
+def partial_folder(target: Path) -> Path:
+    """A fresh folder beside ``target`` to write to; publish() gives it its name."""
+    folder = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def sweep(parent: Path) -> None:
+    """Remove what checkpoints that were cut off left in ``parent``; only for when none is being made there."""
+    for folder in parent.glob(f"*{PARTIAL_SUFFIX}"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(
+    partial: Path, target: Path, capabilities: Capabilities, *, checksum: bool, extra: Mapping[str, str]
+) -> None:
+    """Write all of ``partial`` and its manifest to the disk, then give it its name; an older ``target`` is replaced."""
+    files: dict[str, Any] = {}
+    for path in sorted(partial.iterdir()):
+        files[path.name] = {"size": path.stat().st_size, "sha256": digest(path) if checksum else None}
+        sync(path)
+    manifest = {
+        "format": FORMAT,
+        "runsc": capabilities.version,
+        "flags": list(capabilities.flags),
+        "architecture": capabilities.architecture,
+        "cpu_features": list(capabilities.cpu_features),
+        "files": files,
+        "extra": dict(extra),
+    }
+    path = partial / MANIFEST
+    path.write_text(json.dumps(manifest, indent=1))
+    sync(path)
+    sync(partial)
+    if target.exists():
+        shutil.rmtree(target)
+    partial.rename(target)
+    sync(target.parent)
+
+
+def load(image: Path) -> dict[str, Any]:
+    """The manifest's content; raises CheckpointCorrupt where there is none or it is no manifest of ours."""
+    try:
+        manifest = json.loads((image / MANIFEST).read_text())
+        if manifest["format"] != FORMAT:
+            raise CheckpointIncompatible(f"{image.name}: a manifest of format {manifest['format']}")
+        for key in ("runsc", "flags", "architecture", "cpu_features", "files", "extra"):
+            manifest[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointCorrupt(f"{image.name} has no whole manifest: {error}") from error
+    return dict(manifest)
+
+
+def verify(image: Path, capabilities: Capabilities, *, checksum: bool = False) -> None:
+    """Raises CheckpointIncompatible where this runsc or processor is another one, CheckpointCorrupt where files lack.
+
+    Sizes are always compared; ``checksum`` reads every byte as well (1 to 2 GB/s).
+    """
+    manifest = load(image)
+    reason = _difference(manifest, capabilities)
+    if reason:
+        raise CheckpointIncompatible(f"{image.name} was made {reason}")
+    for name, told in manifest["files"].items():
+        path = image / name
+        size = path.stat().st_size if path.exists() else None
+        if size != told["size"]:
+            raise CheckpointCorrupt(f"{image.name}/{name} has {size} bytes instead of {told['size']}")
+        if checksum and told["sha256"] and digest(path) != told["sha256"]:
+            raise CheckpointCorrupt(f"{image.name}/{name} does not have the checksum it was written with")
+
+
+def _difference(manifest: Mapping[str, Any], capabilities: Capabilities) -> str:
+    """What keeps this machine from restoring it; empty where nothing does. A richer processor is fine."""
+    if manifest["runsc"] != capabilities.version:
+        return f"by runsc {manifest['runsc']}, here is {capabilities.version}"
+    if manifest["flags"] != list(capabilities.flags):
+        return f"with the flags {' '.join(manifest['flags'])}"
+    if manifest["architecture"] != capabilities.architecture:
+        return f"on {manifest['architecture']}, this is {capabilities.architecture}"
+    lacking = sorted(set(manifest["cpu_features"]) - set(capabilities.cpu_features))
+    return f"on a processor with {' '.join(lacking)}, which this one lacks" if lacking else ""
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Write a file, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,223 @@
+"""Sandboxes by gVisor: boot, checkpoint, restore, attach, pause, kill. Blocking and thread-safe."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from moonpool.engine.cgroups import Cgroups
+from moonpool.engine.gvisor import checkpoint as images
+from moonpool.engine.gvisor import launch, spec, state
+from moonpool.engine.gvisor.capabilities import probe
+from moonpool.engine.gvisor.model import Member, Running
+from moonpool.engine.instance import Instance
+from moonpool.errors import CheckpointRefused, EngineError
+
+START_TIMEOUT = 60.0  # seconds, for boot and restore
+CALL_TIMEOUT = 30.0  # seconds, for pause and resume
+LONGEST_NAME = 40  # characters of a member's name
+LONGEST_SOCKET_PATH = 108  # bytes, see unix(7)
+CHECKPOINT_TIMEOUT = 600.0  # seconds: gigabytes may have to be written
+
+
+class Driver:
+    def __init__(self, instance: Instance, cgroups: Cgroups, agent: Path, *, runsc: str = "runsc") -> None:
+        """``agent`` is the folder seen at /.agent inside. Raises MachineUnfit where ``runsc`` will not do."""
+        self.capabilities = probe(runsc)
+        self.agent = agent
+        self._cgroups = cgroups
+        self._runsc = shutil.which(runsc) or runsc
+        self._state, self._members = _state_folder(instance), instance.run / "members"
+        self._empty, self._late = instance.run / "empty", instance.run / "late"
+        for folder in (self._state, self._members):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        spec.make_shared_folders(self._empty, self._late)
+
+    # -- starting ------------------------------------------------------------------------------------------------------
+
+    def boot(self, member: Member, *, secret: str) -> Running:
+        """Start the agent on an empty root; it expects ``secret`` of whoever connects. About 0.3 s."""
+        bundle = self._prepare(member, secret)
+        with (bundle / "agent.log").open("wb") as output:
+            try:
+                running = self._launch(member, ["run", "--detach", f"--bundle={bundle}", member.name], (), output)
+            finally:
+                (bundle / "config.json").unlink(missing_ok=True)
+        return running
+
+    def restore(self, member: Member, image: Path, *, root: Path | None = None) -> Running:
+        """Start ``member`` with the memory of checkpoint ``image``; ``root`` is what was attached when it was made.
+
+        Raises CheckpointIncompatible or CheckpointCorrupt, having started nothing.
+        """
+        images.verify(image, self.capabilities)
+        bundle = self._prepare(member, None)
+        arguments = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
+        binds = (launch.Bind(root, self._late / "root"),) if root else ()
+        try:
+            return self._launch(member, [*arguments, member.name], binds, subprocess.DEVNULL)
+        except EngineError:
+            images.verify(image, self.capabilities, checksum=True)
+            raise
+
+    def attach(self, running: Running, source: Path, target: str = spec.LATE_ROOT) -> None:
+        """Mount ``source`` at ``target`` in a sandbox that runs. About 1 ms."""
+        try:
+            launch.attach(running.gofer_pid, source, target)
+        except OSError as error:
+            raise EngineError(f"cannot attach {source.name} to {running.name}: {error}") from error
+
+    def _prepare(self, member: Member, secret: str | None) -> Path:
+        bundle = self._members / member.name
+        bundle.mkdir(mode=0o700, exist_ok=True)
+        (bundle / "member.json").write_text(json.dumps({"cgroup": member.cgroup}))
+        spec.write(bundle, spec.build(member.slot.namespace, self.agent, self._empty, self._late, secret))
+        self._cgroups.create(member.cgroup)
+        return bundle
+
+    def _launch(
+        self, member: Member, arguments: Sequence[str], binds: tuple[launch.Bind, ...], output: launch.Output
+    ) -> Running:
+        """Whatever goes wrong, nothing of the member is left."""
+        shared = launch.Bind(self._late, self._late, read_only=True)
+        groups = tuple(self._cgroups.procs_files(member.cgroup))
+        surroundings = launch.Surroundings(member.slot.namespace, (shared, *binds), groups)
+        try:
+            process = launch.start_in(surroundings, self._command(member.name, arguments), output)
+            code = launch.finish(process, START_TIMEOUT)
+            running = state.read(self._state, member.name)
+            if code or running is None:
+                raise EngineError(f"runsc {arguments[0]} failed ({code}): {self._log(member.name)}")
+        except (OSError, EngineError) as error:
+            self.kill(member.name)
+            if isinstance(error, EngineError):
+                raise
+            raise EngineError(f"cannot launch {member.name}: {error}") from error
+        return running
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    def pause(self, name: str) -> None:
+        """Stop every process inside; pauses count, each wants its resume()."""
+        self._call(name, ["pause", name], CALL_TIMEOUT)
+
+    def resume(self, name: str) -> None:
+        self._call(name, ["resume", name], CALL_TIMEOUT)
+
+    def checkpoint(
+        self,
+        name: str,
+        target: Path,
+        *,
+        leave_running: bool = False,
+        checksum: bool = True,
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        """Save the memory to the new folder ``target``, on disk and whole when this returns.
+
+        Without ``leave_running`` the sandbox is ended, but only when the checkpoint is safe; with it, the sandbox goes
+        on, so pause it first where its files must fit its memory. Raises CheckpointRefused: then nothing is left at
+        ``target`` and the sandbox goes on.
+        """
+        partial = images.partial_folder(target)
+        try:
+            if not leave_running:
+                self.pause(name)
+            try:
+                self._save(name, partial)
+                images.publish(partial, target, self.capabilities, checksum=checksum, extra=extra or {})
+            except (EngineError, OSError):
+                if not leave_running:
+                    self.resume(name)
+                raise
+        except OSError as error:
+            raise CheckpointRefused(f"the memory of {name} cannot be written: {error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        if not leave_running:
+            self.kill(name)
+
+    def _save(self, name: str, folder: Path) -> None:
+        arguments = [
+            "checkpoint",
+            *self.capabilities.checkpoint_flags,
+            "--leave-running",
+            f"--image-path={folder}",
+            name,
+        ]
+        try:
+            self._call(name, arguments, CHECKPOINT_TIMEOUT)
+        except EngineError as error:
+            raise CheckpointRefused(f"the memory of {name} cannot be saved: {error.message}") from error
+
+    def verify(self, image: Path, *, checksum: bool = False) -> None:
+        """Raises CheckpointIncompatible or CheckpointCorrupt; sizes only, unless ``checksum``."""
+        images.verify(image, self.capabilities, checksum=checksum)
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    def kill(self, name: str) -> None:
+        """End the sandbox at once, whatever state it is in, and forget it. Its control group goes too.
+
+        Read the group's figures before, where they are wanted.
+        """
+        self._cgroups.kill(self._cgroup(name))
+        self.delete(name)
+
+    def delete(self, name: str) -> None:
+        """Forget a sandbox whose processes are gone: runsc's state, its folder, its control group. Idempotent."""
+        self._cgroups.delete(self._cgroup(name))
+        state.forget(self._state, name)
+        shutil.rmtree(self._members / name, ignore_errors=True)
+
+    # -- what there is -------------------------------------------------------------------------------------------------
+
+    def running(self) -> list[Running]:
+        """The sandboxes that are alive now, for adoption by a server that was restarted."""
+        found = (state.read(self._state, name) for name in self.names())
+        return [running for running in found if running and state.alive(running)]
+
+    def names(self) -> list[str]:
+        """Every name with any trace here, alive or not; kill() removes each of them wholly."""
+        folders = {entry.name for entry in self._members.iterdir()}
+        return sorted(folders | set(state.names(self._state)))
+
+    def specification_digest(self) -> str:
+        """Hexadecimal sha256 of what is the same in every sandbox's specification."""
+        nowhere = Path("/")
+        shape = spec.build(nowhere, nowhere, nowhere, nowhere, None)
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
+
+    # -- calling runsc -------------------------------------------------------------------------------------------------
+
+    def _call(self, name: str, arguments: Sequence[str], timeout: float) -> None:
+        process = launch.spawn(self._command(name, arguments), subprocess.DEVNULL)
+        if code := launch.finish(process, timeout):
+            raise EngineError(f"runsc {arguments[0]} failed ({code}): {self._log(name)}")
+
+    def _command(self, name: str, arguments: Sequence[str]) -> list[str]:
+        log = self._members / name / "runsc.log"
+        with contextlib.suppress(FileNotFoundError):
+            os.truncate(log, 0)
+        return [self._runsc, f"--root={self._state}", f"--log={log}", *self.capabilities.flags, *arguments]
+
+    def _log(self, name: str) -> str:
+        folder = self._members / name
+        return "\n".join(filter(None, (launch.tail(folder / "runsc.log"), launch.tail(folder / "agent.log"))))
+
+    def _cgroup(self, name: str) -> str:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return str(json.loads((self._members / name / "member.json").read_text())["cgroup"])
+        return name
+
+
+def _state_folder(instance: Instance) -> Path:
+    """runsc's root folder. It puts a socket there, and where the path is too long for one, silently somewhere else."""
+    folder = instance.run / "runsc"
+    if len(os.fsencode(folder / f"runsc-{'x' * LONGEST_NAME}.sock")) < LONGEST_SOCKET_PATH:
+        return folder
+    return Path("/run") / f"moonpool-{instance.tag}"

@@ -1,0 +1,158 @@
+"""Running runsc where it must run: in the sandbox's network namespace, control group and a mount namespace of its own.
+
+No mount made here is ever seen by the rest of the machine: a short-lived thread leaves the server's mount namespace and
+starts runsc from there. What runsc leaves behind lives in that namespace, which goes when the sandbox goes.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from moonpool.engine.gvisor import linux
+from moonpool.errors import EngineError
+
+T = TypeVar("T")
+Output = IO[bytes] | int
+
+# runsc 20240729 takes a namespace for the machine's own, and refuses it, where /proc/sys/net/core/rmem_default exists:
+# newer kernels have that file in every network namespace. An empty file system over the folder hides it.
+HIDDEN_FOLDER = Path("/proc/sys/net/core")
+
+# Writes its own id to every file named before "--", so that what follows is born in those control groups.
+ENTER_GROUPS = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; exec "$@"'
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+LOG_TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Bind:
+    """``source`` is to be seen at ``target`` by what is launched."""
+
+    source: Path
+    target: Path
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a process is launched; ``groups`` are the cgroup.procs files to enter."""
+
+    network: Path
+    binds: tuple[Bind, ...]
+    groups: tuple[Path, ...]
+
+
+def in_own_thread(action: Callable[[], T]) -> T:
+    """Run ``action`` in a thread that ends with it, so that it may change its namespaces and root for good."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(action())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="engine-launch", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def start_in(surroundings: Surroundings, command: Sequence[str], output: Output) -> "subprocess.Popen[bytes]":
+    """Start ``command`` there; raises OSError where a namespace or mount cannot be had."""
+    groups = [str(path) for path in surroundings.groups]
+
+    def action() -> "subprocess.Popen[bytes]":
+        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_FS)
+        linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+        # First the network: /proc/sys/net shows other entries in every namespace, and the mount is on one of them.
+        enter(surroundings.network, linux.CLONE_NEWNET)
+        linux.mount("none", HIDDEN_FOLDER, "tmpfs", linux.MS_RDONLY, "size=4k")
+        for bind in surroundings.binds:
+            linux.bind(bind.source, bind.target, read_only=bind.read_only)
+        return spawn(["/bin/sh", "-c", ENTER_GROUPS, "sh", *groups, "--", *command], output)
+
+    return in_own_thread(action)
+
+
+def spawn(command: Sequence[str], output: Output) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=ENVIRONMENT,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def enter(namespace: Path, kind: int) -> None:
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.setns(descriptor, kind)
+    finally:
+        os.close(descriptor)
+
+
+def finish(process: "subprocess.Popen[bytes]", timeout: float) -> int:
+    """Wait for the exit code; the process is killed, and EngineError raised, after ``timeout`` seconds.
+
+    Waits on a pidfd: Popen.wait() with a timeout looks only now and then, which costs up to 50 ms.
+    """
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise EngineError(f"runsc did not finish within {timeout:.0f} s")
+    finally:
+        os.close(descriptor)
+    return process.wait()
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def attach(gofer_pid: int, source: Path, target: str) -> None:
+    """Mount ``source`` at ``target`` inside a sandbox that runs; ``target`` is a path as its gofer sees it.
+
+    Needs no new process: the thread enters the gofer's mount namespace and root itself.
+    """
+    tree = linux.clone_tree(source)
+
+    def action() -> None:
+        root = os.open(f"/proc/{gofer_pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            linux.unshare(linux.CLONE_FS)
+            enter(Path(f"/proc/{gofer_pid}/ns/mnt"), linux.CLONE_NEWNS)
+            os.fchdir(root)
+            os.chroot(".")
+            linux.move_mount(tree, target)
+        finally:
+            os.close(root)
+
+    try:
+        in_own_thread(action)
+    finally:
+        os.close(tree)
