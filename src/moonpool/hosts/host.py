@@ -169,6 +169,10 @@ class Host:
         """Waits until the warm pool is filled."""
         await self._warm.filled.wait()
 
+    async def asleep(self, machine_id: str) -> None:
+        """Waits until the sandbox sleeps."""
+        await self._running(machine_id).slept.wait()
+
     # -- the operations themselves -------------------------------------------------------------------------------------
 
     async def _create(self, spec: MachineSpec) -> None:

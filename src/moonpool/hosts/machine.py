@@ -27,7 +27,7 @@ class LiveMachine:
         self, spec: MachineSpec, member: LiveMember, cgroups: Cgroups, threads: Threads, died: Callable[[str], None]
     ) -> None:
         self.spec, self.member = spec, member
-        self.asleep = False
+        self.slept = asyncio.Event()
         self.ending = False  # Set by whoever ends it on purpose, so that the end is no surprise.
         self._cgroups, self._threads = cgroups, threads
         self._sessions = 0
@@ -36,6 +36,10 @@ class LiveMachine:
         self._resting: asyncio.Task[None] | None = None
         member.watch.close()
         member.watch = ProcessWatch(member.running.sandbox_pid, lambda: died(spec.id))
+
+    @property
+    def asleep(self) -> bool:
+        return self.slept.is_set()
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[AgentClient]:
@@ -76,7 +80,7 @@ class LiveMachine:
         async with self._lock:
             if self.asleep:
                 await self._threads.run(self._cgroups.thaw, self.member.name)
-                self.asleep = False
+                self.slept.clear()
             if self.member.agent.closed.is_set():
                 self.member.agent = await connect(self.member.slot, self.member.secret)
 
@@ -100,7 +104,7 @@ class LiveMachine:
                 return
             # Whoever opens a session while this freezes waits for the lock and thaws it again.
             await self._threads.run(self._cgroups.freeze, self.member.name)
-            self.asleep = True
+            self.slept.set()
 
     def _unrestful(self) -> bool:
         return bool(self._sessions or self.asleep or self.ending or self.member.agent.open_streams)

@@ -1,0 +1,5 @@
+"""``python -m moonpool`` is ``moonpool``."""
+
+from moonpool.cli.main import main
+
+main()

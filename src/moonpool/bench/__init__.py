@@ -1,0 +1,1 @@
+"""``moonpool bench``: what this machine does, as ratios to plain ``runsc`` measured in the same run."""

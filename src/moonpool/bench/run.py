@@ -1,0 +1,68 @@
+"""The whole benchmark, in the order in which its parts disturb each other least."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from moonpool.bench import baseline, engine, http, sdk
+from moonpool.bench.figures import Figure
+from moonpool.bench.server import serving
+from moonpool.engine.cgroups import Cgroups
+from moonpool.engine.instance import Instance
+from moonpool.hosts.host import Host
+from moonpool.hosts.settings import HostSettings
+
+BURST = 20  # creates at once
+WARM_POOL = 4
+REST_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often each thing is done."""
+
+    runs: int = 100
+    burst_rounds: int = 5
+    resting: int = 50
+    density: int = 200
+
+
+QUICK = Plan(runs=10, burst_rounds=1, resting=5, density=10)
+Say = Callable[[str], None]
+
+
+async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
+    """Every figure, and the baseline they are compared with."""
+    say("plain runsc")
+    plain = await baseline.plain_runsc(max(5, plan.runs // 5))
+    say("engine alone")
+    host = await Host.open(HostSettings(data=data, warm_pool=WARM_POOL))
+    try:
+        figures = await engine.engine_figures(host, plan.runs)
+    finally:
+        await host.close()
+    async with serving(data, WARM_POOL) as server:
+        say("HTTP")
+        figures += await http.http_figures(server, plan.runs)
+        if sdk.installed():
+            say("Daytona SDK")
+            figures += await sdk.sdk_figures(server, plan.runs)
+        cgroups = Cgroups.open(Instance(data.resolve()))
+        say("at rest")
+        figures += await http.rest(server, lambda: total_cpu(cgroups), plan.resting, REST_SECONDS)
+        say("density")
+        figures += await http.density(server, lambda: total_memory(cgroups), plan.density)
+    async with serving(data, BURST) as server:
+        say(f"{BURST} at once")
+        figures.append(await http.burst(server, BURST, plan.burst_rounds))
+    return [plain, *figures], plain
+
+
+def total_cpu(cgroups: Cgroups) -> float:
+    """Seconds of processor that all sandboxes have used."""
+    return sum(cgroups.stats(name).cpu_microseconds for name in cgroups.names()) / 1e6
+
+
+def total_memory(cgroups: Cgroups) -> int:
+    """Bytes that all sandboxes hold now."""
+    return sum(cgroups.stats(name).memory_bytes for name in cgroups.names())
