@@ -1,0 +1,1 @@
+"""The Daytona API: wire to services and back, and nothing else."""

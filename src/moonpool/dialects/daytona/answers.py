@@ -1,0 +1,120 @@
+"""From the core's sandboxes and snapshots to what goes over the wire."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from moonpool.dialects.daytona import mapping, schemas
+from moonpool.dialects.daytona.creation import identity_environment
+from moonpool.dialects.daytona.extensions import LEFT_OUT_OF_LISTS, SnapshotDto
+from moonpool.dialects.daytona.extensions import Sandbox as SandboxDto
+from moonpool.dialects.daytona.network import allow_list
+from moonpool.dialects.daytona.timestamps import timestamp
+from moonpool.hosts.model import Resources
+from moonpool.sandboxes.model import Sandbox
+from moonpool.snapshots.model import Snapshot
+
+SANDBOX_CLASS: Final = "container"
+DAEMON_VERSION = "0.190.0"  # the release whose toolbox is spoken here
+IDENTITY_VARIABLES = frozenset(identity_environment("", "", "", "", ""))
+
+
+@dataclass(frozen=True)
+class View:
+    """How one asker sees the server: ``origin`` is "http://host:port" as they wrote it."""
+
+    origin: str
+    region: str
+
+    @property
+    def toolbox_url(self) -> str:
+        """Where the SDK finds the toolbox of every sandbox: it appends ``/{sandboxId}/...`` itself."""
+        return f"{self.origin}/toolbox"
+
+
+def sandbox_json(sandbox: Sandbox, view: View) -> dict[str, Any]:
+    """All of a sandbox; fields without a value are left away, which every generation of clients takes."""
+    return sandbox_dto(sandbox, view).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def listed_json(sandbox: Sandbox, view: View) -> dict[str, Any]:
+    dto = sandbox_dto(sandbox, view)
+    return dto.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=LEFT_OUT_OF_LISTS)
+
+
+def sandbox_dto(sandbox: Sandbox, view: View) -> SandboxDto:
+    timers, resources = sandbox.timers, sandbox.resources
+    return SandboxDto(
+        id=sandbox.id,
+        organizationId=sandbox.team_id,
+        name=sandbox.name,
+        target=view.region,
+        sandboxClass=SANDBOX_CLASS,
+        class_=size_class(resources),
+        state=mapping.wire_state(sandbox),
+        desiredState=mapping.DESIRED_STATES[sandbox.desired],
+        snapshot=sandbox.snapshot,
+        user=sandbox.user,
+        env={name: value for name, value in sandbox.env.items() if name not in IDENTITY_VARIABLES},
+        labels=dict(sandbox.labels),
+        public=sandbox.public,
+        networkBlockAll=sandbox.network.block_all,
+        networkAllowList=allow_list(sandbox.network),
+        kvm=False,
+        spot=False,
+        cpu=math.ceil(resources.cpu),
+        gpu=0,
+        memory=mapping.gibibytes(resources.memory_mib),
+        disk=mapping.gibibytes(resources.disk_mib),
+        errorReason=sandbox.reason,
+        recoverable=sandbox.recoverable,
+        backupState=schemas.BackupState.None_,
+        autoStopInterval=mapping.minutes(timers.auto_stop),
+        autoPauseInterval=mapping.minutes(timers.auto_pause or timers.idle_timeout),
+        autoArchiveInterval=mapping.minutes(timers.auto_archive),
+        autoDeleteInterval=mapping.delete_minutes(timers.auto_delete),
+        autoDestroyAt=timestamp(sandbox.expires_at),
+        queueTimeout=sandbox.dialect_data.get(mapping.DIALECT, {}).get("queueTimeout"),
+        volumes=[],
+        createdAt=timestamp(sandbox.created_at),
+        updatedAt=timestamp(sandbox.updated_at),
+        lastActivityAt=timestamp(sandbox.last_activity_at),
+        daemonVersion=DAEMON_VERSION,
+        toolboxProxyUrl=view.toolbox_url,
+    )
+
+
+def size_class(resources: Resources) -> schemas.Class:
+    """The word that old clients want; it has no other meaning any more."""
+    if resources.cpu > 2:
+        return schemas.Class.large
+    return schemas.Class.medium if resources.cpu > 1 else schemas.Class.small
+
+
+def snapshot_json(snapshot: Snapshot, view: View) -> dict[str, Any]:
+    dto = SnapshotDto(
+        id=snapshot.id,
+        general=snapshot.general,
+        name=snapshot.name,
+        imageName=snapshot.image,
+        state=mapping.SNAPSHOT_STATES[snapshot.state],
+        size=gigabytes(snapshot.size_bytes),
+        entrypoint=None,
+        cpu=math.ceil(snapshot.resources.cpu),
+        gpu=0,
+        mem=snapshot.resources.memory_mib / mapping.MEBIBYTES_PER_GIBIBYTE,
+        disk=snapshot.resources.disk_mib / mapping.MEBIBYTES_PER_GIBIBYTE,
+        errorReason=None,
+        createdAt=timestamp(snapshot.created_at),
+        updatedAt=timestamp(snapshot.updated_at),
+        lastUsedAt=timestamp(snapshot.last_used_at),
+        regionIds=[view.region],
+        sourceSandboxId=None,
+        sandboxClass=SANDBOX_CLASS,
+    )
+    answer = dto.model_dump(mode="json")
+    return answer if snapshot.general else {**answer, "organizationId": snapshot.team_id}
+
+
+def gigabytes(size_bytes: int | None) -> float | None:
+    return None if size_bytes is None else round(size_bytes / 1024**3, 3)

@@ -1,0 +1,99 @@
+"""From a create request to what the core is asked for."""
+
+from starlette.exceptions import HTTPException
+
+from moonpool.access.model import Principal
+from moonpool.dialects.daytona import mapping
+from moonpool.dialects.daytona.extensions import CreateSandbox
+from moonpool.dialects.daytona.network import OPEN, policy
+from moonpool.errors import InvalidInput
+from moonpool.ids import new_sandbox_id
+from moonpool.sandboxes.model import NewSandbox, Timers
+from moonpool.snapshots.model import DEFAULT_SNAPSHOT
+
+UNPROCESSABLE = 422
+
+# Fields that this server knows and cannot honour: asking for one is refused, and not silently passed over.
+UNSUPPORTED = {
+    "buildInfo": "Building from an image or a Dockerfile is not supported; create the sandbox from a snapshot",
+    "volumes": "Volumes are not supported",
+    "secrets": "Secrets are not supported; pass environment variables in env",
+    "gpu": "There are no GPUs here",
+    "spot": "There are no spot sandboxes here",
+    "kvm": "KVM is not exposed in sandboxes",
+    "linkedSandbox": "Linked sandboxes are not supported",
+    "domainAllowList": "Allowing egress by domain is not supported; use networkAllowList",
+    "outboundProxyUrl": "An outbound proxy is not supported; set HTTP_PROXY in env",
+    "otelEndpointOverride": "Sending telemetry elsewhere is not supported",
+}
+
+
+def new_sandbox(principal: Principal, body: CreateSandbox, region: str) -> NewSandbox:
+    """Raises InvalidInput for what contradicts itself and HTTPException 422 for what is not supported."""
+    check(body)
+    sandbox_id = new_sandbox_id()
+    user = body.user or mapping.DEFAULT_USER
+    snapshot = body.snapshot or DEFAULT_SNAPSHOT
+    identity = identity_environment(sandbox_id, snapshot, user, principal.team_id, region)
+    own = {"queueTimeout": body.queueTimeout} if body.queueTimeout else {}
+    return NewSandbox(
+        id=sandbox_id,
+        snapshot=snapshot,
+        name=body.name,
+        user=user,
+        env={**(body.env or {}), **identity},
+        labels=body.labels or {},
+        public=bool(body.public),
+        cpu=body.cpu,
+        memory_mib=mebibytes(body.memory),
+        disk_mib=mebibytes(body.disk),
+        network=policy(OPEN, body.networkBlockAll, body.networkAllowList),
+        timers=timers(body),
+        dialect_data={mapping.DIALECT: own} if own else {},
+    )
+
+
+def check(body: CreateSandbox) -> None:
+    if body.snapshot and body.buildInfo:
+        raise InvalidInput("Cannot specify a snapshot when using a build info entry", field="snapshot")
+    for field, message in UNSUPPORTED.items():
+        if getattr(body, field):
+            raise HTTPException(UNPROCESSABLE, f"{field}: {message}")
+    if body.snapshot and (body.cpu or body.memory or body.disk):
+        message = "Cannot specify Sandbox resources when using a snapshot"
+        raise InvalidInput(message, field="snapshot", hint="They are the snapshot's own; leave one of both away.")
+    if body.autoStopInterval and body.autoPauseInterval:
+        message = "autoStopInterval and autoPauseInterval are mutually exclusive"
+        raise InvalidInput(message, field="autoPauseInterval", hint="Set at most one of them to a non-zero value.")
+    if body.autoDeleteInterval == 0 and body.autoPauseInterval:
+        raise InvalidInput("Ephemeral sandboxes cannot have auto-pause enabled", field="autoPauseInterval")
+
+
+def timers(body: CreateSandbox) -> Timers:
+    auto_pause = body.autoPauseInterval or 0
+    default_stop = 0 if auto_pause else mapping.DEFAULT_AUTO_STOP
+    auto_stop = default_stop if body.autoStopInterval is None else body.autoStopInterval
+    auto_archive = mapping.DEFAULT_AUTO_ARCHIVE if body.autoArchiveInterval is None else body.autoArchiveInterval
+    auto_delete = mapping.NEVER_DELETE if body.autoDeleteInterval is None else body.autoDeleteInterval
+    return Timers(
+        auto_stop=mapping.seconds_or_never(auto_stop),
+        auto_pause=mapping.seconds_or_never(auto_pause),
+        auto_archive=mapping.archive_seconds(auto_archive),
+        auto_delete=mapping.delete_seconds(auto_delete),
+        ttl=mapping.seconds_or_never(body.ttlMinutes or 0),
+    )
+
+
+def identity_environment(sandbox_id: str, snapshot: str, user: str, team_id: str, region: str) -> dict[str, str]:
+    """What programs inside find of their own sandbox, under the vendor's names."""
+    return {
+        "DAYTONA_SANDBOX_ID": sandbox_id,
+        "DAYTONA_SANDBOX_SNAPSHOT": snapshot,
+        "DAYTONA_SANDBOX_USER": user,
+        "DAYTONA_ORGANIZATION_ID": team_id,
+        "DAYTONA_REGION_ID": region,
+    }
+
+
+def mebibytes(gibibytes: int | None) -> int | None:
+    return None if gibibytes is None else gibibytes * mapping.MEBIBYTES_PER_GIBIBYTE

@@ -1,0 +1,50 @@
+"""The platform API's one envelope for everything that goes wrong.
+
+``{path, timestamp, statusCode, error, message}``; the hint of a domain error is part of the message, because the SDK
+shows users nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from moonpool.dialects.daytona.mapping import status_of
+from moonpool.dialects.daytona.timestamps import timestamp
+from moonpool.errors import MoonpoolError, Unauthorized
+
+
+def envelope(request: Request, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    body = {
+        "path": request.url.path,
+        "timestamp": timestamp(datetime.now(UTC)),
+        "statusCode": status,
+        "error": HTTPStatus(status).phrase,
+        "message": message,
+    }
+    return JSONResponse(body, status, headers)
+
+
+def domain_error(request: Request, error: MoonpoolError) -> JSONResponse:
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
+    return envelope(request, status_of(error), sentence(error), headers=headers)
+
+
+def sentence(error: MoonpoolError) -> str:
+    """The message, and the hint after it; bad credentials are answered in the vendor's exact words."""
+    if not error.hint or isinstance(error, Unauthorized):
+        return error.message
+    return f"{error.message.rstrip('.')}. {error.hint}"
+
+
+def validation_message(errors: Sequence[Mapping[str, Any]]) -> str:
+    """One line for all that is wrong with a body or query, the values left out: they may be secrets."""
+    return ", ".join(f"{location(error['loc'])}: {error['msg']}" for error in errors)
+
+
+def location(parts: Sequence[object]) -> str:
+    names = [str(part) for part in parts if part not in ("body", "query", "path")]
+    return ".".join(names) or "body"

@@ -1,0 +1,202 @@
+"""What the current SDK knows and the document does not: newer states, fields and models, and stricter request bodies.
+
+Answers are the union of the document's required fields and the current SDK's, since several generations of clients are
+served at once; unknown fields are ignored by all of them. What the SDK takes only as an integer is an integer here.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from moonpool.dialects.daytona import schemas
+from moonpool.dialects.daytona.wire import WireModel
+
+MAX_MINUTES = 2**31 - 1  # what the database of the vendor's own server could hold
+MAX_NAME_LENGTH = 255  # characters
+
+Minutes = Annotated[int, Field(ge=0, le=MAX_MINUTES)]
+MinutesOrNever = Annotated[int, Field(ge=-MAX_MINUTES, le=MAX_MINUTES)]
+ResourceAmount = Annotated[int, Field(ge=1, le=1_000_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+class SandboxState(StrEnum):
+    """``schemas.SandboxState`` and the three that came with pausing."""
+
+    CREATING = "creating"
+    RESTORING = "restoring"
+    DESTROYED = "destroyed"
+    DESTROYING = "destroying"
+    STARTED = "started"
+    STOPPED = "stopped"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    ERROR = "error"
+    BUILD_FAILED = "build_failed"
+    PENDING_BUILD = "pending_build"
+    BUILDING_SNAPSHOT = "building_snapshot"
+    UNKNOWN = "unknown"
+    PULLING_SNAPSHOT = "pulling_snapshot"
+    ARCHIVED = "archived"
+    ARCHIVING = "archiving"
+    RESIZING = "resizing"
+    SNAPSHOTTING = "snapshotting"
+    FORKING = "forking"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"
+
+
+class SandboxDesiredState(StrEnum):
+    DESTROYED = "destroyed"
+    STARTED = "started"
+    STOPPED = "stopped"
+    RESIZED = "resized"
+    ARCHIVED = "archived"
+    PAUSED = "paused"
+
+
+SandboxClass = Literal["linux-vm", "container", "android", "windows"]
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+class RequestModel(WireModel):
+    """Types are taken as they are: no "5" for 5, no 1 for true. Unknown fields are ignored, as the vendor does."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class SandboxVolume(RequestModel):
+    volumeId: str
+    mountPath: str
+    subpath: str | None = None
+
+
+class CreateSandbox(RequestModel):
+    """``schemas.CreateSandbox`` with its ranges, and what came later."""
+
+    name: Name | None = None
+    snapshot: Name | None = None
+    user: Name | None = None
+    env: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+    public: bool | None = None
+    networkBlockAll: bool | None = None
+    networkAllowList: str | None = None
+    domainAllowList: str | None = None
+    outboundProxyUrl: str | None = None
+    otelEndpointOverride: str | None = None
+    target: str | None = None
+    kvm: bool | None = None
+    spot: bool | None = None
+    cpu: ResourceAmount | None = None
+    gpu: Annotated[int, Field(ge=0, le=1024)] | None = None
+    memory: ResourceAmount | None = None
+    disk: ResourceAmount | None = None
+    autoStopInterval: Minutes | None = None
+    autoPauseInterval: Minutes | None = None
+    autoArchiveInterval: Minutes | None = None
+    autoDeleteInterval: MinutesOrNever | None = None
+    ttlMinutes: Minutes | None = None
+    queueTimeout: Annotated[int, Field(ge=1, le=MAX_MINUTES)] | None = None
+    volumes: list[SandboxVolume] | None = None
+    buildInfo: dict[str, Any] | None = None
+    linkedSandbox: str | None = None
+    secrets: list[dict[str, str]] | None = None
+
+
+class SandboxLabels(RequestModel):
+    labels: dict[str, str]
+
+
+class UpdateSandboxNetworkSettings(RequestModel):
+    networkBlockAll: bool | None = None
+    networkAllowList: str | None = None
+    domainAllowList: str | None = None
+
+
+class UpdateLastActivity(RequestModel):
+    activityType: str | None = None
+
+
+class ResizeSandbox(RequestModel):
+    cpu: ResourceAmount | None = None
+    memory: ResourceAmount | None = None
+    disk: ResourceAmount | None = None
+
+
+class CreateApiKey(schemas.CreateApiKey):
+    """Strict but for its dates and permissions, which JSON has only as strings anyway."""
+
+    name: Name
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+class Sandbox(WireModel):
+    """Every field that any generation reads of a sandbox; a list leaves ``LEFT_OUT_OF_LISTS`` away."""
+
+    id: str
+    organizationId: str
+    name: str
+    target: str
+    sandboxClass: SandboxClass
+    class_: schemas.Class = Field(serialization_alias="class")
+    state: SandboxState
+    desiredState: SandboxDesiredState
+    snapshot: str
+    user: str
+    env: dict[str, str]
+    labels: dict[str, str]
+    public: bool
+    networkBlockAll: bool
+    networkAllowList: str | None = None
+    kvm: bool
+    spot: bool
+    cpu: int
+    gpu: int
+    memory: int
+    disk: int
+    errorReason: str | None = None
+    recoverable: bool
+    backupState: schemas.BackupState
+    autoStopInterval: int
+    autoPauseInterval: int
+    autoArchiveInterval: int
+    autoDeleteInterval: int
+    autoDestroyAt: str | None = None
+    queueTimeout: int | None = None
+    volumes: list[SandboxVolume]
+    createdAt: str
+    updatedAt: str
+    lastActivityAt: str
+    daemonVersion: str
+    toolboxProxyUrl: str
+
+
+LEFT_OUT_OF_LISTS = {"env", "kvm", "volumes"}
+
+
+class SnapshotDto(WireModel):
+    id: str
+    general: bool
+    name: str
+    imageName: str | None = None
+    state: schemas.SnapshotState
+    size: float | None
+    entrypoint: list[str] | None
+    cpu: int
+    gpu: int
+    mem: float
+    disk: float
+    errorReason: str | None
+    createdAt: str
+    updatedAt: str
+    lastUsedAt: str | None
+    regionIds: list[str]
+    sourceSandboxId: str | None
+    sandboxClass: SandboxClass

@@ -1,0 +1,159 @@
+"""Moonpool's words and Daytona's, both ways, as tables."""
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from moonpool import errors
+from moonpool.access.model import Scope
+from moonpool.dialects.daytona import schemas
+from moonpool.dialects.daytona.extensions import SandboxDesiredState as WireDesired
+from moonpool.dialects.daytona.extensions import SandboxState as WireState
+from moonpool.sandboxes.model import DesiredState, Sandbox, SandboxState
+from moonpool.sandboxes.query import SandboxSort
+from moonpool.snapshots.model import SnapshotSort, SnapshotState
+
+DIALECT = "daytona"  # the name of this dialect's own fields in a sandbox
+DEFAULT_USER = "daytona"
+MEBIBYTES_PER_GIBIBYTE = 1024
+SECONDS_PER_MINUTE = 60
+
+DEFAULT_AUTO_STOP = 15  # minutes
+DEFAULT_AUTO_ARCHIVE = 7 * 24 * 60  # minutes
+MAX_AUTO_ARCHIVE = 30 * 24 * 60  # minutes; also what 0 means
+NEVER_DELETE = -1
+
+# -- states ------------------------------------------------------------------------------------------------------------
+
+STATES: Mapping[SandboxState, WireState] = {
+    SandboxState.STARTING: WireState.STARTING,
+    SandboxState.RUNNING: WireState.STARTED,
+    SandboxState.PAUSING: WireState.PAUSING,
+    SandboxState.PAUSED: WireState.PAUSED,
+    SandboxState.RESUMING: WireState.RESUMING,
+    SandboxState.STOPPING: WireState.STOPPING,
+    SandboxState.STOPPED: WireState.STOPPED,
+    SandboxState.ARCHIVING: WireState.ARCHIVING,
+    SandboxState.ARCHIVED: WireState.ARCHIVED,
+    SandboxState.RESTORING: WireState.RESTORING,
+    SandboxState.DESTROYING: WireState.DESTROYING,
+    SandboxState.DESTROYED: WireState.DESTROYED,
+    SandboxState.ERROR: WireState.ERROR,
+}
+STATES_ASKED_FOR: Mapping[WireState, SandboxState] = {wire: ours for ours, wire in STATES.items()} | {
+    WireState.CREATING: SandboxState.STARTING
+}
+DESIRED_STATES: Mapping[DesiredState, WireDesired] = {
+    DesiredState.RUNNING: WireDesired.STARTED,
+    DesiredState.PAUSED: WireDesired.PAUSED,
+    DesiredState.STOPPED: WireDesired.STOPPED,
+    DesiredState.ARCHIVED: WireDesired.ARCHIVED,
+    DesiredState.DESTROYED: WireDesired.DESTROYED,
+}
+SNAPSHOT_STATES: Mapping[SnapshotState, schemas.SnapshotState] = {
+    SnapshotState.ACTIVE: schemas.SnapshotState.active,
+}
+
+
+def wire_state(sandbox: Sandbox) -> WireState:
+    """Only a first start is called creating."""
+    if sandbox.state is SandboxState.STARTING and sandbox.started_at is None:
+        return WireState.CREATING
+    return STATES[sandbox.state]
+
+
+# -- orders ------------------------------------------------------------------------------------------------------------
+
+SANDBOX_SORTS: Mapping[str, SandboxSort] = {
+    "name": SandboxSort.NAME,
+    "cpu": SandboxSort.CPU,
+    "memoryGib": SandboxSort.MEMORY,
+    "diskGib": SandboxSort.DISK,
+    "lastActivityAt": SandboxSort.LAST_ACTIVITY_AT,
+    "createdAt": SandboxSort.CREATED_AT,
+}
+SNAPSHOT_SORTS: Mapping[str, SnapshotSort] = {
+    "name": SnapshotSort.NAME,
+    "state": SnapshotSort.STATE,
+    "lastUsedAt": SnapshotSort.LAST_USED_AT,
+    "createdAt": SnapshotSort.CREATED_AT,
+}
+
+# -- permissions -------------------------------------------------------------------------------------------------------
+
+READ_SCOPES = frozenset({Scope.SANDBOXES_READ, Scope.SNAPSHOTS_READ})  # every key of the vendor's may read these
+PERMISSIONS: Mapping[schemas.Permission, Scope] = {
+    schemas.Permission.write_sandboxes: Scope.SANDBOXES_WRITE,
+    schemas.Permission.delete_sandboxes: Scope.SANDBOXES_DELETE,
+    schemas.Permission.write_snapshots: Scope.SNAPSHOTS_WRITE,
+    schemas.Permission.delete_snapshots: Scope.SNAPSHOTS_DELETE,
+    schemas.Permission.read_volumes: Scope.VOLUMES_READ,
+    schemas.Permission.write_volumes: Scope.VOLUMES_WRITE,
+    schemas.Permission.delete_volumes: Scope.VOLUMES_DELETE,
+}
+
+
+def permissions(scopes: frozenset[Scope]) -> list[schemas.Permission]:
+    """The vendor's names of what these scopes allow, in the vendor's order."""
+    return [
+        permission
+        for permission in schemas.Permission
+        if Scope.ADMIN in scopes or PERMISSIONS.get(permission) in scopes
+    ]
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+STATUSES: Mapping[type[errors.MoonpoolError], HTTPStatus] = {
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.InvalidInput: HTTPStatus.BAD_REQUEST,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.InvalidState: HTTPStatus.BAD_REQUEST,
+    errors.TransitionInProgress: HTTPStatus.CONFLICT,
+    errors.LimitExceeded: HTTPStatus.BAD_REQUEST,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.NotSupported: HTTPStatus.NOT_IMPLEMENTED,
+    errors.GuestError: HTTPStatus.BAD_REQUEST,
+    errors.CheckpointRefused: HTTPStatus.CONFLICT,
+    errors.AgentUnavailable: HTTPStatus.BAD_GATEWAY,
+    errors.AgentTimeout: HTTPStatus.GATEWAY_TIMEOUT,
+    errors.NoCapacity: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.MoonpoolError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def status_of(error: errors.MoonpoolError) -> HTTPStatus:
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+# -- amounts -----------------------------------------------------------------------------------------------------------
+
+
+def minutes(seconds: float | None) -> int:
+    """Minutes of an interval, 0 for none; part of a minute counts as one, since 0 has its own meaning."""
+    return 0 if seconds is None else max(1, math.ceil(seconds / SECONDS_PER_MINUTE))
+
+
+def delete_minutes(seconds: float | None) -> int:
+    """The auto-delete interval: here 0 means at once, and never is negative."""
+    return NEVER_DELETE if seconds is None else math.ceil(seconds / SECONDS_PER_MINUTE)
+
+
+def seconds_or_never(interval: int) -> float | None:
+    return float(interval * SECONDS_PER_MINUTE) if interval > 0 else None
+
+
+def delete_seconds(interval: int) -> float | None:
+    return float(interval * SECONDS_PER_MINUTE) if interval >= 0 else None
+
+
+def archive_seconds(interval: int) -> float:
+    return float((min(interval, MAX_AUTO_ARCHIVE) or MAX_AUTO_ARCHIVE) * SECONDS_PER_MINUTE)
+
+
+def gibibytes(mebibytes: int) -> int:
+    """Whole GiB, rounded up: the SDK takes nothing but integers."""
+    return math.ceil(mebibytes / MEBIBYTES_PER_GIBIBYTE)

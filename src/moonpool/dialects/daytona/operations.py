@@ -1,0 +1,208 @@
+"""Every operation of the contract that this server does not offer, in one table: each is answered with 501 and a hint.
+
+So a client learns what is missing, instead of finding a 404 that could be a wrong URL. The contract tests compare this
+table and the routes with the contract: each operation is in exactly one of both.
+"""
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from moonpool.dialects.daytona.call import Authenticated
+from moonpool.errors import NotSupported
+
+SNAPSHOTS_HINT = "Create sandboxes from the snapshots that GET /api/snapshots lists."
+FILES_HINT = "Use the toolbox's file operations with an API key."
+PREVIEW_HINT = "Reach the port from within: run a client in the sandbox through the toolbox."
+TEAM_HINT = "Teams and keys are managed with the 'moonpool' command on the server."
+HOST_HINT = "This server is its own and only host; 'moonpool doctor' tells how it is."
+STATE_HINT = "Stop or pause the sandbox to keep it; its files stay on this server."
+METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a sandbox."
+
+UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
+    SNAPSHOTS_HINT: (
+        "POST /snapshots create_snapshot",
+        "DELETE /snapshots/{id} remove_snapshot",
+        "POST /snapshots/{id}/activate activate_snapshot",
+        "POST /snapshots/{id}/deactivate deactivate_snapshot",
+        "GET /snapshots/{id}/build-logs get_snapshot_build_logs",
+        "GET /snapshots/{id}/build-logs-url get_snapshot_build_logs_url",
+        "GET /sandbox/{sandboxIdOrName}/build-logs get_build_logs",
+        "GET /sandbox/{sandboxIdOrName}/build-logs-url get_build_logs_url",
+        "POST /sandbox/{sandboxIdOrName}/snapshot create_sandbox_snapshot",
+        "POST /sandbox/{sandboxIdOrName}/fork fork_sandbox",
+        "GET /sandbox/{sandboxIdOrName}/forks get_sandbox_forks",
+        "GET /sandbox/{sandboxIdOrName}/parent get_sandbox_parent",
+        "GET /sandbox/{sandboxIdOrName}/ancestors get_sandbox_ancestors",
+        "GET /object-storage/push-access get_push_access",
+        "POST /docker-registry create_registry",
+        "GET /docker-registry list_registries",
+        "GET /docker-registry/registry-push-access get_transient_push_access",
+        "GET /docker-registry/{id} get_registry",
+        "PATCH /docker-registry/{id} update_registry",
+        "DELETE /docker-registry/{id} delete_registry",
+    ),
+    STATE_HINT: (
+        "POST /sandbox/{sandboxIdOrName}/archive archive_sandbox",
+        "POST /sandbox/{sandboxIdOrName}/backup create_backup",
+        "GET /volumes list_volumes",
+        "POST /volumes create_volume",
+        "GET /volumes/by-name/{name} get_volume_by_name",
+        "GET /volumes/{volumeId} get_volume",
+        "DELETE /volumes/{volumeId} delete_volume",
+    ),
+    FILES_HINT: (
+        "GET /sandbox/{sandboxId}/signing-key get_sandbox_signing_key",
+        "POST /sandbox/{sandboxId}/signing-key/rotate rotate_signing_key",
+    ),
+    PREVIEW_HINT: (
+        "GET /sandbox/{sandboxIdOrName}/ports/{port}/preview-url get_port_preview_url",
+        "GET /sandbox/{sandboxIdOrName}/ports/{port}/signed-preview-url get_signed_port_preview_url",
+        "POST /sandbox/{sandboxIdOrName}/ports/{port}/signed-preview-url/{token}/expire expire_signed_port_preview_url",
+        "GET /preview/{sandboxId}/public is_sandbox_public",
+        "GET /preview/{sandboxId}/access has_sandbox_access",
+        "GET /preview/{sandboxId}/validate/{authToken} is_valid_auth_token",
+        "GET /preview/{sandboxId}/signing-key get_signing_key",
+        "GET /preview/{sandboxId}/preview-warning is_preview_warning_enabled",
+        "GET /preview/{signedPreviewToken}/{port}/sandbox-id get_sandbox_id_from_signed_preview_url_token",
+    ),
+    "Open a terminal through the toolbox's pty operations instead.": (
+        "POST /sandbox/{sandboxIdOrName}/ssh-access create_ssh_access",
+        "DELETE /sandbox/{sandboxIdOrName}/ssh-access revoke_ssh_access",
+        "GET /sandbox/ssh-access/validate validate_ssh_access",
+    ),
+    METRICS_HINT: (
+        "GET /sandbox/{sandboxId}/telemetry/metrics get_sandbox_metrics",
+        "GET /sandbox/{sandboxId}/telemetry/logs get_sandbox_logs",
+        "GET /sandbox/{sandboxId}/telemetry/traces get_sandbox_traces",
+        "GET /sandbox/{sandboxId}/telemetry/traces/{traceId} get_sandbox_trace_spans",
+    ),
+    "Pass environment variables when creating a sandbox instead.": (
+        "GET /secret list_secrets",
+        "POST /secret create_secret",
+        "GET /secret/paginated list_secrets_paginated",
+        "GET /secret/{secretId} get_secret",
+        "PATCH /secret/{secretId} update_secret",
+        "DELETE /secret/{secretId} delete_secret",
+        "GET /sandbox/{sandboxId}/secrets resolve_sandbox_secrets",
+        "PUT /sandbox/{sandboxIdOrName}/secrets update_sandbox_secrets",
+    ),
+    "The warm pool is the server's own: its size is a setting of 'moonpool serve'.": (
+        "GET /warm-pools list_warm_pools",
+        "POST /warm-pools create_warm_pool",
+        "PATCH /warm-pools/{id} update_warm_pool",
+        "DELETE /warm-pools/{id} delete_warm_pool",
+    ),
+    "Listen to the Socket.IO events at /api/socket.io instead.": (
+        "POST /webhooks/organizations/{organizationId}/app-portal-access webhook_controller_get_app_portal_access",
+        "GET /webhooks/organizations/{organizationId}/initialization-status "
+        "webhook_controller_get_initialization_status",
+        "POST /webhooks/organizations/{organizationId}/initialize webhook_controller_initialize_webhooks",
+        "POST /webhooks/organizations/{organizationId}/refresh-endpoints webhook_controller_refresh_endpoints",
+    ),
+    HOST_HINT: (
+        "POST /regions create_region",
+        "PATCH /regions/{id} update_region",
+        "DELETE /regions/{id} delete_region",
+        "POST /regions/{id}/regenerate-proxy-api-key regenerate_proxy_api_key",
+        "POST /regions/{id}/regenerate-snapshot-manager-credentials regenerate_snapshot_manager_credentials",
+        "POST /regions/{id}/regenerate-ssh-gateway-api-key regenerate_ssh_gateway_api_key",
+        "GET /runners list_runners",
+        "POST /runners create_runner",
+        "GET /runners/me get_info_for_authenticated_runner",
+        "GET /runners/me/snapshots get_snapshot_refs_for_authenticated_runner",
+        "GET /runners/by-snapshot-ref get_runners_by_snapshot_ref",
+        "GET /runners/by-sandbox/{sandboxId} get_runner_by_sandbox_id",
+        "POST /runners/healthcheck runner_healthcheck",
+        "GET /runners/{id} get_runner_by_id",
+        "DELETE /runners/{id} delete_runner",
+        "GET /runners/{id}/full get_runner_full_by_id",
+        "PATCH /runners/{id}/draining update_runner_draining",
+        "PATCH /runners/{id}/scheduling update_runner_scheduling",
+        "GET /jobs list_jobs",
+        "GET /jobs/poll poll_jobs",
+        "GET /jobs/{jobId} get_job",
+        "POST /jobs/{jobId}/status update_job_status",
+        "GET /sandbox/for-runner get_sandboxes_for_runner",
+        "PUT /sandbox/{sandboxId}/state update_sandbox_state",
+    ),
+    TEAM_HINT: (
+        "GET /organizations list_organizations",
+        "POST /organizations create_organization",
+        "GET /organizations/invitations list_organization_invitations_for_authenticated_user",
+        "GET /organizations/invitations/count get_organization_invitations_count_for_authenticated_user",
+        "POST /organizations/invitations/{invitationId}/accept accept_organization_invitation",
+        "POST /organizations/invitations/{invitationId}/decline decline_organization_invitation",
+        "GET /organizations/otel-config/by-sandbox-auth-token/{authToken} "
+        "get_organization_otel_config_by_sandbox_auth_token",
+        "GET /organizations/sandbox-identity/by-sandbox-auth-token/{authToken} "
+        "get_sandbox_identity_by_sandbox_auth_token",
+        "GET /organizations/{organizationId} get_organization",
+        "DELETE /organizations/{organizationId} delete_organization",
+        "GET /organizations/{organizationId}/available-sandbox-classes list_available_sandbox_classes",
+        "PATCH /organizations/{organizationId}/default-queue-timeout update_organization_default_queue_timeout",
+        "PATCH /organizations/{organizationId}/default-region set_organization_default_region",
+        "PUT /organizations/{organizationId}/experimental-config update_experimental_config",
+        "GET /organizations/{organizationId}/gpu-capacity get_gpu_capacity",
+        "GET /organizations/{organizationId}/identity-providers list_organization_identity_providers",
+        "POST /organizations/{organizationId}/identity-providers create_organization_identity_provider",
+        "POST /organizations/{organizationId}/identity-providers/test-connection "
+        "test_organization_identity_provider_connection",
+        "POST /organizations/{organizationId}/identity-providers/workos-admin-portal-link "
+        "generate_workos_admin_portal_link",
+        "GET /organizations/{organizationId}/identity-providers/workos-sso-connections list_workos_sso_connections",
+        "GET /organizations/{organizationId}/identity-providers/{id} get_organization_identity_provider",
+        "PATCH /organizations/{organizationId}/identity-providers/{id} update_organization_identity_provider",
+        "DELETE /organizations/{organizationId}/identity-providers/{id} delete_organization_identity_provider",
+        "GET /organizations/{organizationId}/invitations list_organization_invitations",
+        "POST /organizations/{organizationId}/invitations create_organization_invitation",
+        "PUT /organizations/{organizationId}/invitations/{invitationId} update_organization_invitation",
+        "POST /organizations/{organizationId}/invitations/{invitationId}/cancel cancel_organization_invitation",
+        "POST /organizations/{organizationId}/leave leave_organization",
+        "GET /organizations/{organizationId}/otel-config get_organization_otel_config",
+        "PUT /organizations/{organizationId}/otel-config update_organization_otel_config",
+        "DELETE /organizations/{organizationId}/otel-config delete_organization_otel_config",
+        "GET /organizations/{organizationId}/roles list_organization_roles",
+        "POST /organizations/{organizationId}/roles create_organization_role",
+        "PUT /organizations/{organizationId}/roles/{roleId} update_organization_role",
+        "DELETE /organizations/{organizationId}/roles/{roleId} delete_organization_role",
+        "GET /organizations/{organizationId}/usage get_organization_usage_overview",
+        "GET /organizations/{organizationId}/users list_organization_members",
+        "DELETE /organizations/{organizationId}/users/{userId} delete_organization_member",
+        "POST /organizations/{organizationId}/users/{userId}/access update_access_for_organization_member",
+        "GET /sandbox/{sandboxId}/organization get_organization_by_sandbox_id",
+        "GET /sandbox/{sandboxId}/region-quota get_region_quota_by_sandbox_id",
+        "GET /audit/scenarios get_audit_scenarios",
+        "GET /audit/organizations/{organizationId} get_organization_audit_logs",
+        "GET /users/me get_authenticated_user",
+        "POST /users/me/logins record_login",
+        "GET /users/me/pending-sso-links list_pending_sso_links",
+        "DELETE /users/me/pending-sso-links/{id} dismiss_pending_sso_link",
+        "POST /users/me/pending-sso-links/{id}/confirm confirm_pending_sso_link",
+        "GET /users/account-providers get_account_providers",
+        "POST /users/linked-accounts link_account",
+        "POST /users/privacy-policies/accept accept_privacy_policies",
+    ),
+}
+
+
+def create_router() -> APIRouter:
+    """To be included before all other routes, whose ``{id}`` would take a literal path of this table for a name."""
+    router = APIRouter()
+    for hint, operations in UNSUPPORTED.items():
+        for operation in operations:
+            method, path, name = operation.split()
+            router.add_api_route(f"/api{path}", refuse(name, hint), methods=[method], name=name)
+    return router
+
+
+class refuse:
+    """A handler that says which operation is missing; only to those who may ask at all."""
+
+    def __init__(self, operation: str, hint: str) -> None:
+        self._error = (f"The operation '{operation}' is not supported by this server", hint)
+
+    async def __call__(self, call: Authenticated) -> Response:
+        message, hint = self._error
+        raise NotSupported(message, hint=hint)

@@ -1,0 +1,23 @@
+"""Moments as the vendor writes them: UTC, milliseconds, a Z."""
+
+from datetime import UTC, datetime
+from typing import overload
+
+
+@overload
+def timestamp(moment: datetime) -> str: ...
+@overload
+def timestamp(moment: None) -> None: ...
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_utc(moment: datetime | None) -> datetime | None:
+    """A moment that came without a zone is taken as UTC."""
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)
