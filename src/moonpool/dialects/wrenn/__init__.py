@@ -1,0 +1,24 @@
+"""The Wrenn API, version 0.2.0 of its contract and what SDKs up to 0.3.0 add to it."""
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from moonpool.dialects.common.services import Services
+from moonpool.dialects.wrenn import capsules, commands, errors, events, files, metrics, streams, templates, terminals
+from moonpool.dialects.wrenn.unavailable import remaining
+
+PREFIXES = ("/v1", "/auth")
+
+# Paths without a variable come first, here and in the app, else /capsules/stats would be the capsule "stats".
+ROUTERS = (metrics, capsules, commands, streams, terminals, files, templates, events)
+
+
+def create_app(services: Services) -> ASGIApp:
+    """Every operation of the contract at its full path, and this dialect's envelope for every error."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.state.services = services
+    errors.install(app)
+    app.include_router(remaining([route for module in ROUTERS for route in module.router.routes]))
+    for module in ROUTERS:
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,153 @@
+"""Files: read and write (each plain and as a stream, which is the same thing here), list, mkdir, remove."""
+
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TypeVar
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from moonpool.dialects.wrenn.lookup import open_session
+from moonpool.dialects.wrenn.requests import Caller, Provided, answer, parse
+from moonpool.dialects.wrenn.schemas import (
+    FileEntry,
+    ListDirRequest,
+    ListDirResponse,
+    MakeDirRequest,
+    MakeDirResponse,
+    ReadFileRequest,
+    RemoveRequest,
+)
+from moonpool.dialects.wrenn.schemas import Type1 as EntryType
+from moonpool.dialects.wrenn.upload import Upload
+from moonpool.errors import AccessDenied, FileExists, InvalidInput
+from moonpool.guest.model import FileInfo
+from moonpool.sandboxes.model import AgentSession
+
+MAX_DEPTH = 64  # folders below the one listed
+DIRECTORY_MODE = 0o755
+
+Result = TypeVar("Result")
+
+router = APIRouter()
+
+
+@router.post("/v1/capsules/{id}/files/read")
+@router.post("/v1/capsules/{id}/files/stream/read")
+async def read_file(id: str, request: Request, services: Provided, principal: Caller) -> Response:
+    path = required((await parse(request, ReadFileRequest)).path)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session(services, principal, id))
+        reader = await as_owner(
+            session, lambda user: stack.enter_async_context(session.agent.read(path, user=user)), path
+        )
+        return Download(reader, stack.pop_all())
+
+
+@router.post("/v1/capsules/{id}/files/write")
+@router.post("/v1/capsules/{id}/files/stream/write")
+async def write_file(id: str, request: Request, services: Provided, principal: Caller) -> Response:
+    """Parents are made; the file takes its name only once it has arrived whole."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session(services, principal, id))
+        upload = Upload(request)
+        path = await upload.path()
+        writer = await as_owner(
+            session, lambda user: stack.enter_async_context(session.agent.write(path, user=user)), path
+        )
+        async for chunk in upload.chunks():
+            await writer.write(chunk)
+    return Response(status_code=204)
+
+
+@router.post("/v1/capsules/{id}/files/list")
+async def list_directory(id: str, request: Request, services: Provided, principal: Caller) -> Response:
+    """An empty path is the home directory: the SDK's ``exists("name")`` asks for its parent."""
+    wanted = await parse(request, ListDirRequest)
+    depth = 1 if wanted.depth is None else wanted.depth
+    if not 0 <= depth <= MAX_DEPTH:
+        raise InvalidInput(f"depth: must be 0 to {MAX_DEPTH}", field="depth")
+    path = wanted.path or "."
+    async with open_session(services, principal, id) as session:
+        found = await as_owner(session, lambda user: session.agent.list(path, max(depth, 1), user=user), path)
+    return answer(ListDirResponse(entries=[entry(info) for info in found]))
+
+
+@router.post("/v1/capsules/{id}/files/mkdir")
+async def make_directory(id: str, request: Request, services: Provided, principal: Caller) -> Response:
+    path = required((await parse(request, MakeDirRequest)).path)
+    async with open_session(services, principal, id) as session:
+        agent = session.agent
+
+        async def make(user: str | None) -> FileInfo:
+            await agent.mkdir(path, mode=DIRECTORY_MODE, parents=True, exist_ok=False, user=user)
+            return await agent.stat(path, user=user)
+
+        try:
+            made = await as_owner(session, make, path)
+        except FileExists:
+            raise FileExists(f"already_exists: {path}") from None
+    return answer(MakeDirResponse(entry=entry(made)))
+
+
+@router.post("/v1/capsules/{id}/files/remove")
+async def remove_path(id: str, request: Request, services: Provided, principal: Caller) -> Response:
+    path = required((await parse(request, RemoveRequest)).path)
+    async with open_session(services, principal, id) as session:
+        await as_owner(session, lambda user: session.agent.remove(path, recursive=True, user=user), path)
+    return Response(status_code=204)
+
+
+async def as_owner(session: AgentSession, work: Callable[[str | None], Awaitable[Result]], path: str) -> Result:
+    """As the capsule's user, so that files become theirs; as root where that user may not.
+
+    Whoever holds the key owns the whole capsule; Wrenn's clients write to /app and /opt as a matter of course.
+    """
+    try:
+        return await work(session.sandbox.user)
+    except AccessDenied:
+        if not path.startswith("/"):
+            raise
+        return await work(None)
+
+
+class Download(StreamingResponse):
+    """Bytes from the agent as they come; ``resources`` are released when the last is sent or the client is gone."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], resources: AsyncExitStack) -> None:
+        super().__init__(chunks, media_type="application/octet-stream")
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._resources:
+            await super().__call__(scope, receive, send)
+
+
+def required(path: str) -> str:
+    if not path:
+        raise InvalidInput("path: must not be empty", field="path")
+    return path
+
+
+def entry(info: FileInfo) -> FileEntry:
+    return FileEntry(
+        name=info.name,
+        path=info.path,
+        type=kind(info.mode),
+        size=info.size,
+        mode=stat.S_IMODE(info.mode),
+        permissions=stat.filemode(info.mode),
+        owner=info.owner,
+        group=info.group,
+        modified_at=int(info.modified_at),
+        symlink_target=info.symlink_target,
+    )
+
+
+def kind(mode: int) -> EntryType:
+    """Wrenn knows three; devices, sockets and pipes count as files."""
+    if stat.S_ISDIR(mode):
+        return EntryType.directory
+    return EntryType.symlink if stat.S_ISLNK(mode) else EntryType.file

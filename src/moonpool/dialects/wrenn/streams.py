@@ -1,0 +1,90 @@
+"""Output as it comes, over WebSocket: of a command started here, or of a process that is already there."""
+
+import codecs
+import contextlib
+import signal
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from moonpool.dialects.wrenn.commands import REPLAY_BYTES, command, exit_code, pid_or_tag
+from moonpool.dialects.wrenn.messages import StreamControl, StreamStart
+from moonpool.dialects.wrenn.requests import validate
+from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
+from moonpool.errors import GuestError, InvalidInput
+from moonpool.guest.client import AgentClient
+from moonpool.guest.model import Exited, Output, ProcessSpec
+from moonpool.processes.service import check
+from moonpool.sandboxes.model import AgentSession
+
+router = APIRouter()
+
+
+@router.websocket("/v1/capsules/{id}/exec/stream")
+async def execute_stream(websocket: WebSocket, id: str) -> None:
+    await converse(websocket, id, run_and_show)
+
+
+@router.websocket("/v1/capsules/{id}/processes/{selector}/stream")
+async def connect_process(websocket: WebSocket, id: str, selector: str) -> None:
+    """From the start of its output, as far as kept; a client that leaves changes nothing for the process."""
+
+    async def show_process(socket: WebSocket, session: AgentSession) -> None:
+        process = await session.agent.process(pid_or_tag(selector))
+        await send(socket, type="start", pid=process.pid)
+        await first_of(show(socket, session.agent, process.pid), listen(socket, session.agent, None))
+
+    await converse(websocket, id, show_process)
+
+
+async def run_and_show(websocket: WebSocket, session: AgentSession) -> None:
+    """The process ends with the socket: nobody else knows of it."""
+    start = await first_message(websocket, StreamStart)
+    argv, shell = command(start.cmd, start.args or [])
+    spec = ProcessSpec(
+        argv=argv,
+        shell=shell,
+        cwd=start.cwd or None,
+        env=start.envs or {},
+        user=session.sandbox.user,
+        replay_bytes=REPLAY_BYTES,
+    )
+    check(spec)
+    process = await session.agent.start(spec)
+    try:
+        await send(websocket, type="start", pid=process.pid)
+        await first_of(show(websocket, session.agent, process.pid), listen(websocket, session.agent, process.pid))
+    except WebSocketDisconnect:
+        await kill(session.agent, process.pid)
+        raise
+
+
+async def show(websocket: WebSocket, agent: AgentClient, pid: int) -> None:
+    """Everything a process prints, and its exit. Characters that arrive in two halves are sent whole."""
+    decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
+    async with agent.attach(pid) as events:
+        async for event in events:
+            if isinstance(event, Output):
+                name = "stderr" if event.stream == "stderr" else "stdout"
+                if text := decoders[name].decode(event.data):
+                    await send(websocket, type=name, data=text)
+            elif isinstance(event, Exited):
+                for name, decoder in decoders.items():
+                    if text := decoder.decode(b"", final=True):
+                        await send(websocket, type=name, data=text)
+                await send(websocket, type="exit", exit_code=exit_code(event))
+
+
+async def listen(websocket: WebSocket, agent: AgentClient, pid: int | None) -> None:
+    """Until the client leaves; ``stop`` kills the process ``pid``, and its exit is then told as any other."""
+    while True:
+        frame = await receive(websocket)
+        with contextlib.suppress(InvalidInput):
+            control = validate(frame.encode() if isinstance(frame, str) else frame, StreamControl)
+            if control.type == "stop" and pid is not None:
+                await kill(agent, pid)
+
+
+async def kill(agent: AgentClient, pid: int) -> None:
+    with contextlib.suppress(GuestError):
+        await agent.signal(pid, signal.SIGKILL)
