@@ -1,13 +1,14 @@
 """What a restarted host does with what it finds: takes over what runs, removes what belongs to nobody."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 import structlog
 
 from moonpool.engine.gvisor import Running
 from moonpool.engine.storage import Kind
-from moonpool.errors import MoonpoolError
+from moonpool.errors import EngineError, MoonpoolError
 from moonpool.hosts.members import Foundry, LiveMember
 from moonpool.hosts.parts import Parts
 from moonpool.hosts.records import Record, Records
@@ -22,8 +23,13 @@ class Adopted:
     member: LiveMember
 
 
-async def adopt(parts: Parts, foundry: Foundry, records: Records, threads: Threads) -> list[Adopted]:
-    """Every recorded sandbox whose processes live and whose agent answers; the other records are removed."""
+async def adopt(
+    parts: Parts, foundry: Foundry, records: Records, saving: set[str], threads: Threads
+) -> list[Adopted]:
+    """Every recorded sandbox whose processes live and whose agent answers; the other records are removed.
+
+    ``saving``: ids of sandboxes whose memory was being saved when the old server ended.
+    """
     running = {one.name: one for one in await threads.run(parts.driver.running)}
     slots = set(await threads.run(parts.network.numbers))
     foundry.numbers.keep(slots)
@@ -32,7 +38,8 @@ async def adopt(parts: Parts, foundry: Foundry, records: Records, threads: Threa
         if record.member not in running or record.slot not in slots:
             records.remove(record.spec.id)
             return None
-        return await _take_over(record, running[record.member], parts, foundry, records, threads)
+        interrupted = record.spec.id in saving
+        return await _take_over(record, running[record.member], interrupted, parts, foundry, records, threads)
 
     found = await asyncio.gather(*(take(record) for record in records.read_all()))
     return [one for one in found if one is not None]
@@ -53,9 +60,19 @@ async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads
 
 
 async def _take_over(
-    record: Record, running: Running, parts: Parts, foundry: Foundry, records: Records, threads: Threads
+    record: Record,
+    running: Running,
+    interrupted: bool,
+    parts: Parts,
+    foundry: Foundry,
+    records: Records,
+    threads: Threads,
 ) -> Adopted | None:
+    """``interrupted``: the old server was saving its memory, so its processes may be held."""
     slot = await threads.run(parts.network.slot, record.slot)
+    if interrupted:
+        with contextlib.suppress(EngineError):  # Not paused after all.
+            await threads.run(parts.driver.resume, record.member)
     try:
         return Adopted(record, await foundry.adopt(running, slot, record.secret))
     except MoonpoolError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from moonpool.engine.gvisor import Warm
 from moonpool.engine.storage import Kind
 from moonpool.errors import CheckpointRefused, InvalidState, MoonpoolError, SandboxNotFound, SnapshotNotFound
 from moonpool.guest.client import AgentClient
@@ -31,7 +32,7 @@ from moonpool.hosts.parts import Parts, Progress, open_parts, silent
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.threads import Threads, Unbroken
-from moonpool.hosts.warm import WarmImage, ensure_warm_image
+from moonpool.hosts.warm import ensure_warm_image
 from moonpool.hosts.warm_pool import WarmPool
 
 LATE_ROOT = "/.late/root"
@@ -44,7 +45,7 @@ OnExit = Callable[[MachineExit], None]
 class Host:
     """The local machine. Every method is safe to call concurrently; those on one sandbox wait for each other."""
 
-    def __init__(self, parts: Parts, warm: WarmImage, settings: HostSettings, threads: Threads) -> None:
+    def __init__(self, parts: Parts, warm: Warm, settings: HostSettings, threads: Threads) -> None:
         self._parts, self._threads = parts, threads
         self._foundry = Foundry(parts.driver, parts.network, parts.cgroups, threads)
         self._warm: WarmPool[LiveMember] = WarmPool(
@@ -63,7 +64,7 @@ class Host:
         """Opens the engine, takes over what still runs, and begins to fill the warm pool."""
         threads = Threads()
         parts = await threads.run(open_parts, settings, progress)
-        warm = await ensure_warm_image(parts, threads, progress)
+        warm = await threads.run(ensure_warm_image, parts, progress)
         host = cls(parts, warm, settings, threads)
         await host._adopt()
         host._warm.fill()
@@ -338,7 +339,7 @@ class Host:
     # -- what happens unasked ------------------------------------------------------------------------------------------
 
     async def _adopt(self) -> None:
-        adopted = await adopt(self._parts, self._foundry, self._records, self._threads)
+        adopted = await adopt(self._parts, self._foundry, self._records, self._memory.started(), self._threads)
         for one in adopted:
             self._take_over(one)
         await sweep(self._parts, self._foundry, {one.member.name for one in adopted}, self._threads)

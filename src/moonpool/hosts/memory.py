@@ -21,7 +21,11 @@ class MemoryStore:
         return (self.image(machine_id) / "manifest.json").exists() and self._secret(machine_id).exists()
 
     def ids(self) -> set[str]:
-        return {path.stem for path in self._folder.glob("*.secret") if self.has(path.stem)}
+        return {machine_id for machine_id in self.started() if self.has(machine_id)}
+
+    def started(self) -> set[str]:
+        """Ids whose saving was begun, finished or not."""
+        return {path.stem for path in self._folder.glob("*.secret")}
 
     def save_secret(self, machine_id: str, secret: str) -> None:
         descriptor = os.open(self._secret(machine_id), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
