@@ -1,0 +1,96 @@
+"""A real server: `moonpool serve`, in a process of its own, on a free loopback port."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+START_TIMEOUT = 300.0  # seconds; the first start may have to unpack the base image
+STOP_TIMEOUT = 60.0  # seconds
+
+
+@dataclass
+class Server:
+    url: str
+    api_key: str
+    data: Path
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would end it."""
+        self.process.kill()
+        self.process.wait()
+
+    def start_again(self) -> None:
+        self.process = launch(self.url, self.data, self.environment)
+        wait_until_ready(self)
+
+
+@contextmanager
+def running_server(**environment: str) -> Iterator[Server]:
+    """A server with extra environment variables; everything of it is gone afterwards."""
+    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    key = f"mp_{secrets.token_urlsafe(32)}"
+    variables = {**os.environ, "MOONPOOL_API_KEY": key, **environment}
+    server = Server(url, key, data, launch(url, data, variables), variables)
+    try:
+        wait_until_ready(server)
+        yield server
+    finally:
+        server.process.send_signal(signal.SIGTERM)
+        try:
+            server.process.wait(STOP_TIMEOUT)
+        finally:
+            server.process.kill()
+            shutil.rmtree(data)
+
+
+def launch(url: str, data: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "moonpool", "serve", "--listen", url.removeprefix("http://"), "--data", str(data)]
+    with open(data.with_suffix(".log"), "ab") as log:
+        return subprocess.Popen(
+            [*command, "--on-exit", "stop"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+
+
+def wait_until_ready(server: Server) -> None:
+    async def wait() -> None:
+        async with asyncio.timeout(START_TIMEOUT), httpx.AsyncClient(trust_env=False) as client:
+            while server.process.poll() is None:
+                try:
+                    if (await client.get(f"{server.url}/healthz")).status_code == httpx.codes.OK:
+                        return
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.05)  # Another process: its only sign is that it answers.
+        raise RuntimeError(server.data.with_suffix(".log").read_text()[-4000:])
+
+    asyncio.run(wait())
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server_factory() -> Callable[..., object]:
+    """``with server_factory(MOONPOOL_...="...") as server:``"""
+    return running_server
