@@ -25,7 +25,7 @@ from moonpool.sandboxes.query import SandboxQuery
 
 PATIENCE = 20.0  # seconds; the SDK's own HTTP timeout is 30
 
-FROM_DISK = frozenset({SandboxState.STOPPED, SandboxState.ARCHIVED})
+FROM_DISK = frozenset({SandboxState.STOPPED, SandboxState.ARCHIVED, SandboxState.ERROR})
 
 router = APIRouter()
 
@@ -63,7 +63,7 @@ async def pause_capsule(id: str, services: Provided, principal: Caller) -> Respo
 
 @router.post("/v1/capsules/{id}/resume")
 async def resume_capsule(id: str, services: Provided, principal: Caller) -> Response:
-    """A capsule that another API stopped is paused to Wrenn: it starts from its disk."""
+    """A capsule that another API stopped is paused to Wrenn: it starts from its disk, as a failed one does."""
     sandbox = await living(services, principal, id)
     from_disk = sandbox.state in FROM_DISK
     resume = services.sandboxes.start if from_disk else services.sandboxes.resume

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from moonpool.dialects.wrenn.lookup import living
-from moonpool.dialects.wrenn.mapping import capsule_id
+from moonpool.dialects.wrenn.mapping import MAX_INTEGER, capsule_id
 from moonpool.dialects.wrenn.requests import Caller, Provided, answer, parse, while_connected
 from moonpool.dialects.wrenn.schemas import (
     BackgroundExecResponse,
@@ -20,7 +20,7 @@ from moonpool.dialects.wrenn.schemas import (
     ProcessListResponse,
 )
 from moonpool.errors import AgentTimeout, InvalidInput, ProcessNotFound, TooLarge
-from moonpool.guest.model import Exited, ProcessInfo, ProcessResult, ProcessSpec
+from moonpool.guest.model import ProcessInfo, ProcessResult, ProcessSpec
 from moonpool.processes.service import ProcessService
 from moonpool.sandboxes.model import Sandbox
 
@@ -29,7 +29,6 @@ OUTPUT_LIMIT = 64 * 1024 * 1024  # bytes of a foreground command; streams have n
 REPLAY_BYTES = 1024 * 1024  # of output kept for those who connect later
 SHELLS = frozenset({"sh", "/bin/sh", "/usr/bin/sh", "bash", "/bin/bash", "/usr/bin/bash"})
 MAX_ARGUMENT = 128 * 1024  # bytes; what Linux takes as one argument, its NUL included
-SIGNALLED = 128  # what shells add to a signal's number to make an exit code
 
 SIGNALS: Mapping[str, int] = {"SIGKILL": signals.SIGKILL, "SIGTERM": signals.SIGTERM}
 
@@ -79,8 +78,8 @@ async def kill_process(
 
 def foreground_timeout(wanted: ExecRequest) -> float:
     timeout = wanted.timeout_sec or DEFAULT_TIMEOUT
-    if timeout < 0:
-        raise InvalidInput("timeout_sec: must not be negative", field="timeout_sec")
+    if not 0 < timeout <= MAX_INTEGER:
+        raise InvalidInput(f"timeout_sec: must be 0 to {MAX_INTEGER}", field="timeout_sec")
     return float(timeout)
 
 
@@ -93,7 +92,7 @@ def whole(result: ProcessResult, timeout: float) -> ProcessResult:
         )
     if result.truncated:
         raise TooLarge(
-            f"The command printed more than {OUTPUT_LIMIT // 1024 // 1024} MiB (exit code {exit_code(result)})",
+            f"The command printed more than {OUTPUT_LIMIT // 1024 // 1024} MiB (exit code {result.exit_code})",
             hint="Stream its output, or send it to a file.",
         )
     return result
@@ -112,8 +111,8 @@ def executed(sandbox: Sandbox, wanted: ExecRequest, result: ProcessResult) -> Ex
         cmd=wanted.cmd,
         stdout=stdout,
         stderr=stderr,
-        exit_code=exit_code(result),
-        duration_ms=result.duration_ms,
+        exit_code=result.exit_code,
+        duration_ms=round(result.duration_ms),
         encoding=encoding,
     )
 
@@ -145,10 +144,6 @@ def command(name: str, arguments: list[str]) -> tuple[tuple[str, ...] | None, st
 
 def pid_or_tag(selector: str) -> int | str:
     return int(selector) if selector.isascii() and selector.isdigit() and len(selector) <= 10 else selector
-
-
-def exit_code(ended: ProcessResult | Exited) -> int:
-    return ended.exit_code if ended.exit_code is not None else SIGNALLED + (ended.signal or 0)
 
 
 def entry(process: ProcessInfo) -> ProcessEntry:

@@ -1,7 +1,7 @@
 """Lifecycle events as server-sent events, resumable with ``Last-Event-ID``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 
 from fastapi import APIRouter, Request
@@ -17,7 +17,7 @@ from moonpool.dialects.wrenn.schemas import Event2 as Kind
 from moonpool.dialects.wrenn.schemas import Outcome, Resource, SSEEvent
 from moonpool.errors import InvalidInput, SandboxNotFound
 from moonpool.events.model import Event, EventType
-from moonpool.events.service import Subscription
+from moonpool.events.subscription import Subscription
 from moonpool.sandboxes.model import SandboxState
 
 KEEPALIVE_INTERVAL = 30.0  # seconds
@@ -98,25 +98,28 @@ async def bodies(services: Services, principal: Principal, event: Event) -> list
         sandbox = capsule(await services.sandboxes.get(principal, event.subject_id, include_destroyed=True))
     except SandboxNotFound:
         sandbox = None
-    common = {
-        "resource": Resource(id=capsule_id(event.subject_id), type="capsule"),
-        "sandbox": sandbox,
-        "timestamp": event.created_at,
-    }
+    told = SSEEvent(
+        resource=Resource(id=capsule_id(event.subject_id), type="capsule"), sandbox=sandbox, timestamp=event.created_at
+    )
+    return [told.model_copy(update=part) for part in parts(event)]
+
+
+def parts(event: Event) -> Iterator[dict[str, object]]:
     if event.type is EventType.SANDBOX_CREATED:
-        return [SSEEvent(event=Kind.capsule_create, outcome=Outcome.success, **common)]
+        yield {"event": Kind.capsule_create, "outcome": Outcome.success}
     if event.type is not EventType.SANDBOX_STATE_UPDATED:
-        return []
+        return
     old, new = SandboxState(event.data["old_state"]), SandboxState(event.data["new_state"])
-    found = []
     if STATUSES[old] is not STATUSES[new]:
         change = {"from": str(STATUSES[old]), "to": str(STATUSES[new])}
-        found.append(SSEEvent(event=Kind.capsule_state_changed, metadata=change, **common))
+        yield {"event": Kind.capsule_state_changed, "metadata": change}
     if action := ACTIONS.get((old, new)) or ACTIONS.get((None, new)):
         kind, outcome = action
-        reason = (event.data.get("reason") or "failed") if outcome is Outcome.error else None
-        found.append(SSEEvent(event=kind, outcome=outcome, error=reason, **common))
-    return found
+        yield {"event": kind, "outcome": outcome, "error": failure(event) if outcome is Outcome.error else None}
+
+
+def failure(event: Event) -> str:
+    return str(event.data.get("reason") or "failed")
 
 
 def last_event_id(request: Request) -> int | None:

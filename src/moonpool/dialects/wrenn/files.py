@@ -1,7 +1,7 @@
 """Files: read and write (each plain and as a stream, which is the same thing here), list, mkdir, remove."""
 
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
@@ -28,6 +28,12 @@ from moonpool.sandboxes.model import AgentSession
 
 MAX_DEPTH = 64  # folders below the one listed
 DIRECTORY_MODE = 0o755
+TYPE_BITS: Mapping[str, int] = {
+    "file": stat.S_IFREG,
+    "directory": stat.S_IFDIR,
+    "symlink": stat.S_IFLNK,
+    "other": 0,
+}
 
 Result = TypeVar("Result")
 
@@ -53,7 +59,7 @@ async def write_file(id: str, request: Request, services: Provided, principal: C
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(services, principal, id))
         upload = Upload(request)
-        path = await upload.path()
+        path = required(await upload.path())
         writer = await as_owner(
             session, lambda user: stack.enter_async_context(session.agent.write(path, user=user)), path
         )
@@ -126,28 +132,22 @@ class Download(StreamingResponse):
 
 
 def required(path: str) -> str:
-    if not path:
-        raise InvalidInput("path: must not be empty", field="path")
+    if not path or "\0" in path:
+        raise InvalidInput("path: must not be empty or contain NUL characters", field="path")
     return path
 
 
 def entry(info: FileInfo) -> FileEntry:
+    """Wrenn knows three kinds; devices, sockets and pipes count as files."""
     return FileEntry(
         name=info.name,
         path=info.path,
-        type=kind(info.mode),
+        type=EntryType.file if info.kind == "other" else EntryType(info.kind),
         size=info.size,
-        mode=stat.S_IMODE(info.mode),
-        permissions=stat.filemode(info.mode),
+        mode=info.mode,
+        permissions=stat.filemode(TYPE_BITS[info.kind] | info.mode),
         owner=info.owner,
         group=info.group,
         modified_at=int(info.modified_at),
-        symlink_target=info.symlink_target,
+        symlink_target=info.target,
     )
-
-
-def kind(mode: int) -> EntryType:
-    """Wrenn knows three; devices, sockets and pipes count as files."""
-    if stat.S_ISDIR(mode):
-        return EntryType.directory
-    return EntryType.symlink if stat.S_ISLNK(mode) else EntryType.file

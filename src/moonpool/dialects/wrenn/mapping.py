@@ -18,6 +18,8 @@ CAPSULE_ID = re.compile(r"(?:cl-)?([0-9a-z]{1,63})")
 DEFAULT_TEMPLATE = "minimal"
 USER = "wrenn-user"
 MIN_TIMEOUT = 60  # seconds; shorter ones are raised to it
+MAX_INTEGER = 2**31 - 1
+LEAST: Mapping[str, int] = {"vcpus": 1, "memory_mb": 1, "disk_size_mb": 1, "timeout_sec": 0}
 RESERVED_METADATA = frozenset({"kernel_version", "vmm_version", "agent_version", "envd_version"})
 
 S = SandboxState
@@ -49,7 +51,7 @@ ERRORS: Mapping[type[MoonpoolError], tuple[int, str]] = {
     errors.NotFound: (404, "not_found"),
     errors.Conflict: (409, "conflict"),
     errors.InvalidState: (409, "invalid_state"),
-    errors.LimitExceeded: (403, "limit_exceeded"),
+    errors.LimitExceeded: (400, "invalid_request"),
     errors.RateLimited: (429, "rate_limited"),
     errors.TooLarge: (413, "too_large"),
     errors.NotSupported: (501, "not_implemented"),
@@ -98,11 +100,11 @@ def sandbox_id(capsule: str) -> str:
 
 
 def new_sandbox(request: CreateCapsuleRequest) -> NewSandbox:
-    """InvalidInput for sizes below one and reserved metadata; upper bounds are the core's."""
-    for field in ("vcpus", "memory_mb", "disk_size_mb"):
+    """InvalidInput for numbers out of range and reserved metadata; what the server allows is the core's to say."""
+    for field, least in LEAST.items():
         value = getattr(request, field)
-        if value is not None and value < 1:
-            raise errors.InvalidInput(f"{field}: must be at least 1", field=field)
+        if value is not None and not least <= value <= MAX_INTEGER:
+            raise errors.InvalidInput(f"{field}: must be {least} to {MAX_INTEGER}", field=field)
     metadata = request.metadata or {}
     if reserved := RESERVED_METADATA & metadata.keys():
         raise errors.InvalidInput(f"metadata: {', '.join(sorted(reserved))} is set by the server", field="metadata")

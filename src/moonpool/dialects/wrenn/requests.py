@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.requests import HTTPConnection
@@ -88,7 +88,7 @@ async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
         await cancel(running, leaving)
 
 
-async def cancel(*tasks: "asyncio.Future[Result] | asyncio.Future[object]") -> None:
+async def cancel(*tasks: "asyncio.Future[Any]") -> None:
     """End tasks and wait until they have cleaned up behind themselves."""
     for task in tasks:
         task.cancel()

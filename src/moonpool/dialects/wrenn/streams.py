@@ -7,7 +7,7 @@ import signal
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from moonpool.dialects.wrenn.commands import REPLAY_BYTES, command, exit_code, pid_or_tag
+from moonpool.dialects.wrenn.commands import REPLAY_BYTES, command, pid_or_tag
 from moonpool.dialects.wrenn.messages import StreamControl, StreamStart
 from moonpool.dialects.wrenn.requests import validate
 from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
@@ -72,7 +72,7 @@ async def show(websocket: WebSocket, agent: AgentClient, pid: int) -> None:
                 for name, decoder in decoders.items():
                     if text := decoder.decode(b"", final=True):
                         await send(websocket, type=name, data=text)
-                await send(websocket, type="exit", exit_code=exit_code(event))
+                await send(websocket, type="exit", exit_code=event.exit_code)
 
 
 async def listen(websocket: WebSocket, agent: AgentClient, pid: int | None) -> None:

@@ -14,7 +14,6 @@ import signal
 
 from fastapi import APIRouter, WebSocket
 
-from moonpool.dialects.wrenn.commands import exit_code
 from moonpool.dialects.wrenn.messages import DEFAULT_COLUMNS, DEFAULT_ROWS, TerminalControl, TerminalOpening
 from moonpool.dialects.wrenn.requests import services_of, validate
 from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
@@ -88,7 +87,7 @@ class Terminal:
                 if isinstance(event, Output):
                     await self._output(event.data)
                 elif isinstance(event, Exited):
-                    await send(self._websocket, type="exit", exit_code=exit_code(event))
+                    await send(self._websocket, type="exit", exit_code=event.exit_code)
 
     async def _output(self, data: bytes) -> None:
         if self._binary:

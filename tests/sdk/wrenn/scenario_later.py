@@ -1,0 +1,44 @@
+"""What came with SDK 0.3.0: figures and events."""
+
+import threading
+
+from expectations import raised
+from wrenn import Capsule, WrennClient
+from wrenn.exceptions import WrennError, WrennNotFoundError
+
+with WrennClient() as client, WrennClient() as watcher:
+    connected = threading.Event()
+    seen = []
+
+    def watch():
+        for event in watcher.events.stream():
+            seen.append(event)
+            connected.set()
+            if event.event == "capsule.destroy":
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    assert connected.wait(30)
+
+    with Capsule(wait=True) as capsule:
+        capsule.commands.run("true")
+        metrics = client.capsules.metrics(capsule.capsule_id, range="2h")
+        assert metrics.range == "2h"
+        (point,) = metrics.points
+        assert point.mem_bytes > 0
+        assert 0 <= point.cpu_pct <= 100
+        stats = client.capsules.stats()
+        assert stats.current.running_count >= 1
+        assert stats.current.memory_mb_reserved >= 512
+        capsule.pause(wait=True)
+        assert client.capsules.metrics(capsule.capsule_id).points == []
+        capsule.resume(wait=True)
+        raised(WrennError, lambda: client.capsules.metrics(capsule.capsule_id, range="nonsense"), 400)
+        raised(WrennError, client.capsules.usage, 501)
+    thread.join(30)
+    assert not thread.is_alive()
+    ours = [event.event for event in seen if event.resource and event.resource.id == capsule.capsule_id]
+    actions = [name for name in ours if name != "capsule.state.changed"]
+    assert actions == ["capsule.create", "capsule.pause", "capsule.resume", "capsule.destroy"], ours
+    raised(WrennNotFoundError, lambda: client.capsules.metrics(capsule.capsule_id), 404)
