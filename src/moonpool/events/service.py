@@ -51,7 +51,7 @@ class EventService:
         transaction.after_commit(lambda: self._publish(event))
 
     def listen(self, listener: Callable[[Event], None]) -> None:
-        """Call ``listener`` for every event of every team, in order, in the event loop; it may neither wait nor raise."""
+        """Call ``listener`` for every event of every team, in order; it may neither wait nor raise."""
         self._listeners.append(listener)
 
     @asynccontextmanager

@@ -42,7 +42,7 @@ S = SandboxState
 
 TRANSITIONS: Mapping[SandboxState, frozenset[SandboxState]] = {
     S.STARTING: frozenset({S.RUNNING, S.STOPPED, S.DESTROYING, S.ERROR}),
-    S.RUNNING: frozenset({S.PAUSING, S.STOPPING, S.STOPPED, S.DESTROYING, S.ERROR}),
+    S.RUNNING: frozenset({S.PAUSING, S.PAUSED, S.STOPPING, S.STOPPED, S.DESTROYING, S.ERROR}),
     S.PAUSING: frozenset({S.PAUSED, S.RUNNING, S.STOPPED, S.DESTROYING, S.ERROR}),
     S.PAUSED: frozenset({S.RESUMING, S.STOPPING, S.STOPPED, S.DESTROYING, S.ERROR}),
     S.RESUMING: frozenset({S.RUNNING, S.PAUSED, S.STOPPED, S.DESTROYING, S.ERROR}),
@@ -53,8 +53,9 @@ TRANSITIONS: Mapping[SandboxState, frozenset[SandboxState]] = {
     S.RESTORING: frozenset({S.STOPPED, S.RUNNING, S.ARCHIVED, S.DESTROYING, S.ERROR}),
     S.DESTROYING: frozenset({S.DESTROYED, S.ERROR}),
     S.DESTROYED: frozenset(),
-    S.ERROR: frozenset({S.STARTING, S.STOPPED, S.DESTROYING}),
+    S.ERROR: frozenset({S.STARTING, S.STOPPING, S.STOPPED, S.DESTROYING}),
 }
+"""``running`` to ``paused`` or ``stopped`` without a step between is what recovery finds: nobody asked for it."""
 
 TRANSITIONAL = frozenset(
     {S.STARTING, S.PAUSING, S.RESUMING, S.STOPPING, S.ARCHIVING, S.RESTORING, S.DESTROYING},
@@ -83,7 +84,7 @@ class Timers:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """One row. ``version`` grows with every change of state; ``expires_at`` is when ``timers.ttl`` ends it.
+    """One row. ``version`` grows with every write; ``expires_at`` is when ``timers.ttl`` ends it.
 
     ``dialect_data`` holds fields that only one dialect knows, under that dialect's name. ``preview_token`` is new at
     every start and kept over a pause.
@@ -116,6 +117,16 @@ class Sandbox:
     version: int
 
     @property
+    def never_ran(self) -> bool:
+        """Its disk, if there is one, may be half made."""
+        return self.started_at is None
+
+    @property
+    def doomed(self) -> bool:
+        """Its destruction was asked for: its name is free, and only an id still leads to it."""
+        return self.desired is DesiredState.DESTROYED
+
+    @property
     def ephemeral(self) -> bool:
         return self.timers.auto_delete == 0
 
@@ -146,13 +157,16 @@ class NewSandbox:
 @dataclass(frozen=True)
 class SandboxChange:
     """What an update changes; None leaves a field as it is. ``labels`` and ``env`` replace the whole mapping,
-    ``dialect_data`` is merged key by key. ``cpu`` and ``memory_mib`` may change while running, ``disk_mib`` as well."""
+    ``dialect_data`` is merged key by key. Resources and network change live, the environment with the next start.
+    ``renew_ttl`` counts ``timers.ttl`` from now even when it is the same as before.
+    """
 
     name: str | None = None
     labels: Mapping[str, str] | None = None
     env: Mapping[str, str] | None = None
     public: bool | None = None
     timers: Timers | None = None
+    renew_ttl: bool = False
     network: NetworkPolicy | None = None
     cpu: float | None = None
     memory_mib: int | None = None

@@ -115,7 +115,7 @@ class SandboxService:
         """The sandbox once no change is under way, or as it is after ``timeout`` seconds."""
         found = await self.get(principal, sandbox, include_destroyed=True)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._lifecycle.settled(found.id), timeout)
+            await asyncio.wait_for(self._lifecycle.flights.settled(found.id), timeout)
         return await self.get(principal, found.id, include_destroyed=True)
 
     # -- changing the rest ---------------------------------------------------------------------------------------------

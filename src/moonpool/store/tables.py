@@ -145,14 +145,14 @@ sandboxes = Table(
     Column("dialect_data", Json, nullable=False),
     Column("version", Integer, nullable=False),
 )
-# A destroyed sandbox's row is kept for a day; its name is free at once.
+# A destroyed sandbox's row is kept for a day; its name is free as soon as its destruction is asked for.
 Index(
     "uq_sandboxes_team_id_name",
     sandboxes.c.team_id,
     sandboxes.c.name,
     unique=True,
-    sqlite_where=sandboxes.c.state != "destroyed",
-    postgresql_where=sandboxes.c.state != "destroyed",
+    sqlite_where=sandboxes.c.desired != "destroyed",
+    postgresql_where=sandboxes.c.desired != "destroyed",
 )
 Index("ix_sandboxes_team_id_created_at", sandboxes.c.team_id, sandboxes.c.created_at)
 

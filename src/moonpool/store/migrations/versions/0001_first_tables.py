@@ -78,8 +78,8 @@ def upgrade() -> None:
         "sandboxes",
         ["team_id", "name"],
         unique=True,
-        sqlite_where=sa.text("state != 'destroyed'"),
-        postgresql_where=sa.text("state != 'destroyed'"),
+        sqlite_where=sa.text("desired != 'destroyed'"),
+        postgresql_where=sa.text("desired != 'destroyed'"),
     )
     op.create_table(
         "snapshots",

@@ -1,0 +1,113 @@
+"""From what a create asks for to the row that it makes."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from moonpool.access.model import Principal
+from moonpool.clock import Clock
+from moonpool.errors import LimitExceeded
+from moonpool.hosts.model import MachineSpec, Resources
+from moonpool.ids import new_sandbox_id, random_word
+from moonpool.sandboxes.model import DesiredState, NewSandbox, Sandbox, SandboxState, Timers
+from moonpool.sandboxes.records import Records
+from moonpool.sandboxes.validation import (
+    Limits,
+    check_env,
+    check_id,
+    check_labels,
+    check_name,
+    check_network,
+    check_resources,
+    check_timers,
+    check_user,
+)
+from moonpool.snapshots.service import SnapshotService
+
+PREVIEW_TOKEN_LENGTH = 32  # characters
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Who may have what: every rule that a create must pass before anything is written."""
+
+    records: Records
+    snapshots: SnapshotService
+    limits: Limits
+    default_snapshot: str
+    clock: Clock
+
+    async def admit(self, principal: Principal, new: NewSandbox) -> Sandbox:
+        """The row of a new sandbox. InvalidInput, LimitExceeded, SnapshotNotFound."""
+        snapshot = await self.snapshots.resolve(principal.team_id, new.snapshot or self.default_snapshot)
+        resources = merged(snapshot.resources, cpu=new.cpu, memory_mib=new.memory_mib, disk_mib=new.disk_mib)
+        self._check_count(principal.team_id)
+        sandbox_id = new_sandbox_id() if new.id is None else check_id(new.id)
+        timers = check_timers(new.timers)
+        now = self.clock.now()
+        return Sandbox(
+            id=sandbox_id,
+            team_id=principal.team_id,
+            name=sandbox_id if new.name is None else check_name(new.name),
+            state=SandboxState.STARTING,
+            desired=DesiredState.RUNNING,
+            reason=None,
+            recoverable=False,
+            snapshot=snapshot.name,
+            image=snapshot.image,
+            user=check_user(new.user),
+            env=check_env(new.env),
+            labels=check_labels(new.labels),
+            public=new.public,
+            resources=check_resources(resources, self.limits),
+            network=check_network(new.network),
+            timers=timers,
+            created_at=now,
+            updated_at=now,
+            started_at=None,
+            stopped_at=None,
+            last_activity_at=now,
+            expires_at=expiry(timers, now),
+            preview_token=new_preview_token(),
+            dialect_data=dict(new.dialect_data),
+            version=1,
+        )
+
+    def _check_count(self, team_id: str) -> None:
+        limit = self.limits.sandboxes
+        if limit is not None and self.records.count(team_id) >= limit:
+            raise LimitExceeded(
+                f"This team has {limit} sandboxes, as many as it may", hint="Destroy some of them.", field="sandboxes"
+            )
+
+
+def merged(
+    base: Resources, *, cpu: float | None = None, memory_mib: int | None = None, disk_mib: int | None = None
+) -> Resources:
+    """``base`` with whatever else was asked for in its place."""
+    return replace(
+        base,
+        cpu=base.cpu if cpu is None else cpu,
+        memory_mib=base.memory_mib if memory_mib is None else memory_mib,
+        disk_mib=base.disk_mib if disk_mib is None else disk_mib,
+    )
+
+
+def expiry(timers: Timers, now: datetime) -> datetime | None:
+    return None if timers.ttl is None else now + timedelta(seconds=timers.ttl)
+
+
+def new_preview_token() -> str:
+    return random_word(PREVIEW_TOKEN_LENGTH)
+
+
+def spec_of(sandbox: Sandbox) -> MachineSpec:
+    """What a host is told of a sandbox."""
+    return MachineSpec(
+        id=sandbox.id,
+        image=sandbox.image,
+        resources=sandbox.resources,
+        hostname=sandbox.id,
+        user=sandbox.user,
+        env=sandbox.env,
+        network=sandbox.network,
+    )

@@ -1,0 +1,234 @@
+"""Changes of state: each written before it begins and after it ended, whatever happens between."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from moonpool.access.model import Principal
+from moonpool.clock import Clock
+from moonpool.errors import InvalidState, MoonpoolError, TransitionInProgress
+from moonpool.hosts.model import MachineExit, MachineSpec, MachineState
+from moonpool.sandboxes.admission import Admission, new_preview_token, spec_of
+from moonpool.sandboxes.background import Background
+from moonpool.sandboxes.flights import Accept, Flights, Operation, Work
+from moonpool.sandboxes.machines import Machines
+from moonpool.sandboxes.model import TRANSITIONAL, DesiredState, NewSandbox, Sandbox, SandboxState
+from moonpool.sandboxes.outcomes import INTERNAL_ERROR, Outcome, after_failure
+from moonpool.sandboxes.records import Records
+from moonpool.sandboxes.recovery import Recovery
+
+BringUp = Callable[[MachineSpec], Awaitable[None]]
+
+
+class Lifecycle:
+    """Takes sandboxes that the caller may see; who asks was checked before.
+
+    A sandbox has at most one change under way (a *flight*). A flight goes on when the caller is cancelled.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        machines: Machines,
+        admission: Admission,
+        recovery: Recovery,
+        background: Background,
+        clock: Clock,
+    ) -> None:
+        self.machines = machines
+        self._records = records
+        self._admission = admission
+        self._recovery = recovery
+        self._clock = clock
+        self._exits: dict[str, MachineExit] = {}
+        self.flights = Flights(background, self._landed)
+        machines.on_exit(self.exited)
+
+    async def create(self, principal: Principal, new: NewSandbox, *, wait: bool = True) -> Sandbox:
+        sandbox = await self._admission.admit(principal, new)
+
+        async def work(accept: Accept) -> Sandbox:
+            accept(await self._records.insert(sandbox))
+            return await self._boot(sandbox, self.machines.create)
+
+        return await self.flights.launch(sandbox.id, Operation.CREATE, work).outcome(wait=wait)
+
+    async def start(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
+        current = await self._settled(sandbox)
+        if current.state is SandboxState.RUNNING:
+            return current
+        if current.state is SandboxState.PAUSED:
+            return await self._resume(current, wait=wait)
+        if current.state is not SandboxState.STOPPED and not (
+            current.state is SandboxState.ERROR and current.recoverable
+        ):
+            raise InvalidState(f"Sandbox is {current.state} and cannot be started", state=current.state)
+
+        async def work(accept: Accept) -> Sandbox:
+            starting = await self._records.move(
+                current,
+                SandboxState.STARTING,
+                desired=DesiredState.RUNNING,
+                reason=None,
+                preview_token=new_preview_token(),
+            )
+            accept(starting)
+            return await self._boot(starting, self._recreate if starting.never_ran else self.machines.start)
+
+        return await self._launch(current, Operation.START, work, wait=wait)
+
+    async def stop(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
+        current = await self._settled(sandbox)
+        if current.state is SandboxState.STOPPED:
+            return current
+        self._require(current, SandboxState.RUNNING, SandboxState.PAUSED, SandboxState.ERROR)
+        if current.doomed:
+            raise InvalidState("Sandbox is being destroyed", state=current.state)
+        if current.ephemeral:
+            return await self.destroy(current, wait=wait)
+
+        async def work(accept: Accept) -> Sandbox:
+            stopping = await self._records.move(current, SandboxState.STOPPING, desired=DesiredState.STOPPED)
+            accept(stopping)
+            await self._attempt(stopping, self.machines.stop(current.id))
+            return await self._reach(stopping, SandboxState.STOPPED, stopped_at=self._clock.now())
+
+        return await self._launch(current, Operation.STOP, work, wait=wait)
+
+    async def pause(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
+        current = await self._settled(sandbox)
+        self._require(current, SandboxState.RUNNING)
+
+        async def work(accept: Accept) -> Sandbox:
+            pausing = await self._records.move(current, SandboxState.PAUSING, desired=DesiredState.PAUSED)
+            accept(pausing)
+            await self._attempt(pausing, self.machines.pause(current.id))
+            return await self._reach(pausing, SandboxState.PAUSED)
+
+        return await self._launch(current, Operation.PAUSE, work, wait=wait)
+
+    async def resume(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
+        current = await self._settled(sandbox)
+        self._require(current, SandboxState.PAUSED)
+        return await self._resume(current, wait=wait)
+
+    async def destroy(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
+        while flight := self.flights.get(sandbox.id):
+            if flight.operation is Operation.DESTROY:
+                return await flight.outcome(wait=wait)
+            await asyncio.wait({flight.task})
+        current = self._records.cached(sandbox.id) or sandbox
+        if current.state is SandboxState.DESTROYED:
+            return current
+
+        async def work(accept: Accept) -> Sandbox:
+            destroying = current
+            if current.state is not SandboxState.DESTROYING:
+                destroying = await self._records.move(
+                    current, SandboxState.DESTROYING, desired=DesiredState.DESTROYED, reason=None
+                )
+            accept(destroying)
+            await self._attempt(destroying, self.machines.destroy(current.id))
+            return await self._reach(destroying, SandboxState.DESTROYED)
+
+        return await self._launch(current, Operation.DESTROY, work, wait=wait)
+
+    def exited(self, exit_: MachineExit) -> None:
+        """A sandbox's processes ended unasked; what is under way for it comes first."""
+        self._exits[exit_.id] = exit_
+        if self.flights.get(exit_.id) is None:
+            self._landed(exit_.id)
+
+    # -- the steps they share ------------------------------------------------------------------------------------------
+
+    async def _settled(self, sandbox: Sandbox) -> Sandbox:
+        """The sandbox as it is now, with no change under way; TransitionInProgress.
+
+        A row in mid-transition that nobody is working on was left by a write that failed: it is put right first.
+        """
+        current = self._records.current(sandbox.id)
+        if current.state in TRANSITIONAL and self.flights.get(current.id) is None:
+
+            async def work(_accept: Accept) -> Sandbox:
+                return await self._recovery.settle(current, self.machines.machines().get(current.id))
+
+            await self.flights.launch(current.id, Operation.RECOVER, work).outcome(wait=True)
+            current = self._records.current(sandbox.id)
+        if self.flights.get(current.id) is not None:
+            raise TransitionInProgress(state=current.state)
+        return current
+
+    async def _launch(self, sandbox: Sandbox, operation: Operation, work: Work, *, wait: bool) -> Sandbox:
+        return await self.flights.launch(sandbox.id, operation, work).outcome(wait=wait)
+
+    async def _resume(self, paused: Sandbox, *, wait: bool) -> Sandbox:
+        async def work(accept: Accept) -> Sandbox:
+            resuming = await self._records.move(
+                paused, SandboxState.RESUMING, desired=DesiredState.RUNNING, reason=None
+            )
+            accept(resuming)
+            await self._attempt(resuming, self.machines.resume(spec_of(resuming)))
+            return await self._reach(resuming, SandboxState.RUNNING)
+
+        return await self._launch(paused, Operation.RESUME, work, wait=wait)
+
+    async def _boot(self, starting: Sandbox, bring_up: BringUp) -> Sandbox:
+        await self._attempt(starting, bring_up(spec_of(starting)))
+        return await self._reach(starting, SandboxState.RUNNING, started_at=self._clock.now(), stopped_at=None)
+
+    async def _recreate(self, spec: MachineSpec) -> None:
+        """For one whose creation failed: its disk may be half made."""
+        await self.machines.destroy(spec.id)
+        await self.machines.create(spec)
+
+    async def _reach(self, sandbox: Sandbox, state: SandboxState, **fields: Any) -> Sandbox:
+        return await self._records.move(sandbox, state, reason=None, recoverable=False, **fields)
+
+    async def _attempt(self, sandbox: Sandbox, work: Awaitable[None]) -> None:
+        """Do ``work``; when it fails, write where that left the sandbox, and raise.
+
+        A server that shuts down cancels: then the row stays in mid-transition, for the next start to put right.
+        """
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except MoonpoolError as error:
+            await self._failed(sandbox, error)
+            raise
+        except BaseException:
+            await self._failed(sandbox, INTERNAL_ERROR)
+            raise
+
+    async def _failed(self, sandbox: Sandbox, error: MoonpoolError) -> None:
+        if sandbox.state is SandboxState.STARTING and sandbox.never_ran:
+            with contextlib.suppress(MoonpoolError):
+                await self.machines.destroy(sandbox.id)
+        outcome = after_failure(sandbox, self.machines.machines().get(sandbox.id), error)
+        await self._write(sandbox, outcome)
+
+    async def _write(self, sandbox: Sandbox, outcome: Outcome) -> Sandbox:
+        fields: dict[str, Any] = {"reason": outcome.reason, "recoverable": outcome.recoverable}
+        if outcome.state is SandboxState.STOPPED:
+            fields["stopped_at"] = self._clock.now()
+        if outcome.state is SandboxState.RUNNING:
+            fields["desired"] = DesiredState.RUNNING
+        return await self._records.move(sandbox, outcome.state, **fields)
+
+    def _require(self, sandbox: Sandbox, *states: SandboxState) -> None:
+        if sandbox.state not in states:
+            raise InvalidState(f"Sandbox is {sandbox.state}", state=sandbox.state)
+
+    def _landed(self, sandbox_id: str) -> None:
+        exit_ = self._exits.pop(sandbox_id, None)
+        current = self._records.cached(sandbox_id)
+        if exit_ is None or current is None or current.state is not SandboxState.RUNNING:
+            return
+        if self.machines.machines().get(sandbox_id) is MachineState.RUNNING:
+            return
+
+        async def work(_accept: Accept) -> Sandbox:
+            return await self._write(current, Outcome(SandboxState.STOPPED, exit_.reason.value, recoverable=True))
+
+        self.flights.launch(sandbox_id, Operation.RECOVER, work)

@@ -1,0 +1,175 @@
+"""The rows of all live sandboxes, in memory and written through: the one place where a sandbox changes."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from moonpool.clock import Clock
+from moonpool.errors import SandboxNotFound, TransitionInProgress
+from moonpool.events.model import EventType, NewEvent
+from moonpool.events.service import EventService
+from moonpool.sandboxes.model import Sandbox, SandboxState, is_legal
+from moonpool.sandboxes.query import Page, SandboxQuery
+from moonpool.sandboxes.repository import SandboxRepository, name_taken
+from moonpool.store.database import Store, Transaction
+
+KEEP_DESTROYED = timedelta(hours=24)
+REMEMBER_DESTROYED = 1000  # of the last destroyed ones stay in memory, for consumers of their events
+
+Mutation = Callable[[Sandbox], Sandbox]
+
+
+class Records:
+    """Reading a live sandbox needs no SQL. A write is a compare-and-set with its event in one transaction; memory and
+    listeners follow the commit, in the order of commits."""
+
+    def __init__(self, store: Store, events: EventService, clock: Clock) -> None:
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._repository = SandboxRepository()
+        self._live: dict[str, Sandbox] = {}
+        self._destroyed: OrderedDict[str, Sandbox] = OrderedDict()
+        self._names: dict[tuple[str, str], str] = {}
+        self._listeners: list[Callable[[Sandbox], None]] = []
+
+    async def load(self) -> None:
+        """Read every live row; once, before anything else."""
+        async with self._store.reading() as connection:
+            for sandbox in await self._repository.live(connection):
+                self._remember(sandbox)
+
+    def listen(self, listener: Callable[[Sandbox], None]) -> None:
+        """Call ``listener`` with each sandbox that changed, after the commit; it may neither wait nor raise."""
+        self._listeners.append(listener)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def all(self) -> Iterable[Sandbox]:
+        """Every team's live sandboxes."""
+        return tuple(self._live.values())
+
+    def cached(self, sandbox_id: str) -> Sandbox | None:
+        """From memory alone: a live sandbox, or one destroyed lately."""
+        return self._live.get(sandbox_id) or self._destroyed.get(sandbox_id)
+
+    def current(self, sandbox_id: str) -> Sandbox:
+        """The live sandbox of this id, whoever's; SandboxNotFound."""
+        found = self._live.get(sandbox_id)
+        if found is None:
+            raise SandboxNotFound(f"Sandbox with ID or name {sandbox_id} not found")
+        return found
+
+    async def find(self, team_id: str, id_or_name: str, *, include_destroyed: bool = False) -> Sandbox:
+        """The team's sandbox of this id, else of this name; SandboxNotFound."""
+        found = self._live.get(id_or_name) or self._live.get(self._names.get((team_id, id_or_name), ""))
+        if found is not None and found.team_id == team_id:
+            return found
+        if include_destroyed and storable(id_or_name):
+            async with self._store.reading() as connection:
+                destroyed = await self._repository.find(connection, team_id, id_or_name)
+            if destroyed is not None:
+                return destroyed
+        raise SandboxNotFound(f"Sandbox with ID or name {id_or_name} not found")
+
+    async def list(self, team_id: str, query: SandboxQuery) -> Page[Sandbox]:
+        async with self._store.reading() as connection:
+            return await self._repository.page(connection, team_id, query)
+
+    def count(self, team_id: str) -> int:
+        return sum(1 for sandbox in self._live.values() if sandbox.team_id == team_id)
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    async def insert(self, sandbox: Sandbox) -> Sandbox:
+        """A new row and its event; NameTaken."""
+        if (sandbox.team_id, sandbox.name) in self._names:
+            raise name_taken(sandbox)
+        async with self._store.transaction() as transaction:
+            await self._repository.insert(transaction, sandbox)
+            await self._tell(transaction, EventType.SANDBOX_CREATED, None, sandbox)
+        return sandbox
+
+    async def move(self, sandbox: Sandbox, state: SandboxState, **fields: Any) -> Sandbox:
+        """Change of state, from the one that ``sandbox`` has. ``fields`` change with it.
+
+        TransitionInProgress when the row is no longer in that state; a change of other fields meanwhile is kept.
+        """
+        if not is_legal(sandbox.state, state):
+            raise ValueError(f"{sandbox.state} cannot become {state}")
+
+        def mutate(current: Sandbox) -> Sandbox:
+            if current.state is not sandbox.state:
+                raise TransitionInProgress(state=current.state)
+            now = self._clock.now()
+            return replace(current, state=state, last_activity_at=now, **fields)
+
+        return await self._write(sandbox.id, mutate, EventType.SANDBOX_STATE_UPDATED)
+
+    async def change(self, sandbox_id: str, mutate: Mutation) -> Sandbox:
+        """Change of anything but the state. NameTaken, SandboxNotFound."""
+        return await self._write(sandbox_id, mutate, EventType.SANDBOX_UPDATED)
+
+    async def note_activity(self, moments: dict[str, datetime]) -> None:
+        async with self._store.transaction() as transaction:
+            await self._repository.note_activity(transaction, moments)
+
+    async def prune(self) -> None:
+        """Forget what was destroyed more than a day ago."""
+        async with self._store.transaction() as transaction:
+            await self._repository.prune(transaction, self._clock.now() - KEEP_DESTROYED)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    async def _write(self, sandbox_id: str, mutate: Mutation, event: EventType) -> Sandbox:
+        async with self._store.transaction() as transaction:
+            old = self.current(sandbox_id)
+            new = replace(mutate(old), version=old.version + 1, updated_at=self._clock.now())
+            if not await self._repository.compare_and_set(transaction, old, new):
+                raise TransitionInProgress("Another server changed this sandbox", state=old.state)
+            await self._tell(transaction, event, old, new)
+        return new
+
+    async def _tell(self, transaction: Transaction, event: EventType, old: Sandbox | None, new: Sandbox) -> None:
+        # Memory first, so that whoever hears of the event finds the sandbox as the event tells it.
+        transaction.after_commit(lambda: self._remember(new))
+        await self._events.append(transaction, event_of(event, old, new))
+
+    def _remember(self, sandbox: Sandbox) -> None:
+        old = self._live.get(sandbox.id)
+        # A doomed sandbox's name may be another's by now.
+        if old is not None and self._names.get((old.team_id, old.name)) == old.id:
+            del self._names[(old.team_id, old.name)]
+        if sandbox.state is SandboxState.DESTROYED:
+            self._live.pop(sandbox.id, None)
+            self._destroyed[sandbox.id] = sandbox
+            if len(self._destroyed) > REMEMBER_DESTROYED:
+                self._destroyed.popitem(last=False)
+        else:
+            self._live[sandbox.id] = sandbox
+            if not sandbox.doomed:
+                self._names[(sandbox.team_id, sandbox.name)] = sandbox.id
+        for listener in self._listeners:
+            listener(sandbox)
+
+
+def event_of(event: EventType, old: Sandbox | None, new: Sandbox) -> NewEvent:
+    """No environment and no token: events are kept, and sent out."""
+    data = {
+        "name": new.name,
+        "state": new.state.value,
+        "old_state": None if old is None else old.state.value,
+        "new_state": new.state.value,
+        "desired": new.desired.value,
+        "reason": new.reason,
+        "recoverable": new.recoverable,
+        "snapshot": new.snapshot,
+    }
+    return NewEvent(new.team_id, event, new.id, data, new.updated_at)
+
+
+def storable(text: str) -> bool:
+    """Whether a database can hold it: PostgreSQL refuses NUL, both refuse lone surrogates."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,114 @@
+"""All SQL of sandboxes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from moonpool.errors import NameTaken
+from moonpool.hosts.model import NetworkPolicy, Resources
+from moonpool.sandboxes.filters import conditions, sort_value, step
+from moonpool.sandboxes.model import DesiredState, Sandbox, SandboxState, Timers
+from moonpool.sandboxes.query import Page, SandboxQuery
+from moonpool.store.database import Transaction
+from moonpool.store.paging import encode_cursor
+from moonpool.store.tables import sandboxes
+
+RESOURCES = ("cpu", "memory_mib", "disk_mib", "pids")
+
+
+class SandboxRepository:
+    async def insert(self, transaction: Transaction, sandbox: Sandbox) -> None:
+        """NameTaken when the team has a live sandbox of this name."""
+        try:
+            await transaction.connection.execute(insert(sandboxes).values(**values_of(sandbox)))
+        except IntegrityError as error:
+            raise name_taken(sandbox) from error
+
+    async def compare_and_set(self, transaction: Transaction, old: Sandbox, new: Sandbox) -> bool:
+        """Write ``new`` where the row still is ``old``; False when it is not. NameTaken as for ``insert``."""
+        before, after = values_of(old), values_of(new)
+        changed = {name: value for name, value in after.items() if before[name] != value}
+        unchanged = (sandboxes.c.id == old.id) & (sandboxes.c.state == old.state) & (sandboxes.c.version == old.version)
+        try:
+            result = await transaction.connection.execute(update(sandboxes).where(unchanged).values(**changed))
+        except IntegrityError as error:
+            raise name_taken(new) from error
+        return result.rowcount == 1
+
+    async def live(self, connection: AsyncConnection) -> list[Sandbox]:
+        """Every team's sandboxes that are not destroyed, for the server itself."""
+        rows = await connection.execute(select(sandboxes).where(sandboxes.c.state != SandboxState.DESTROYED))
+        return [sandbox_of(row) for row in rows]
+
+    async def find(self, connection: AsyncConnection, team_id: str, sandbox_id: str) -> Sandbox | None:
+        query = select(sandboxes).where(sandboxes.c.team_id == team_id, sandboxes.c.id == sandbox_id)
+        row = (await connection.execute(query)).one_or_none()
+        return None if row is None else sandbox_of(row)
+
+    async def page(self, connection: AsyncConnection, team_id: str, query: SandboxQuery) -> Page[Sandbox]:
+        wanted = [sandboxes.c.team_id == team_id, *conditions(query, connection.dialect.name)]
+        total = None
+        if query.page is not None:
+            counted = select(func.count()).select_from(sandboxes).where(*wanted)
+            total = (await connection.execute(counted)).scalar_one()
+        rows = (await connection.execute(step(select(sandboxes).where(*wanted), query))).all()
+        following = query.limit is not None and len(rows) > query.limit
+        items = tuple(sandbox_of(row) for row in rows[: query.limit])
+        cursor = encode_cursor(query.sort, query.descending, *sort_value(items[-1], query.sort)) if following else None
+        return Page(items, cursor, total)
+
+    async def note_activity(self, transaction: Transaction, moments: Mapping[str, datetime]) -> None:
+        """No change of version: activity is no change of the sandbox."""
+        for sandbox_id, moment in moments.items():
+            statement = update(sandboxes).where(sandboxes.c.id == sandbox_id).values(last_activity_at=moment)
+            await transaction.connection.execute(statement)
+
+    async def prune(self, transaction: Transaction, before: datetime) -> None:
+        """Delete rows of sandboxes destroyed before that moment."""
+        gone = (sandboxes.c.state == SandboxState.DESTROYED) & (sandboxes.c.updated_at < before)
+        await transaction.connection.execute(delete(sandboxes).where(gone))
+
+
+def name_taken(sandbox: Sandbox) -> NameTaken:
+    return NameTaken(f"Sandbox with name {sandbox.name} already exists")
+
+
+def values_of(sandbox: Sandbox) -> dict[str, Any]:
+    values = dict(vars(sandbox))
+    resources = asdict(values.pop("resources"))
+    return (
+        values
+        | resources
+        | {
+            "env": dict(sandbox.env),
+            "labels": dict(sandbox.labels),
+            "network": asdict(sandbox.network),
+            "timers": asdict(sandbox.timers),
+            "dialect_data": dict(sandbox.dialect_data),
+        }
+    )
+
+
+def sandbox_of(row: Row[Any]) -> Sandbox:
+    fields = dict(row._mapping)
+    resources = Resources(**{name: fields.pop(name) for name in RESOURCES})
+    return Sandbox(
+        **fields
+        | {
+            "state": SandboxState(row.state),
+            "desired": DesiredState(row.desired),
+            "resources": resources,
+            "network": network_of(row.network),
+            "timers": Timers(**row.timers),
+        }
+    )
+
+
+def network_of(document: Mapping[str, Any]) -> NetworkPolicy:
+    allow: Iterable[str] | None = document["allow"]
+    return NetworkPolicy(document["block_all"], None if allow is None else tuple(allow))

@@ -1,0 +1,128 @@
+"""What a sandbox may be asked to be."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+
+from moonpool.errors import InvalidInput, LimitExceeded
+from moonpool.hosts.model import NetworkPolicy, Resources
+from moonpool.ids import SANDBOX_ID_LENGTH
+from moonpool.sandboxes.model import Timers
+from moonpool.sandboxes.records import storable
+
+MAX_NAME = 255  # characters
+MAX_LABELS = 64
+MAX_LABEL_KEY = 256  # characters
+MAX_LABEL_VALUE = 1024  # characters
+MAX_ENV_ENTRIES = 1024
+MAX_ENV_BYTES = 128 * 1024  # of one entry: the kernel takes no longer one
+MAX_ENV_TOTAL_BYTES = 512 * 1024
+MAX_TIMER = 10 * 365 * 24 * 3600.0  # seconds
+MAX_NETWORKS = 100
+USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+ID = re.compile(rf"[a-z][a-z0-9]{{{SANDBOX_ID_LENGTH - 1}}}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one sandbox: cores, MiB, MiB; ``sandboxes`` of one team that are not destroyed (None: as many as fit)."""
+
+    cpu: float
+    memory_mib: int
+    disk_mib: int
+    sandboxes: int | None = None
+
+
+def check_id(sandbox_id: str) -> str:
+    if not ID.fullmatch(sandbox_id):
+        raise InvalidInput("Invalid sandbox id", field="id")
+    return sandbox_id
+
+
+def check_name(name: str) -> str:
+    if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip() or "/" in name:
+        message = f"A name has 1 to {MAX_NAME} printable characters, no '/', and no space at its ends"
+        raise InvalidInput(message, field="name")
+    return check_text(name, "name")
+
+
+def check_user(user: str) -> str:
+    if not USER.fullmatch(user):
+        raise InvalidInput("Invalid user name", field="user")
+    return user
+
+
+def check_env(env: Mapping[str, str]) -> dict[str, str]:
+    if len(env) > MAX_ENV_ENTRIES:
+        raise InvalidInput(f"At most {MAX_ENV_ENTRIES} environment variables", field="env")
+    total = 0
+    for name, value in env.items():
+        if not name or "=" in name:
+            raise InvalidInput("The name of an environment variable is not empty and has no '='", field="env")
+        size = len(check_text(name, "env").encode()) + len(check_text(value, "env").encode()) + 2
+        total += size
+        if size > MAX_ENV_BYTES:
+            raise InvalidInput(f"Environment variable {name[:64]} is longer than {MAX_ENV_BYTES} bytes", field="env")
+    if total > MAX_ENV_TOTAL_BYTES:
+        raise InvalidInput(f"The environment is larger than {MAX_ENV_TOTAL_BYTES} bytes", field="env")
+    return dict(env)
+
+
+def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    if len(labels) > MAX_LABELS:
+        raise InvalidInput(f"At most {MAX_LABELS} labels", field="labels")
+    for key, value in labels.items():
+        if not key or len(key) > MAX_LABEL_KEY:
+            raise InvalidInput(f"A label's key has 1 to {MAX_LABEL_KEY} characters", field="labels")
+        if len(value) > MAX_LABEL_VALUE:
+            raise InvalidInput(f"A label's value has at most {MAX_LABEL_VALUE} characters", field="labels")
+        check_text(key, "labels")
+        check_text(value, "labels")
+    return dict(labels)
+
+
+def check_text(text: str, field: str) -> str:
+    if not storable(text):
+        raise InvalidInput("NUL and lone surrogates are not allowed", field=field)
+    return text
+
+
+def check_timers(timers: Timers) -> Timers:
+    for value in astuple(timers):
+        if value is not None and not 0 <= value <= MAX_TIMER:
+            raise InvalidInput(f"A time is 0 to {MAX_TIMER:.0f} seconds", field="timers")
+    return timers
+
+
+def check_network(network: NetworkPolicy) -> NetworkPolicy:
+    """The same with its CIDRs in their usual form."""
+    if network.allow is None:
+        return network
+    if len(network.allow) > MAX_NETWORKS:
+        raise InvalidInput(f"At most {MAX_NETWORKS} networks", field="network")
+    try:
+        allow = tuple(str(IPv4Network(entry.strip(), strict=False)) for entry in network.allow)
+    except (AddressValueError, NetmaskValueError, ValueError) as error:
+        raise InvalidInput(f"Not an IPv4 network: {error}", field="network") from error
+    return NetworkPolicy(network.block_all, allow)
+
+
+def check_resources(resources: Resources, limits: Limits) -> Resources:
+    """InvalidInput where nothing could run with it, LimitExceeded above what the server allows."""
+    checks = (
+        ("cpu", "CPU", resources.cpu, limits.cpu, "cores"),
+        ("memory", "Memory", resources.memory_mib, limits.memory_mib, "MiB"),
+        ("disk", "Disk", resources.disk_mib, limits.disk_mib, "MiB"),
+    )
+    for field, title, value, limit, unit in checks:
+        if not math.isfinite(value) or value <= 0:
+            raise InvalidInput(f"{title} must be more than 0", field=field)
+        if value > limit:
+            raise LimitExceeded(
+                f"{title} request {value:g} {unit} exceeds maximum allowed per sandbox ({limit:g} {unit})",
+                hint="Ask for less, or raise the limit in the server's settings.",
+                field=field,
+            )
+    return resources
