@@ -1,0 +1,6 @@
+"""The pool: one btrfs file system with a subvolume for every image, sandbox, snapshot and volume."""
+
+from moonpool.engine.storage.model import Kind, QuotaMode, Usage
+from moonpool.engine.storage.pool import Pool
+
+__all__ = ["Kind", "Pool", "QuotaMode", "Usage"]
