@@ -34,7 +34,9 @@ def domain_error(request: Request, error: MoonpoolError) -> JSONResponse:
 
 
 def sentence(error: MoonpoolError) -> str:
-    """The message, and the hint after it; bad credentials are answered in the vendor's exact words."""
+    """The message, and the hint after it; bad and missing credentials are answered in the vendor's exact words."""
+    if type(error) is Unauthorized:
+        return Unauthorized.default
     if not error.hint or isinstance(error, Unauthorized):
         return error.message
     return f"{error.message.rstrip('.')}. {error.hint}"

@@ -11,7 +11,7 @@ from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.answers import SANDBOX_CLASS
 from moonpool.dialects.daytona.extensions import SandboxClass, SandboxState
 from moonpool.dialects.daytona.timestamps import as_utc
-from moonpool.dialects.daytona.wire import WireModel
+from moonpool.dialects.daytona.wire import QueryModel
 from moonpool.errors import InvalidInput
 from moonpool.sandboxes.query import SandboxQuery
 
@@ -21,7 +21,7 @@ Text = Annotated[str, Field(max_length=255, pattern="^[^\\x00]*$")]
 SortField = Literal["name", "cpu", "memoryGib", "diskGib", "lastActivityAt", "createdAt"]
 
 
-class Filters(WireModel):
+class Filters(QueryModel):
     id: Text | None = None
     name: Text | None = None
     labels: str | None = None

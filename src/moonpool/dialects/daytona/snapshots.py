@@ -10,13 +10,13 @@ from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.answers import snapshot_json
 from moonpool.dialects.daytona.call import Authenticated
 from moonpool.dialects.daytona.listing import Text
-from moonpool.dialects.daytona.wire import WireModel
+from moonpool.dialects.daytona.wire import QueryModel
 from moonpool.snapshots.model import SnapshotQuery
 
 router = APIRouter()
 
 
-class SnapshotsQuery(WireModel):
+class SnapshotsQuery(QueryModel):
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     limit: Annotated[int, Field(ge=1, le=200)] = 100
     name: Text | None = None

@@ -1,0 +1,56 @@
+"""Every operation of the contract is answered on purpose: by a route, or by the table of what is missing."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from moonpool.dialects.daytona import keys, sandboxes, server, settings, snapshots
+from moonpool.dialects.daytona.operations import UNSUPPORTED
+
+CONTRACTS = Path(__file__).parents[1]
+
+
+def shape(path: str) -> str:
+    """A path with its parameters' names taken out: they differ between generations."""
+    return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
+
+
+def contract_operations() -> set[tuple[str, str]]:
+    listed = json.loads((CONTRACTS / "daytona-endpoints.json").read_text())["api"]
+    document = json.loads((CONTRACTS / "daytona.contract.json").read_text())["paths"]
+    found = {(operation["method"], shape(operation["path"])) for operation in listed}
+    return found | {(method.upper(), shape(path)) for path, methods in document.items() for method in methods}
+
+
+def refused() -> list[tuple[str, str, str]]:
+    entries = [operation.split() for operations in UNSUPPORTED.values() for operation in operations]
+    return [(method, path, name) for method, path, name in entries]
+
+
+def offered() -> set[tuple[str, str]]:
+    routers = [part.router for part in (keys, sandboxes, server, settings, snapshots)]
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return {(method, shape(route.path.removeprefix("/api"))) for route in routes for method in route.methods}
+
+
+def test_each_operation_is_either_offered_or_refused() -> None:
+    missing = {(method, shape(path)) for method, path, _ in refused()}
+    assert len(missing) == len(refused())
+    assert not offered() & missing
+    old_list = {("GET", "/sandbox/paginated")}
+    assert (offered() | missing) == contract_operations() | old_list
+
+
+@pytest.mark.parametrize(("method", "path", "name"), refused(), ids=lambda value: value)
+async def test_refused_operations_say_so(client: httpx.AsyncClient, method: str, path: str, name: str) -> None:
+    url = "/api" + path.replace("{port}", "3000").replace("{", "").replace("}", "")
+    answer = await client.request(method, url)
+    assert answer.status_code == httpx.codes.NOT_IMPLEMENTED
+    body = answer.json()
+    assert body["statusCode"] == 501
+    assert body["path"] == url
+    assert f"'{name}'" in body["message"]
+    assert (await client.request(method, url, headers={"Authorization": ""})).status_code == 401
