@@ -1,0 +1,1 @@
+"""The agent inside every sandbox, its protocol and its client."""

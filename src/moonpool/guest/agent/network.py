@@ -1,0 +1,120 @@
+"""Listening ports, and connections to them."""
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+from typing import Any
+
+from ..protocol import CHUNK, DATA, END, EVENT, Stream, encode
+from .errors import AgentError
+from .request import Request
+from .workers import Workers
+
+LISTEN = "0A"
+DIAL_TIMEOUT = 10.0  # seconds
+SOCKET = re.compile(r"socket:\[(\d+)\]")
+
+
+class Network:
+    def __init__(self, workers: Workers, own_port: int) -> None:
+        self._workers = workers
+        self._own_port = own_port
+
+    async def ports(self, stream: Stream, request: Request) -> dict[str, Any]:
+        return await self._workers.call(None, lambda: {"ports": _listening(self._own_port)})
+
+    async def dial(self, stream: Stream, request: Request) -> dict[str, Any]:
+        """A connection to a port on the sandbox's own loopback, IPv4 first."""
+        port = request.integer("port", 1, 0xFFFF)
+        if port == self._own_port:
+            raise AgentError("port_closed", "this port is the agent's own")
+        reader, writer = await _connect(port)
+        try:
+            stream.connection.send_message(EVENT, stream.number, encode({"port": port}))
+            inward = asyncio.ensure_future(_inward(stream, writer))
+            try:
+                while data := await reader.read(CHUNK):
+                    await stream.send_data(data)
+                stream.connection.send(END, stream.number)
+                await inward
+            except ConnectionError:
+                return {"reset": True}
+            finally:
+                inward.cancel()
+            return {"reset": False}
+        finally:
+            writer.transport.abort()
+
+
+async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    for address in ("127.0.0.1", "::1"):
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                return await asyncio.open_connection(address, port, limit=CHUNK)
+    raise AgentError("port_closed", f"nothing listens on port {port}")
+
+
+async def _inward(stream: Stream, writer: asyncio.StreamWriter) -> None:
+    while (item := await stream.next()).kind != END:
+        if item.kind == DATA:
+            writer.write(item.payload)
+            await writer.drain()
+    if writer.can_write_eof():
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+
+
+def _listening(own_port: int) -> list[dict[str, Any]]:
+    found: dict[tuple[int, str], str] = {}
+    for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
+        with contextlib.suppress(OSError, ValueError, IndexError), open(path, encoding="ascii") as table:
+            for line in table.readlines()[1:]:
+                fields = line.split()
+                address, _, port = fields[1].partition(":")
+                if fields[3] == LISTEN and int(port, 16) != own_port:
+                    found[int(port, 16), _address(address, family)] = fields[9]
+    owners = _owners(set(found.values()) - {"0"}) if found else {}
+    return [
+        {"port": port, "address": address, **owners.get(inode, {"pid": None, "process": None})}
+        for (port, address), inode in sorted(found.items())
+    ]
+
+
+def _address(text: str, family: socket.AddressFamily) -> str:
+    """The kernel writes an address as 32-bit words in the machine's byte order."""
+    words = bytes.fromhex(text)
+    ordered = b"".join(words[start : start + 4][::-1] for start in range(0, len(words), 4))
+    return socket.inet_ntop(family, ordered)
+
+
+def _owners(inodes: set[str]) -> dict[str, dict[str, Any]]:
+    """The process that holds each of these sockets."""
+    owners: dict[str, dict[str, Any]] = {}
+    for pid, _, target in open_files():
+        match = SOCKET.fullmatch(target)
+        if match and match[1] in inodes:
+            owners.setdefault(match[1], {"pid": pid, "process": process_name(pid)})
+    return owners
+
+
+def open_files() -> list[tuple[int, str, str]]:
+    """Process, descriptor and target of every open file of every process but this one."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            for descriptor in os.listdir(f"/proc/{entry}/fd"):
+                with contextlib.suppress(OSError):
+                    found.append((int(entry), descriptor, os.readlink(f"/proc/{entry}/fd/{descriptor}")))
+    return found
+
+
+def process_name(pid: int) -> str | None:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None

@@ -1,0 +1,81 @@
+"""Entering an image's root: its own files, with the sandbox's /proc, /dev, /sys and agent folder in it.
+
+The image is not trusted: where it has a symbolic link in the place of one of these folders, a mount through it would
+land elsewhere. So every step starts from a descriptor and follows no link.
+"""
+
+import contextlib
+import ctypes
+import os
+import stat
+from collections.abc import Iterator
+
+from .errors import AgentError
+
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC = 2, 4, 4096, 16384
+FOLDERS = ("proc", "dev", "sys", ".agent")
+TEMPORARY = "/tmp"  # noqa: S108 - nothing is written to it here
+NO_LINK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter(root: str) -> None:
+    """Make `root` the file system of the agent and of everything it starts."""
+    top = os.open(root, NO_LINK)
+    try:
+        for name in FOLDERS:
+            if os.path.isdir(f"/{name}"):
+                with _folder(top, name) as target:
+                    _mount_on(target, f"/{name}", MS_BIND | MS_REC)
+        _shared_memory(top)
+        os.fchdir(top)
+        os.chroot(".")
+    finally:
+        os.chdir("/")
+        os.close(top)
+    _temporary_folder()
+
+
+@contextlib.contextmanager
+def _folder(parent: int, name: str) -> Iterator[int]:
+    """A real folder of that name; whatever else the image has there gives way."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o755, dir_fd=parent)
+    descriptor = os.open(name, NO_LINK, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _mount_on(target: int, source: str, flags: int, kind: str | None = None, options: str | None = None) -> None:
+    """Mount on the folder behind a descriptor: no path is walked, so no link can be followed."""
+    os.fchdir(target)
+    try:
+        coded = [None if text is None else text.encode() for text in (kind, options)]
+        if _libc.mount(source.encode(), b".", coded[0], flags, coded[1]) != 0:
+            code = ctypes.get_errno()
+            raise AgentError("guest_error", f"cannot mount {source}: {os.strerror(code)}")
+    finally:
+        os.chdir("/")
+
+
+def _shared_memory(top: int) -> None:
+    """Shared memory, which programs expect to be in memory and writable by all."""
+    device = os.open("dev", NO_LINK, dir_fd=top)
+    try:
+        with _folder(device, "shm") as target:
+            if os.fstat(target).st_dev == os.fstat(device).st_dev:
+                _mount_on(target, "shm", MS_NOSUID | MS_NODEV, "tmpfs", "mode=1777")
+    finally:
+        os.close(device)
+
+
+def _temporary_folder() -> None:
+    """The folder for temporary files is on the image's own disk."""
+    with contextlib.suppress(OSError):
+        os.mkdir(TEMPORARY)
+        os.chmod(TEMPORARY, 0o1777)  # noqa: S103 - the mode that it has everywhere

@@ -1,0 +1,194 @@
+"""The port: who may come in, and which operation answers."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..protocol import (
+    CANCEL,
+    CREDIT,
+    DATA,
+    END,
+    ERROR,
+    HELLO,
+    MAX_FRAME,
+    MAX_HELLO,
+    PART,
+    PING,
+    PONG,
+    REPLY,
+    REQUEST,
+    VERSION,
+    WELCOME,
+    FrameConnection,
+    Message,
+    ProtocolError,
+    Stream,
+    decode,
+    encode,
+)
+from .errors import AgentError, describe
+from .files import Files
+from .machine import Machine
+from .network import Network
+from .processes import Processes
+from .request import Request
+from .transfer import Transfer
+from .users import Users
+from .workers import Workers
+
+HELLO_TIMEOUT = 5.0  # seconds in which a connection must say the secret
+CLOSE_TIMEOUT = 2.0  # seconds the other side has to close after a quiesce
+MAX_STRANGERS = 32  # connections that have not said the secret yet
+MAX_STREAMS = 1024  # operations at once on one connection
+BACKLOG = 128
+Result = Message | dict[str, Any] | None
+Operation = Callable[[Stream, Request], Coroutine[Any, Any, Result]]
+
+
+class Connection(FrameConnection):
+    """One client. Until it has said the secret it is told nothing and given next to no memory."""
+
+    def __init__(self, server: "Server") -> None:
+        super().__init__(MAX_HELLO)
+        self._server = server
+        self._known = False
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._deadline = asyncio.get_running_loop().call_later(HELLO_TIMEOUT, self._too_late)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._server.arrived(self)
+
+    def _too_late(self) -> None:
+        self.abort(ProtocolError("no secret in time"))
+
+    def frame_received(self, kind: int, number: int, payload: memoryview) -> None:
+        if not self._known:
+            self._hello(kind, payload)
+        elif kind == PING:
+            self.send(PONG, 0)
+        elif kind == CANCEL:
+            if number in self._tasks:
+                self._tasks[number].cancel()
+        elif kind in (REQUEST, PART, DATA, END, CREDIT):
+            self._stream_frame(kind, number, payload)
+        else:
+            raise ProtocolError(f"a frame of kind {kind}")
+
+    def _hello(self, kind: int, payload: memoryview) -> None:
+        if kind != HELLO or not self._server.machine.accepts(bytes(payload)):
+            raise ProtocolError("not the secret")
+        self._known = True
+        self._deadline.cancel()
+        self.max_payload = MAX_FRAME
+        self._server.strangers.pop(self, None)
+        self.send(WELCOME, 0, encode({"version": VERSION, "pid": os.getpid()}))
+
+    def _stream_frame(self, kind: int, number: int, payload: memoryview) -> None:
+        stream = self.streams.get(number)
+        if stream is None:
+            if kind not in (REQUEST, PART):
+                return  # of a stream that has just ended
+            if len(self.streams) >= MAX_STREAMS:
+                raise ProtocolError("too many streams")
+            stream = self.streams[number] = Stream(self, number)
+        if kind == REQUEST and number in self._tasks:
+            raise ProtocolError("a second request on a stream")
+        stream.feed(kind, payload)
+        if kind == REQUEST:
+            self._begin(stream)
+
+    def _begin(self, stream: Stream) -> None:
+        item = stream.next_ready()
+        assert item is not None
+        message = decode(item.payload)
+        task = asyncio.get_running_loop().create_task(self._serve(stream, message))
+        self._tasks[stream.number] = task
+        task.add_done_callback(lambda done: self._finished(stream, done))
+
+    async def _serve(self, stream: Stream, message: Message) -> None:
+        operation = self._server.operations.get(str(message.document.get("op")))
+        if operation is None:
+            raise AgentError("not_supported", f"unknown operation: {str(message.document.get('op'))[:80]}")
+        result = await operation(stream, Request(message.document, message.body))
+        document, body = result if isinstance(result, Message) else (result or {}, b"")
+        self.send_message(REPLY, stream.number, encode(document, body))
+
+    def _finished(self, stream: Stream, task: "asyncio.Task[None]") -> None:
+        self.streams.pop(stream.number, None)
+        self._tasks.pop(stream.number, None)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ProtocolError):
+            self.abort(error)
+        elif error is not None and self.lost is None:
+            self.send_message(ERROR, stream.number, encode(describe(error)))
+
+    def connection_closed(self) -> None:
+        self._deadline.cancel()
+        self._server.left(self)
+        for task in list(self._tasks.values()):
+            task.cancel()
+
+
+class Server:
+    def __init__(self, secret: bytes, port: int) -> None:
+        self.strangers: dict[Connection, None] = {}  # in the order in which they came
+        self._connections: set[Connection] = set()
+        users, workers = Users(), Workers()
+        self.processes = Processes(users)
+        self.machine = Machine(secret, users, self.processes, workers)
+        files = Files(users, workers)
+        transfer = Transfer(files, workers)
+        network = Network(workers, port)
+        processes, machine = self.processes, self.machine
+        self.operations: dict[str, Operation] = {
+            "ping": _ping,
+            "quiesce": self._quiesce,
+            **_named(machine.enter, machine.thaw, machine.environment, machine.metrics, machine.deleted_files),
+            **_named(processes.run, processes.start, processes.attach, processes.write_stdin, processes.close_stdin),
+            **_named(processes.signal, processes.resize, processes.processes, processes.process, processes.wait),
+            **_named(processes.forget, files.stat, files.list, files.mkdir, files.move, files.copy, files.remove),
+            **_named(files.chmod, files.chown, files.glob, files.grep, files.replace),
+            **_named(transfer.read, transfer.write, network.ports, network.dial),
+        }
+
+    def arrived(self, connection: Connection) -> None:
+        """A stranger: when there are too many, whoever has been silent for longest must go."""
+        self._connections.add(connection)
+        self.strangers[connection] = None
+        if len(self.strangers) > MAX_STRANGERS:
+            next(iter(self.strangers)).abort(ProtocolError("too many connections"))
+
+    def left(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self.strangers.pop(connection, None)
+
+    async def _quiesce(self, stream: Stream, request: Request) -> None:
+        """Write everything to disk and let go of every connection; of the asking one when its client has closed it,
+        so that the client knows that nothing is open any more."""
+        await self.machine.sync(stream, request)
+        for connection in list(self._connections):
+            if connection is not stream.connection:
+                connection.abort(ConnectionResetError("the sandbox is being saved"))
+        last = stream.connection
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, last.abort, ConnectionResetError("not closed in time"))
+
+    async def serve(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGCHLD, lambda number, frame: loop.call_soon_threadsafe(self.processes.reap))
+        self.processes.reap()
+        server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        print(f"listening on port {listener.getsockname()[1]}", flush=True)
+        await server.serve_forever()
+
+
+async def _ping(stream: Stream, request: Request) -> None:
+    """Only that the agent answers."""
+
+
+def _named(*operations: Operation) -> dict[str, Operation]:
+    return {operation.__name__: operation for operation in operations}

@@ -1,0 +1,103 @@
+"""Writing a file so that nobody ever sees half of it."""
+
+import contextlib
+import os
+import stat
+
+TEMPORARY = ".moonpool-upload-"
+
+
+class Upload:
+    """A file being written: beside its target under another name, and put in its place when it is whole."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.written = 0
+        self._temporary: str | None = None
+        self._descriptor = -1
+
+    @classmethod
+    def whole(cls, path: str, content: bytes) -> None:
+        """Replace a file's content at once, with the rights that the thread has."""
+        upload = cls(path)
+        try:
+            upload.open(None, append=False, parents=False)
+            upload.write([content])
+            upload.commit()
+        finally:
+            upload.abandon()
+
+    def open(self, mode: int | None, *, append: bool, parents: bool) -> None:
+        """With the user's rights. An existing file keeps its mode and owner; links are followed."""
+        self.path = os.path.realpath(self.path)
+        folder = os.path.dirname(self.path)
+        if parents:
+            os.makedirs(folder, exist_ok=True)
+        try:
+            existing = self._check_target()
+        except FileNotFoundError:
+            existing = None
+        if append or (existing is not None and not stat.S_ISREG(existing.st_mode)):
+            self._open_in_place(os.O_APPEND | os.O_CREAT)
+        else:
+            self._open_beside(folder, existing)
+        if mode is not None:
+            os.fchmod(self._descriptor, mode)
+        elif existing is not None and self._temporary is not None:
+            os.fchmod(self._descriptor, existing.st_mode & 0o7777)
+
+    def _check_target(self) -> os.stat_result:
+        """The existing file, which the user must be allowed to write."""
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _open_beside(self, folder: str, existing: os.stat_result | None) -> None:
+        temporary = f"{folder}/{TEMPORARY}{os.urandom(8).hex()}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(temporary, flags, 0o644 if existing is None else 0o600)
+            self._temporary = temporary
+            if existing is not None:
+                self._keep_owner(existing)
+        except PermissionError:
+            if existing is None:
+                raise
+            self.abandon()
+            self._open_in_place(os.O_TRUNC)  # the file may be written though nothing may be added to its folder
+
+    def _keep_owner(self, existing: os.stat_result) -> None:
+        made = os.fstat(self._descriptor)
+        if (made.st_uid, made.st_gid) != (existing.st_uid, existing.st_gid):
+            os.fchown(self._descriptor, existing.st_uid, existing.st_gid)
+
+    def _open_in_place(self, how: int) -> None:
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | how
+        self._descriptor = os.open(self.path, flags, 0o644)
+
+    def write(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            while len(view):
+                count = os.write(self._descriptor, view)
+                view = view[count:]
+                self.written += count
+
+    def commit(self) -> None:
+        """Put the file in its place; what was there before is replaced in one step."""
+        if self._temporary is not None:
+            os.rename(self._temporary, self.path)
+            self._temporary = None
+
+    def abandon(self) -> None:
+        """Close, and remove what has not been put in its place. With the agent's own rights; never fails."""
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)

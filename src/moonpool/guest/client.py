@@ -1,0 +1,316 @@
+"""Everything that can be asked of the agent in a sandbox.
+
+Errors are those of `moonpool.errors`: what a program or file inside answers is a `GuestError`, a connection that is
+lost fails every operation in progress with `AgentUnavailable`. A caller that is cancelled cancels its operation inside;
+a `run` then loses its processes, while those of `start` live on.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from moonpool.errors import InvalidInput, TooLarge
+from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientConnection, ClientStream, connect, within
+from moonpool.guest.model import (
+    DeletedFile,
+    Exited,
+    FileInfo,
+    GrepMatch,
+    GuestMetrics,
+    Identity,
+    Output,
+    OutputStream,
+    Port,
+    ProcessEvent,
+    ProcessInfo,
+    ProcessResult,
+    ProcessSpec,
+    ReplaceResult,
+)
+from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
+from moonpool.guest.streams import ByteStream, FileReader, FileWriter
+
+OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
+MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
+Selector = int | str
+# Named here because the client has a method called "list".
+Paths = list[str]
+Matches = list[GrepMatch]
+Replacements = list[ReplaceResult]
+
+
+class AgentClient:
+    """One connection to one agent; any number of operations at once."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self.closed = connection.closed
+
+    @classmethod
+    async def connect(cls, address: str, port: int, secret: bytes, *, timeout: float) -> "AgentClient":
+        """Go on trying for `timeout` seconds; AgentUnavailable or AgentTimeout when the agent does not let us in."""
+        return cls(await connect(address, port, secret, timeout))
+
+    @property
+    def open_streams(self) -> int:
+        return len(self._connection.streams)
+
+    async def close(self) -> None:
+        """Close at once; operations in progress fail with AgentUnavailable."""
+        self._connection.abort(ConnectionResetError("closed by the client"))
+
+    async def _call(self, operation: str, timeout: float = ANSWER_TIMEOUT, **fields: Any) -> dict[str, Any]:
+        return (await self._connection.call(operation, fields, timeout=timeout)).document
+
+    # -- the sandbox ------------------------------------------------------------------------------------------------
+
+    async def ping(self) -> None:
+        await self._call("ping")
+
+    async def quiesce(self) -> None:
+        """Before a checkpoint: what was written is on disk, and the agent has no open connection when this returns."""
+        await self._call("quiesce", WORK_TIMEOUT)
+        self._connection.finish_writing()
+        await within(ANSWER_TIMEOUT, self._wait_closed())
+
+    async def _wait_closed(self) -> None:
+        await self.closed.wait()
+
+    async def enter(self, root: str) -> None:
+        """Make that folder the root of everything, with the sandbox's own /proc, /dev and /sys in it."""
+        await self._call("enter", root=root)
+
+    async def thaw(self, identity: Identity) -> list[str]:
+        """Give the sandbox its identity; what could not be done (the disk is full) is returned, a sentence each.
+        From now on new connections need the new secret."""
+        document = {
+            "hostname": identity.hostname,
+            "hosts": identity.hosts,
+            "resolv_conf": identity.resolv_conf,
+            "machine_id": identity.machine_id,
+            "env": dict(identity.env),
+            "user": identity.user,
+            "time_unix": identity.time_unix,
+        }
+        message = await self._connection.call("thaw", document, identity.secret)
+        return list(message.document["problems"])
+
+    async def environment(self, set: Mapping[str, str] | None = None, unset: Sequence[str] = ()) -> dict[str, str]:
+        """Change what every process from now on gets; returns the whole."""
+        return dict((await self._call("environment", set=dict(set or {}), unset=list(unset)))["env"])
+
+    async def metrics(self) -> GuestMetrics:
+        return GuestMetrics(**await self._call("metrics"))
+
+    async def ports(self) -> list[Port]:
+        return [Port(**port) for port in (await self._call("ports"))["ports"]]
+
+    async def deleted_files(self) -> list[DeletedFile]:
+        return [DeletedFile(**file) for file in (await self._call("deleted_files"))["files"]]
+
+    @asynccontextmanager
+    async def dial(self, port: int) -> AsyncIterator[ByteStream]:
+        """A TCP connection to that port on the sandbox's loopback; PortClosed when nothing listens there."""
+        async with self._connection.streaming("dial", {"port": port}) as stream:
+            await within(ANSWER_TIMEOUT, stream.next())
+            yield ByteStream(stream)
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    async def run(self, spec: ProcessSpec, *, stdin: bytes = b"", output_limit: int | None = None) -> ProcessResult:
+        """Start it, wait for its end, give its output: one round trip. A caller that goes away ends it."""
+        began = time.perf_counter()
+        limit = OUTPUT_LIMIT if output_limit is None else output_limit
+        document = _process_document(spec)
+        document["output_limit"] = limit
+        if len(stdin) > MAX_BODY:
+            raise TooLarge(f"More than {MAX_BODY} bytes of input")
+        stream = self._connection.open("run", document, stdin)
+        seconds = None if spec.timeout is None else spec.timeout + ANSWER_TIMEOUT
+        try:
+            output, errors, message = await within(seconds, _collect(stream))
+        finally:
+            self._connection.release(stream)
+        answer, split = message.document, message.document["stdout"]
+        return ProcessResult(
+            exit_code=answer["exit_code"],
+            signal=answer["signal"],
+            timed_out=answer["timed_out"],
+            stdout=b"".join((*output, message.body[:split])),
+            stderr=b"".join((*errors, message.body[split:])),
+            truncated=answer["truncated"],
+            duration_ms=(time.perf_counter() - began) * 1000,
+        )
+
+    async def start(self, spec: ProcessSpec) -> ProcessInfo:
+        """Start it and leave it running, whatever becomes of this connection."""
+        return _process_info((await self._connection.call("start", _process_document(spec))).document)
+
+    @asynccontextmanager
+    async def attach(self, selector: Selector, *, replay: bool = True) -> AsyncIterator[AsyncIterator[ProcessEvent]]:
+        """Follow a process: what it has written (as far as it was kept), what it writes, how it ends. While somebody
+        reads slowly, the process is slowed; while nobody reads, the oldest output is dropped."""
+        document = {"selector": selector, "replay": replay}
+        async with self._connection.streaming("attach", document) as stream:
+            item = await within(ANSWER_TIMEOUT, stream.next())
+            yield _events(stream, _process_info(decode(item.payload).document))
+
+    async def write_stdin(self, selector: Selector, data: bytes) -> None:
+        """Write all of it, waiting where the process does not read; ProcessEnded when it takes no input."""
+        for start in range(0, len(data), CHUNK):
+            document = {"selector": selector}
+            await self._connection.call("write_stdin", document, data[start : start + CHUNK], timeout=WORK_TIMEOUT)
+
+    async def close_stdin(self, selector: Selector) -> None:
+        await self._call("close_stdin", selector=selector)
+
+    async def signal(self, selector: Selector, signal: int, *, group: bool = True) -> None:
+        await self._call("signal", selector=selector, signal=signal, group=group)
+
+    async def resize(self, selector: Selector, rows: int, cols: int) -> None:
+        await self._call("resize", selector=selector, rows=rows, cols=cols)
+
+    async def processes(self) -> list[ProcessInfo]:
+        """Those that `start` has started, the last 128 ended ones included."""
+        return [_process_info(process) for process in (await self._call("processes"))["processes"]]
+
+    async def process(self, selector: Selector) -> ProcessInfo:
+        return _process_info(await self._call("process", selector=selector))
+
+    async def wait(self, selector: Selector, timeout: float | None = None) -> ProcessInfo:
+        """Its state at its end, or after `timeout` seconds, when it may still be running."""
+        seconds = None if timeout is None else timeout + ANSWER_TIMEOUT
+        message = await self._connection.call("wait", {"selector": selector, "timeout": timeout}, timeout=seconds)
+        return _process_info(message.document)
+
+    async def forget(self, selector: Selector) -> None:
+        """End it if it runs, and forget it and its output."""
+        await self._call("forget", selector=selector)
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    async def stat(self, path: str, *, follow: bool = True, user: str | None = None) -> FileInfo:
+        return FileInfo(**await self._call("stat", path=path, follow=follow, user=user))
+
+    async def list(self, path: str, depth: int = 1, *, user: str | None = None) -> list[FileInfo]:
+        """What is below a folder, to that depth, sorted; TooLarge above 100,000 entries."""
+        answer = await self._call("list", WORK_TIMEOUT, path=path, depth=depth, user=user)
+        return [FileInfo(**entry) for entry in answer["entries"]]
+
+    async def mkdir(
+        self, path: str, mode: int = 0o755, parents: bool = True, exist_ok: bool = True, *, user: str | None = None
+    ) -> FileInfo:
+        answer = await self._call("mkdir", path=path, mode=mode, parents=parents, exist_ok=exist_ok, user=user)
+        return FileInfo(**answer)
+
+    async def move(self, source: str, target: str, overwrite: bool = True, *, user: str | None = None) -> FileInfo:
+        answer = await self._call("move", WORK_TIMEOUT, source=source, target=target, overwrite=overwrite, user=user)
+        return FileInfo(**answer)
+
+    async def copy(self, source: str, target: str, recursive: bool = False, *, user: str | None = None) -> FileInfo:
+        answer = await self._call("copy", WORK_TIMEOUT, source=source, target=target, recursive=recursive, user=user)
+        return FileInfo(**answer)
+
+    async def remove(self, path: str, recursive: bool = False, *, user: str | None = None) -> None:
+        await self._call("remove", WORK_TIMEOUT, path=path, recursive=recursive, user=user)
+
+    async def chmod(self, path: str, mode: int, *, user: str | None = None) -> None:
+        await self._call("chmod", path=path, mode=mode, user=user)
+
+    async def chown(
+        self, path: str, owner: str | None = None, group: str | None = None, *, user: str | None = None
+    ) -> None:
+        await self._call("chown", path=path, owner=owner, group=group, user=user)
+
+    @asynccontextmanager
+    async def read(
+        self, path: str, offset: int = 0, length: int | None = None, *, user: str | None = None
+    ) -> AsyncIterator[FileReader]:
+        document = {"path": path, "offset": offset, "length": length, "user": user}
+        async with self._connection.streaming("read", document) as stream:
+            item = await within(ANSWER_TIMEOUT, stream.next())
+            yield FileReader(stream, FileInfo(**decode(item.payload).document))
+
+    @asynccontextmanager
+    async def write(
+        self,
+        path: str,
+        *,
+        mode: int | None = None,
+        parents: bool = True,
+        append: bool = False,
+        size: int | None = None,
+        user: str | None = None,
+    ) -> AsyncIterator[FileWriter]:
+        """A file that appears whole, or not at all, when the context is left. An existing one keeps its mode and owner.
+        With `size` the file is refused unless exactly so many bytes have come. `append` writes at once."""
+        document = {"path": path, "mode": mode, "parents": parents, "append": append, "size": size, "user": user}
+        async with self._connection.streaming("write", document) as stream:
+            yield FileWriter(stream)
+            self._connection.send(END, stream.number)
+            await within(WORK_TIMEOUT, stream.reply())
+
+    async def glob(self, path: str, pattern: str, limit: int = 10_000, *, user: str | None = None) -> Paths:
+        answer = await self._call("glob", WORK_TIMEOUT, path=path, pattern=pattern, limit=limit, user=user)
+        return answer["paths"]  # type: ignore[no-any-return]
+
+    async def grep(self, path: str, pattern: str, limit: int = 10_000, *, user: str | None = None) -> Matches:
+        """Lines that contain the text `pattern`, in text files at or below `path`."""
+        answer = await self._call("grep", WORK_TIMEOUT, path=path, pattern=pattern, limit=limit, user=user)
+        return [GrepMatch(**match) for match in answer["matches"]]
+
+    async def replace(self, files: Sequence[str], pattern: str, new: str, *, user: str | None = None) -> Replacements:
+        """Put the text `new` in place of every text `pattern`."""
+        answer = await self._call("replace", WORK_TIMEOUT, files=list(files), pattern=pattern, new=new, user=user)
+        return [ReplaceResult(**result) for result in answer["results"]]
+
+
+def _process_document(spec: ProcessSpec) -> dict[str, Any]:
+    """Only what is not as the agent assumes anyway."""
+    document: dict[str, Any] = {"replay_bytes": spec.replay_bytes}
+    if (spec.argv is None) == (spec.shell is None):
+        raise InvalidInput("Either argv or a shell command is needed", field="argv")
+    if spec.shell is not None and len(spec.shell) > MAX_BODY // 2:
+        raise TooLarge("The command is too long")
+    for name in ("argv", "shell", "cwd", "user", "timeout", "tag"):
+        value = getattr(spec, name)
+        if value is not None:
+            document[name] = value
+    for name in ("stdin", "merge_output"):
+        if getattr(spec, name):
+            document[name] = True
+    if spec.env:
+        document["env"] = dict(spec.env)
+    if spec.terminal is not None:
+        document["rows"], document["cols"] = spec.terminal.rows, spec.terminal.cols
+    return document
+
+
+def _process_info(document: dict[str, Any]) -> ProcessInfo:
+    return ProcessInfo(**{**document, "argv": tuple(document["argv"])})
+
+
+async def _collect(stream: ClientStream) -> tuple[list[bytes], list[bytes], Message]:
+    """Output that came ahead of the reply, then the reply."""
+    output: list[bytes] = []
+    errors: list[bytes] = []
+    while (item := await stream.next()).kind != REPLY:
+        if item.kind == DATA:
+            output.append(item.payload)
+        elif item.kind == DATA_STDERR:
+            errors.append(item.payload)
+    return output, errors, decode(item.payload)
+
+
+async def _events(stream: ClientStream, info: ProcessInfo) -> AsyncIterator[ProcessEvent]:
+    name: OutputStream = "terminal" if info.terminal else "stdout"
+    dropped = 0
+    while (item := await within(None, stream.next())).kind != REPLY:
+        if item.kind == EVENT:
+            dropped += decode(item.payload).document["dropped"]
+        elif item.kind in (DATA, DATA_STDERR):
+            yield Output("stderr" if item.kind == DATA_STDERR else name, item.payload, dropped)
+            dropped = 0
+    last = decode(item.payload).document
+    yield Exited(last["exit_code"], last["signal"], last["timed_out"])

@@ -1,0 +1,198 @@
+"""The client's end of the protocol: one connection, many operations at once."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+from moonpool import errors
+from moonpool.guest.protocol import (
+    CANCEL,
+    ERROR,
+    HELLO,
+    MAX_FRAME,
+    PING,
+    PONG,
+    REPLY,
+    REQUEST,
+    WELCOME,
+    FrameConnection,
+    Message,
+    ProtocolError,
+    Stream,
+    decode,
+    encode,
+)
+
+ANSWER_TIMEOUT = 30.0  # seconds for what the agent answers from memory
+WORK_TIMEOUT = 600.0  # seconds for what may walk a whole disk
+HEARTBEAT = 15.0  # seconds; an agent with open streams that is silent for two of them is taken for dead
+FIRST_ATTEMPT = 0.05  # seconds until a connection attempt is given up: a packet to a starting sandbox is lost
+FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between refused attempts
+MAX_NUMBER = (1 << 32) - 1
+Result = TypeVar("Result")
+
+
+def _classes(base: type[errors.MoonpoolError]) -> dict[str, type[errors.MoonpoolError]]:
+    found = {base.code: base}
+    for child in base.__subclasses__():
+        found |= _classes(child)
+    return found
+
+
+ERRORS = _classes(errors.MoonpoolError)
+
+
+def to_error(document: dict[str, Any]) -> errors.MoonpoolError:
+    """The domain's error for the document of an ERROR frame."""
+    return ERRORS.get(str(document.get("code")), errors.GuestError)(str(document.get("message", "")))
+
+
+async def within(seconds: float | None, waiting: Coroutine[Any, Any, Result]) -> Result:
+    """Wait for it, at most so long; what goes wrong with the connection becomes one of the domain's errors."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await waiting
+    except TimeoutError as error:
+        raise errors.AgentTimeout from error
+    except (ConnectionError, ProtocolError) as error:
+        raise errors.AgentUnavailable from error
+
+
+class ClientStream(Stream):
+    """An operation in progress; `finished` when the agent has given its last answer."""
+
+    finished = False
+
+    async def reply(self) -> Message:
+        """The final answer, where nothing else is expected before it."""
+        while (item := await self.next()).kind != REPLY:
+            pass
+        return decode(item.payload)
+
+
+class ClientConnection(FrameConnection):
+    def __init__(self) -> None:
+        super().__init__(MAX_FRAME)
+        loop = asyncio.get_running_loop()
+        self.closed = asyncio.Event()
+        self.welcome: asyncio.Future[Message] = loop.create_future()
+        self._next_number = 1
+        self._heard = True
+        self._heartbeat = loop.call_later(HEARTBEAT, self._beat)
+
+    # -- what arrives -----------------------------------------------------------------------------------------------
+
+    def frame_received(self, kind: int, number: int, payload: memoryview) -> None:
+        self._heard = True
+        stream = self.streams.get(number)
+        if kind == WELCOME:
+            if not self.welcome.done():
+                self.welcome.set_result(decode(payload))
+        elif stream is None or kind == PONG:
+            return  # of an operation that was given up
+        elif kind == ERROR:
+            self._finish(stream)
+            stream.fail(to_error(decode(payload).document))
+        else:
+            stream.feed(kind, payload)
+            if kind == REPLY:
+                self._finish(stream)
+
+    def _finish(self, stream: Stream) -> None:
+        assert isinstance(stream, ClientStream)
+        stream.finished = True
+        self.streams.pop(stream.number, None)
+
+    def connection_closed(self) -> None:
+        self._heartbeat.cancel()
+        self.closed.set()
+        if not self.welcome.done():
+            self.welcome.set_exception(ConnectionResetError("closed before the welcome"))
+            self.welcome.exception()  # also when nobody waits for it any more
+
+    def _beat(self) -> None:
+        if self.streams and not self._heard:
+            self.abort(ConnectionResetError("the agent is silent"))
+            return
+        self._heard = not self.streams
+        if self.streams:
+            self.send(PING, 0)
+        self._heartbeat = asyncio.get_running_loop().call_later(HEARTBEAT, self._beat)
+
+    # -- what is asked ----------------------------------------------------------------------------------------------
+
+    def open(self, operation: str, document: dict[str, Any], body: bytes = b"") -> ClientStream:
+        """Send a request; whoever opens a stream must `release` it."""
+        if self.lost is not None:
+            raise errors.AgentUnavailable from self.lost
+        number = self._next_number
+        self._next_number = number + 1 if number < MAX_NUMBER else 1
+        stream = ClientStream(self, number)
+        self.streams[number] = stream
+        document["op"] = operation
+        self.send_message(REQUEST, number, encode(document, body))
+        return stream
+
+    def release(self, stream: ClientStream) -> None:
+        """The operation is over for us: the agent is told if it is not over for it."""
+        if not stream.finished:
+            self.streams.pop(stream.number, None)
+            self.send(CANCEL, stream.number)
+
+    async def call(
+        self, operation: str, document: dict[str, Any], body: bytes = b"", *, timeout: float | None = ANSWER_TIMEOUT
+    ) -> Message:
+        """One request, one reply."""
+        stream = self.open(operation, document, body)
+        try:
+            return await within(timeout, stream.reply())
+        finally:
+            self.release(stream)
+
+    @contextlib.asynccontextmanager
+    async def streaming(self, operation: str, document: dict[str, Any]) -> AsyncIterator[ClientStream]:
+        stream = self.open(operation, document)
+        try:
+            yield stream
+        finally:
+            self.release(stream)
+
+
+async def connect(address: str, port: int, secret: bytes, timeout: float) -> ClientConnection:
+    """Connect and be let in. Goes on trying until `timeout` seconds are over, since a sandbox that is just being
+    restored refuses connections or does not see them."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    connection = await _open(address, port, deadline)
+    connection.send(HELLO, 0, secret)
+    try:
+        await within(max(0.001, deadline - loop.time()), _welcome(connection))
+    except BaseException:
+        connection.abort(ConnectionResetError("given up"))
+        raise
+    return connection
+
+
+async def _welcome(connection: ClientConnection) -> None:
+    await connection.welcome
+
+
+async def _open(address: str, port: int, deadline: float) -> ClientConnection:
+    loop = asyncio.get_running_loop()
+    patience, pause = FIRST_ATTEMPT, FIRST_PAUSE
+    while True:
+        left = deadline - loop.time()
+        try:
+            async with asyncio.timeout(min(patience, left)):
+                _, connection = await loop.create_connection(ClientConnection, address, port)
+                return connection
+        except TimeoutError as error:
+            patience *= 2
+            if loop.time() >= deadline:
+                raise errors.AgentTimeout from error
+        except OSError as error:
+            if loop.time() + pause >= deadline:
+                raise errors.AgentUnavailable from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)

@@ -1,0 +1,178 @@
+"""What the client takes and gives: plain frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+FileKind = Literal["file", "directory", "symlink", "other"]
+OutputStream = Literal["stdout", "stderr", "terminal"]
+
+
+@dataclass(frozen=True)
+class TerminalSize:
+    rows: int = 24
+    cols: int = 80
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """What to start: either `argv` or a `shell` text of any length, for the image's bash or else its sh.
+
+    `cwd`: the user's home where it is None. `user`: a name or number of the image; None is the sandbox's default user.
+    `env` comes on top of the user's login environment and the sandbox's own. `timeout`: seconds, then SIGKILL of the
+    process and its group. `tag`: a name under which to find it, unique among running processes. `replay_bytes`: how
+    much output is kept for late readers (the agent keeps between 256 KiB and 16 MiB).
+    """
+
+    argv: tuple[str, ...] | None = None
+    shell: str | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    stdin: bool = False
+    timeout: float | None = None
+    tag: str | None = None
+    terminal: TerminalSize | None = None
+    merge_output: bool = False
+    replay_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """A process that `start` has started. `exit_code` is 128 + `signal` for one that a signal ended. `started_at` is in
+    seconds since 1970, by the sandbox's clock."""
+
+    pid: int
+    tag: str | None
+    argv: tuple[str, ...]
+    cwd: str
+    user: str
+    terminal: bool
+    started_at: float
+    running: bool
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool
+    rows: int | None
+    cols: int | None
+
+
+@dataclass(frozen=True)
+class ProcessResult:
+    """How a `run` ended. `truncated`: there was more output than the limit. `duration_ms` is as the client saw it."""
+
+    exit_code: int
+    signal: int | None
+    timed_out: bool
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    duration_ms: float
+
+
+@dataclass(frozen=True)
+class Output:
+    """A piece of output. `dropped`: bytes that were lost right before it, since nobody read them in time."""
+
+    stream: OutputStream
+    data: bytes
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class Exited:
+    """The last event of a process."""
+
+    exit_code: int
+    signal: int | None
+    timed_out: bool
+
+
+ProcessEvent = Output | Exited
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """`mode` is the permission bits; `modified_at` seconds since 1970. For a symbolic link `target` is where it points
+    and `target_kind` what is there (None: nothing)."""
+
+    path: str
+    name: str
+    kind: FileKind
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    owner: str
+    group: str
+    modified_at: float
+    target: str | None = None
+    target_kind: FileKind | None = None
+
+
+@dataclass(frozen=True)
+class GrepMatch:
+    """`line` counts from 1."""
+
+    file: str
+    line: int
+    content: str
+
+
+@dataclass(frozen=True)
+class ReplaceResult:
+    file: str
+    success: bool
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Port:
+    """A listening TCP port; `pid` and `process` where they can be told."""
+
+    port: int
+    address: str
+    pid: int | None
+    process: str | None
+
+
+@dataclass(frozen=True)
+class DeletedFile:
+    """A file of the root that is deleted and still open: it keeps the sandbox's memory from being saved."""
+
+    pid: int
+    process: str | None
+    path: str
+
+
+@dataclass(frozen=True)
+class GuestMetrics:
+    """`cpu_used_percent`: of all CPUs together, since the last call. Sizes in bytes, `uptime` in seconds, `time` in
+    seconds since 1970."""
+
+    cpu_count: int
+    cpu_used_percent: float
+    memory_total: int
+    memory_used: int
+    memory_cached: int
+    disk_total: int
+    disk_used: int
+    uptime: float
+    time: float
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a sandbox becomes after its memory was restored. Texts that are None leave the file as it is.
+
+    `env` replaces the environment of the whole sandbox, `user` is who processes run as where none is named.
+    """
+
+    secret: bytes
+    hostname: str | None = None
+    hosts: str | None = None
+    resolv_conf: str | None = None
+    machine_id: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    time_unix: float | None = None
