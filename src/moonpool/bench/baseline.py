@@ -17,7 +17,11 @@ async def plain_runsc(runs: int) -> Figure:
 
     async def once() -> None:
         process = await asyncio.create_subprocess_exec(
-            runsc, *COMMAND, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            runsc,
+            *COMMAND,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
         output, errors = await process.communicate()
         if output != b"hi\n":

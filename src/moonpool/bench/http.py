@@ -128,7 +128,7 @@ async def burst(server: RunningServer, count: int, rounds: int) -> Figure:
             results = await asyncio.gather(*(one(client, started) for _ in range(count)), return_exceptions=True)
             failures += sum(isinstance(result, BaseException) for result in results)
             await asyncio.gather(*(remove(client, result) for result in results if isinstance(result, str)))
-    return Figure(f"{count} creates at once, HTTP, each", "ms", tuple(times), failures, f"p95 <= 8 x runsc")
+    return Figure(f"{count} creates at once, HTTP, each", "ms", tuple(times), failures, "p95 <= 8 x runsc")
 
 
 async def rest(server: RunningServer, cgroup_cpu: Callable[[], float], count: int, seconds: float) -> list[Figure]:
@@ -140,10 +140,18 @@ async def rest(server: RunningServer, cgroup_cpu: Callable[[], float], count: in
         await asyncio.sleep(seconds)  # The length of the measurement, not a wait for anything.
         elapsed = time.perf_counter() - started
         figures = [
-            Figure(f"server at rest, {count} sandboxes", "% of a core",
-                   (100 * (cpu_seconds(server.pid) - server_before) / elapsed,), bar="< 1"),
-            Figure(f"{count} sandboxes at rest, all together", "% of a core",
-                   (100 * (cgroup_cpu() - boxes_before) / elapsed,), bar="< 5"),
+            Figure(
+                f"server at rest, {count} sandboxes",
+                "% of a core",
+                (100 * (cpu_seconds(server.pid) - server_before) / elapsed,),
+                bar="< 1",
+            ),
+            Figure(
+                f"{count} sandboxes at rest, all together",
+                "% of a core",
+                (100 * (cgroup_cpu() - boxes_before) / elapsed,),
+                bar="< 5",
+            ),
         ]
         await asyncio.gather(*(remove(client, identifier) for identifier in identifiers))
     return figures

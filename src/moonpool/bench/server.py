@@ -34,12 +34,16 @@ async def serving(data: Path, warm_pool: int) -> AsyncIterator[RunningServer]:
         **os.environ,
         "MOONPOOL_API_KEY": key,
         "MOONPOOL_POOL_SIZE": str(warm_pool),
-        "MOONPOOL_LIMIT_SANDBOXES": "1000",
     }
     command = (sys.executable, "-m", "moonpool", "serve", "--listen", f"127.0.0.1:{port}", "--data", str(data))
     process = await asyncio.create_subprocess_exec(
-        *command, "--on-exit", "stop", env=environment, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        *command,
+        "--on-exit",
+        "stop",
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     server = RunningServer(f"http://127.0.0.1:{port}", key, process.pid)
     try:

@@ -21,8 +21,10 @@ def bench(
     """Time to interactive, commands, pause, resume, transfer, density, beside plain runsc in the same run."""
     errors = Console(stderr=True)
     plan = QUICK if quick else Plan()
-    with tempfile.TemporaryDirectory(prefix="moonpool-bench-", dir="/var/tmp") as temporary:  # noqa: S108 - on disk
-        figures, plain = asyncio.run(run(data or Path(temporary), plan, lambda phase: errors.print(f"measuring: {phase}")))
+    with tempfile.TemporaryDirectory(prefix="moonpool-bench-", dir="/var/tmp") as temporary:
+        figures, plain = asyncio.run(
+            run(data or Path(temporary), plan, lambda phase: errors.print(f"measuring: {phase}"))
+        )
     if markdown:
         markdown.write_text(as_markdown(figures, plain))
     if as_json_text:

@@ -17,6 +17,7 @@ from moonpool.cli.settings import load_settings
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 T = TypeVar("T")
+COLUMNS = ("name", "masked", "scopes", "created_at", "last_used_at", "expires_at")
 
 
 @app.command("create")
@@ -40,16 +41,9 @@ def list_keys(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("name", "key", "scopes", "created", "last used", "expires")
+    table = Table(*COLUMNS)
     for row in rows:
-        table.add_row(
-            row["name"],
-            row["masked"],
-            ", ".join(row["scopes"]),
-            row["created_at"],
-            row["last_used_at"] or "never",
-            row["expires_at"] or "never",
-        )
+        table.add_row(*(cell(row[column]) for column in COLUMNS))
     Console().print(table)
 
 
@@ -57,6 +51,10 @@ def list_keys(as_json: Json = False) -> None:
 def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")]) -> None:
     """End a key at once."""
     print(_with_access(lambda access, who: access.revoke_key(who, name)).name)
+
+
+def cell(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value or "never")
 
 
 def describe(key: ApiKey) -> dict[str, object]:

@@ -114,5 +114,3 @@ def first_sandbox(target: Target) -> float:
             return (time.perf_counter() - started) * 1000
         finally:
             call(client, "DELETE", f"/api/sandbox/{sandbox['id']}")
-
-

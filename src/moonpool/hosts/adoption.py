@@ -23,9 +23,7 @@ class Adopted:
     member: LiveMember
 
 
-async def adopt(
-    parts: Parts, foundry: Foundry, records: Records, saving: set[str], threads: Threads
-) -> list[Adopted]:
+async def adopt(parts: Parts, foundry: Foundry, records: Records, saving: set[str], threads: Threads) -> list[Adopted]:
     """Every recorded sandbox whose processes live and whose agent answers; the other records are removed.
 
     ``saving``: ids of sandboxes whose memory was being saved when the old server ended.

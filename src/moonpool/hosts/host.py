@@ -110,7 +110,7 @@ class Host:
         await self._unbroken.run(self._stop(machine_id))
 
     async def pause(self, machine_id: str) -> None:
-        """Saves memory to disk and ends the processes; raises CheckpointRefused and goes on where that is impossible."""
+        """Saves memory to disk and ends the processes; CheckpointRefused where that cannot be: it goes on."""
         await self._unbroken.run(self._pause(machine_id))
 
     async def resume(self, spec: MachineSpec) -> None:
@@ -243,7 +243,7 @@ class Host:
                 member = await self._foundry.revive(image, disk, spec.resources, secret)
                 try:
                     await self._threads.run(self._set_bounds, member, spec)
-                    await member.agent.thaw(identity_of(spec, self._parts.network.resolv_conf, secret))
+                    await self._identify(member, spec)
                 except BaseException:
                     await self._foundry.retire(member)
                     raise
@@ -263,14 +263,19 @@ class Host:
     def _lay_root(self, image: Path, spec: MachineSpec) -> None:
         if not image.is_dir():
             raise SnapshotNotFound(f"Image '{spec.image}' is not on this host")
-        disk = self._parts.pool.snapshot(image, Kind.SANDBOXES, spec.id)
-        self._parts.pool.set_limit(disk, spec.resources.disk_mib * MEBIBYTE)
+        limit = spec.resources.disk_mib * MEBIBYTE
+        self._parts.pool.snapshot(image, Kind.SANDBOXES, spec.id, limit_bytes=limit)
 
     async def _bring_up(self, member: LiveMember, spec: MachineSpec) -> None:
         await self._threads.run(self._join, member, spec)
         await member.agent.enter(LATE_ROOT)
-        await member.agent.thaw(identity_of(spec, self._parts.network.resolv_conf, member.secret))
+        await self._identify(member, spec)
         self._track(spec, member)
+
+    async def _identify(self, member: LiveMember, spec: MachineSpec) -> None:
+        problems = await member.agent.thaw(identity_of(spec, self._parts.network.resolv_conf, member.secret))
+        if problems:  # Its disk may be full: it runs all the same.
+            log.warning("identity_incomplete", sandbox=spec.id, problems=problems)
 
     def _join(self, member: LiveMember, spec: MachineSpec) -> None:
         """Everything between a warm member and a sandbox's disk that needs no answer from inside, in one thread hop."""

@@ -11,9 +11,7 @@ WARM_HOSTNAME = "moonpool"
 
 def warm_identity(secret: str) -> Identity:
     """For a member that belongs to nobody yet: only the secret matters."""
-    return Identity(
-        hostname=WARM_HOSTNAME, hosts="", resolv_conf="", env={}, machine_id="", secret=bytes.fromhex(secret), user="root"
-    )
+    return Identity(secret=bytes.fromhex(secret), hostname=WARM_HOSTNAME)
 
 
 def identity_of(spec: MachineSpec, resolv_conf: str, secret: str) -> Identity:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from moonpool.engine.cgroups import Cgroups
+from moonpool.engine.cgroups.layout import detect
 from moonpool.engine.gvisor.capabilities import probe
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import Network
@@ -40,7 +41,7 @@ class Finding:
 
 def inspect_machine(settings: HostSettings) -> list[Finding]:
     """Whether sandboxes can run here; each check fails by itself."""
-    return [*_programs(), _root(), _architecture(), _runsc(settings), _cgroups(settings), _disk(settings), _memory()]
+    return [*_programs(), _root(), _architecture(), _runsc(settings), _cgroups(), _disk(settings), _memory()]
 
 
 def leftovers(settings: HostSettings) -> list[str]:
@@ -57,7 +58,7 @@ def leftovers(settings: HostSettings) -> list[str]:
 def cgroup_names(settings: HostSettings) -> list[str]:
     """Members that have a control group, of a running server or left over."""
     try:
-        return Cgroups.inspect(Instance(settings.data.resolve()))
+        return Cgroups.existing(Instance(settings.data.resolve())).names()
     except MoonpoolError:
         return []
 
@@ -119,9 +120,9 @@ def _runsc(settings: HostSettings) -> Finding:
     return _checked("gVisor", check)
 
 
-def _cgroups(settings: HostSettings) -> Finding:
+def _cgroups() -> Finding:
     def check() -> str:
-        layout = Cgroups.detect()
+        layout = detect()
         return ", ".join(f"v{hierarchy.version} {hierarchy.path}" for hierarchy in layout.hierarchies)
 
     return _checked("control groups", check)

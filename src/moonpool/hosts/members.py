@@ -100,7 +100,7 @@ class Foundry:
     async def retire(self, member: LiveMember) -> None:
         """Ends the processes and frees the slot and the cgroup; safe for a member that is dead already."""
         member.watch.close()
-        with contextlib.suppress(Exception):  # noqa: BLE001 - a broken connection must not keep processes alive
+        with contextlib.suppress(Exception):
             await member.agent.close()
         await self.clear(member.name, member.slot.number)
 
@@ -121,9 +121,7 @@ class Foundry:
             raise
         return LiveMember(name, slot, running, secret, agent, ProcessWatch(running.sandbox_pid, _nobody))
 
-    def _assemble(
-        self, name: str, number: int, image: Path, root: Path | None, limits: Limits
-    ) -> tuple[Slot, Running]:
+    def _assemble(self, name: str, number: int, image: Path, root: Path | None, limits: Limits) -> tuple[Slot, Running]:
         slot = self._network.create(number)
         self._cgroups.create(name)
         self._cgroups.set_limits(name, limits)

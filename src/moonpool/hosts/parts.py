@@ -46,7 +46,5 @@ def open_parts(settings: HostSettings, progress: Progress = silent) -> Parts:
     instance = Instance(settings.data.resolve())
     cgroups = Cgroups.open(instance)
     driver = Driver(instance, cgroups, agent, runsc=settings.runsc)
-    network = Network.open(
-        instance, operator_allow=settings.operator_allow, operator_deny=settings.operator_deny
-    )
+    network = Network.open(instance, operator_allow=settings.operator_allow, operator_deny=settings.operator_deny)
     return Parts(instance, pool, cgroups, network, driver, agent)
