@@ -1,0 +1,170 @@
+"""Links, addresses, routes and neighbours, through pyroute2.
+
+A pyroute2 socket belongs to one thread and to the network namespace in which it was made; so each operation opens its
+own (0.3 ms).
+"""
+
+import contextlib
+import errno
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from moonpool.engine.network import namespaces, sysctls
+from moonpool.engine.network.addresses import GATEWAY, GUEST_ADDRESS, GUEST_MAC, PREFIX
+from moonpool.engine.network.model import NetworkFailed
+
+GUEST_LINK = "eth0"
+MAIN_TABLE = 254
+ETHERNET_MTU = 1500
+UNREACHABLE = 7  # RTN_UNREACHABLE
+NUD_PERMANENT = 0x80
+RTNH_F_ONLINK = 4
+LOOPBACK = 1  # the index of `lo` in every namespace
+MOONPOOL_LINKS = "mp"
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A block of addresses taken by an instance: an unreachable route whose metric is the instance's tag."""
+
+    block: IPv4Network
+    owner: int
+
+
+def connect(link: str, namespace: Path, mtu: int) -> None:
+    """Make a namespace and the pair of links between it and the host, whose end stays down.
+
+    Leaves the calling thread in the new namespace: run it in a thread of its own.
+    """
+    with IPRoute() as host:
+        namespaces.leave_for_new()
+        namespaces.keep_current(namespace)
+        sysctls.disable_ipv6("all")
+        sysctls.disable_ipv6("default")
+        with IPRoute() as guest, namespace.open() as descriptor:
+            peer = {"ifname": GUEST_LINK, "net_ns_fd": descriptor.fileno(), "address": GUEST_MAC, "mtu": mtu}
+            host.link("add", ifname=link, kind="veth", mtu=mtu, peer=peer)
+            _configure_guest(guest)
+
+
+def _configure_guest(guest: IPRoute) -> None:
+    index = _index(guest, GUEST_LINK)
+    guest.addr("add", index=index, address=GUEST_ADDRESS, prefixlen=PREFIX)
+    guest.link("set", index=1, state="up")
+    guest.link("set", index=index, state="up")
+    guest.route("add", dst="default", gateway=GATEWAY)
+
+
+def configure_host(link: str, address: str) -> None:
+    """The host's end: the gateway's address, the guest as a neighbour who cannot be replaced, and the way to it.
+
+    The route names its next hop, so that the neighbour is found whatever the destination is rewritten to.
+    """
+    sysctls.harden_link(link)
+    with IPRoute() as host:
+        index = _index(host, link)
+        host.addr("add", index=index, address=GATEWAY, prefixlen=32)
+        host.link("set", index=index, state="up")
+        host.neigh("add", dst=GUEST_ADDRESS, lladdr=GUEST_MAC, ifindex=index, state=NUD_PERMANENT)
+        host.route("add", dst=f"{address}/32", gateway=GUEST_ADDRESS, oif=index, flags=RTNH_F_ONLINK, prefsrc=GATEWAY)
+
+
+def remove(link: str) -> None:
+    """Remove a pair of links with its addresses and routes; nothing happens where there is none."""
+    with IPRoute() as host:
+        for index in host.link_lookup(ifname=link):
+            with contextlib.suppress(NetlinkError):
+                host.link("del", index=index)
+        if host.link_lookup(ifname=link):
+            raise NetworkFailed(f"Link {link} cannot be removed")
+
+
+def names(prefix: str) -> list[str]:
+    return sorted(name for _, name in socket.if_nameindex() if name.startswith(prefix))
+
+
+def routed(prefix: str) -> dict[str, str]:
+    """Link -> address of every slot whose route is there."""
+    by_index = {index: name for index, name in socket.if_nameindex() if name.startswith(prefix)}
+    found = {}
+    with IPRoute() as host:
+        for route in host.get_routes(family=socket.AF_INET, table=MAIN_TABLE):
+            name, target = by_index.get(route.get("oif") or 0), route.get("dst")
+            if name and target and route["dst_len"] == 32:
+                found[name] = str(target)
+    return found
+
+
+def occupied() -> list[IPv4Network]:
+    """Networks that others have addresses in or routes to, in any table; the default route is none."""
+    with IPRoute() as host:
+        ours = {link["index"] for link in host.get_links() if link.get("ifname", "").startswith(MOONPOOL_LINKS)}
+        found = [
+            IPv4Network((route.get("dst"), route["dst_len"]))
+            for route in host.get_routes(family=socket.AF_INET)
+            if route.get("dst") and route.get("oif") not in ours and route["type"] != UNREACHABLE
+        ]
+        found += [
+            IPv4Network((entry.get("address"), entry["prefixlen"]), strict=False)
+            for entry in host.get_addr(family=socket.AF_INET)
+            if entry["index"] not in ours
+        ]
+    return found
+
+
+def reservations() -> list[Reservation]:
+    with IPRoute() as host:
+        return [
+            Reservation(IPv4Network((route.get("dst"), route["dst_len"])), route.get("priority"))
+            for route in host.get_routes(family=socket.AF_INET, table=MAIN_TABLE)
+            if route["type"] == UNREACHABLE and route.get("dst") and route.get("priority")
+        ]
+
+
+def reserve(reservation: Reservation) -> None:
+    """Take a block, and lead the address that all guests share to nowhere.
+
+    Without a route to it the loose reverse path check fails on a host without a default route; and should somebody
+    flush the rules, answers to a guest whose address was not rewritten end here and not at the host's router.
+    """
+    with IPRoute() as host:
+        host.route("replace", dst=f"{GUEST_ADDRESS}/32", oif=LOOPBACK, priority=reservation.owner)
+        host.route("add", dst=str(reservation.block), type="unreachable", priority=reservation.owner)
+
+
+def release(reservation: Reservation) -> None:
+    with IPRoute() as host:
+        for way in (
+            {"dst": f"{GUEST_ADDRESS}/32", "oif": LOOPBACK},
+            {"dst": str(reservation.block), "type": "unreachable"},
+        ):
+            try:
+                host.route("del", priority=reservation.owner, **way)
+            except NetlinkError as error:
+                if error.code != errno.ESRCH:
+                    raise
+
+
+def uplink_mtu() -> int:
+    """The smallest MTU in bytes of the links that lead out, at most Ethernet's: what a sandbox may send in one piece."""
+    with IPRoute() as host:
+        ways = host.get_default_routes(family=socket.AF_INET)
+        sizes = [
+            int(link.get("mtu") or ETHERNET_MTU)
+            for way in ways
+            if way.get("oif")
+            for link in host.get_links(way.get("oif"))
+        ]
+    return min([ETHERNET_MTU, *sizes])
+
+
+def _index(netlink: IPRoute, name: str) -> int:
+    found = netlink.link_lookup(ifname=name)
+    if not found:
+        raise NetworkFailed(f"Link {name} is gone")
+    return int(found[0])

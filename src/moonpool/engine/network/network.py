@@ -1,0 +1,214 @@
+"""The network of one server's sandboxes."""
+
+import threading
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from moonpool.engine.instance import Instance
+from moonpool.engine.network import conntrack, host, links, namespaces, ruleset
+from moonpool.engine.network.addresses import RESOLVER_ALIASES, SLOTS, slot_address
+from moonpool.engine.network.model import NetworkFailed, NetworkPolicy, Slot, parse_networks
+from moonpool.engine.network.nftables import Nftables
+from moonpool.engine.network.resolvers import upstream_resolvers
+from moonpool.engine.network.survey import link_name, survey
+from moonpool.errors import MoonpoolError
+
+
+class Network:
+    """Slots for sandboxes, and what passes between them and the world.
+
+    Synchronous and thread-safe. Everything it makes carries the instance's tag and lives in the kernel, in the network
+    namespace of the thread that calls; a new `Network` of the same instance goes on with what it finds there.
+    """
+
+    def __init__(
+        self, instance: Instance, opened: Sequence[IPv4Network] = (), closed: Sequence[IPv4Network] = ()
+    ) -> None:
+        """Use `Network.open`, which also takes over what is there."""
+        self._tag = instance.tag
+        self._folder = folder(instance)
+        self._opened, self._closed = opened, closed
+        self._nftables = Nftables()
+        self._lock = threading.Lock()  # over the four below, and over the order of transactions
+        self._policies: dict[int, NetworkPolicy] = {}
+        self._addressed: set[int] = set()
+        self._resolvers = upstream_resolvers()
+        self._claim = host.claim(self._tag, self._nftables)
+        self._mtu = links.uplink_mtu()
+
+    @classmethod
+    def open(
+        cls, instance: Instance, *, operator_allow: Sequence[str] = (), operator_deny: Sequence[str] = ()
+    ) -> "Network":
+        """Take a block of addresses, install the rules and adopt the slots that an earlier run left; needs root.
+
+        `operator_allow`: IPv4 CIDRs out of the ranges denied by default that sandboxes may reach all the same.
+        `operator_deny`: CIDRs that no sandbox ever reaches; it wins. The host itself can never be opened.
+        """
+        network = cls(
+            instance,
+            parse_networks(operator_allow, field="network.operator_allow"),
+            parse_networks(operator_deny, field="network.operator_deny"),
+        )
+        network._adopt()
+        return network
+
+    @staticmethod
+    def inspect(instance: Instance) -> list[str]:
+        """What exists on this machine for an instance, in words, without changing anything; empty after `close`."""
+        table, prefix = ruleset.table_name(instance.tag), ruleset.link_prefix(instance.tag)
+        kept = sorted(folder(instance).iterdir()) if folder(instance).is_dir() else []
+        return [
+            *(f"nftables table {family} {name}" for family, name in sorted(Nftables().tables()) if name == table),
+            *(f"network link {name}" for name in links.names(prefix)),
+            *(f"network namespace {path}" for path in kept),
+            *(f"reserved addresses {reservation.block}" for reservation in host.held(instance.tag)),
+        ]
+
+    @property
+    def resolv_conf(self) -> str:
+        """The text of /etc/resolv.conf inside. Where the host has no name server the gateway refuses, at once."""
+        count = max(1, len(self._resolvers))
+        return "".join(f"nameserver {address}\n" for address in RESOLVER_ALIASES[:count])
+
+    def create(self, number: int) -> Slot:
+        """Make a slot (0 to 8189) that may reach the public internet; raises NetworkFailed, and then leaves nothing."""
+        slot = self._describe(number)
+        with self._lock:
+            if number in self._policies:
+                raise NetworkFailed(f"Slot {number} exists already")
+            self._policies[number] = NetworkPolicy()
+        try:
+            self._give_address(slot)
+            namespaces.in_own_thread(lambda: links.connect(slot.link, slot.namespace, self._mtu))
+            links.configure_host(slot.link, slot.address)
+        except (NetlinkError, OSError, MoonpoolError) as error:
+            self.destroy(number)
+            raise NetworkFailed(f"Slot {number} cannot be made: {error}") from error
+        return slot
+
+    def destroy(self, number: int) -> None:
+        """Remove a slot, whatever is there of it, and forget its connections."""
+        slot = self._describe(number)
+        namespaces.forget(slot.namespace)
+        links.remove(slot.link)
+        conntrack.cut(slot.address, lambda destination: True)
+        with self._lock:
+            self._change_policy(slot, NetworkPolicy())
+            self._policies.pop(number, None)
+
+    def numbers(self) -> list[int]:
+        """The slots that exist in the kernel."""
+        prefix = ruleset.link_prefix(self._tag)
+        return sorted(int(name.removeprefix(prefix), 16) for name in links.names(prefix))
+
+    def slot(self, number: int) -> Slot:
+        """An existing slot; raises NetworkFailed where there is none."""
+        with self._lock:
+            if number not in self._policies:
+                raise NetworkFailed(f"There is no slot {number}")
+        return self._describe(number)
+
+    def set_policy(self, number: int, policy: NetworkPolicy) -> None:
+        """Change what a slot may reach, now: connections that it no longer permits end.
+
+        Raises InvalidInput for an allow-list with anything but IPv4 CIDRs in it.
+        """
+        permitted = policy.networks
+        slot = self.slot(number)
+        with self._lock:
+            self._change_policy(slot, policy)
+
+        def unwanted(destination: IPv4Address) -> bool:
+            if policy.allow is None or policy.blocked:
+                return policy.blocked
+            return not any(destination in network for network in permitted)
+
+        if policy.allow is not None or policy.blocked:
+            conntrack.cut(slot.address, unwanted)
+
+    def refresh(self) -> None:
+        """Follow the host, whose name servers may change and whose rules somebody may have flushed. Cheap: 1 ms."""
+        resolvers = upstream_resolvers()
+        with self._lock:
+            changed = resolvers != self._resolvers
+            self._resolvers = resolvers
+            if not self._installed():
+                self._install()
+            elif changed:
+                self._apply(ruleset.change_resolvers(self._tag, resolvers))
+
+    def close(self) -> None:
+        """Remove every slot, the rules, and the settings that were changed; idempotent."""
+        kept = [int(path.name) for path in self._folder.iterdir()] if self._folder.is_dir() else []
+        for number in sorted({*self.numbers(), *kept}):
+            self.destroy(number)
+        host.release(self._tag, self._nftables)
+        namespaces.remove_folder(self._folder)
+
+    # -- the instance's own state ----------------------------------------------------------------------------------
+
+    def _adopt(self) -> None:
+        namespaces.prepare_folder(self._folder)
+        found = survey(self._tag, self._folder, self._nftables)
+        self._policies = dict(found.complete)
+        self._addressed = set(found.complete)
+        self._install()
+        for number in found.broken:
+            self.destroy(number)
+
+    def _describe(self, number: int) -> Slot:
+        if not 0 <= number < SLOTS:
+            raise NetworkFailed(f"Slot {number} is outside 0..{SLOTS - 1}")
+        address = slot_address(self._claim.block, number)
+        return Slot(number, address, link_name(self._tag, number), self._folder / str(number))
+
+    def _give_address(self, slot: Slot) -> None:
+        """Let the rules know a slot's address, for good: it is the same whenever the slot is made again."""
+        with self._lock:
+            if slot.number not in self._addressed:
+                self._addressed.add(slot.number)
+                self._apply(ruleset.add_slot(self._tag, slot.link, slot.address))
+
+    def _change_policy(self, slot: Slot, policy: NetworkPolicy) -> None:
+        before = self._policies.get(slot.number, NetworkPolicy())
+        commands = ruleset.change_policy(self._tag, slot.link, before, policy)
+        self._policies[slot.number] = policy
+        if commands:
+            self._apply(commands)
+
+    def _apply(self, commands: str) -> None:
+        """One transaction. Where somebody flushed the rules they are put back, changed state included."""
+        try:
+            self._nftables.run(commands)
+        except NetworkFailed:
+            if self._installed():
+                raise
+            self._install()
+
+    def _installed(self) -> bool:
+        table = ruleset.table_name(self._tag)
+        return {("inet", table), ("arp", table)} <= self._nftables.tables()
+
+    def _install(self) -> None:
+        slots = [self._describe(number) for number in sorted(self._addressed)]
+        policies = {self._describe(number).link: policy for number, policy in self._policies.items()}
+        rules = ruleset.Rules(
+            self._tag,
+            self._claim.block,
+            self._resolvers,
+            self._opened,
+            self._closed,
+            {slot.link: slot.address for slot in slots},
+            policies,
+            self._claim.forwarding_was_off,
+        )
+        self._nftables.run(ruleset.install(rules))
+
+
+def folder(instance: Instance) -> Path:
+    """Where an instance keeps its namespaces, a file each, named by the slot's number."""
+    return instance.run / "netns"
