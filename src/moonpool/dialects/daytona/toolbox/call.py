@@ -1,0 +1,169 @@
+"""One call of a toolbox operation: who asks, of which sandbox, with what."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import Receive, Send
+from starlette.websockets import WebSocket
+
+from moonpool.access.model import Principal
+from moonpool.dialects.common.services import Services
+from moonpool.dialects.daytona.errors import validation_message
+from moonpool.dialects.daytona.requests import holds_nul
+from moonpool.dialects.daytona.toolbox.errors import InvalidBody
+from moonpool.errors import InvalidInput, TooLarge
+from moonpool.files.service import FileService
+from moonpool.processes.code import CodeService
+from moonpool.processes.interpreters import InterpreterService
+from moonpool.processes.model import Sandboxes
+from moonpool.processes.service import ProcessService
+from moonpool.processes.sessions import ShellSessions
+from moonpool.processes.terminals import TerminalService
+
+BODY_LIMIT = 24 * 1024 * 1024  # bytes of JSON: a command of 10 MB fits, however it is escaped
+
+Model = TypeVar("Model", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The services behind the toolbox."""
+
+    services: Services
+    sandboxes: Sandboxes
+    processes: ProcessService
+    code: CodeService
+    sessions: ShellSessions
+    terminals: TerminalService
+    interpreters: InterpreterService
+    files: FileService
+
+    @classmethod
+    def of(cls, services: Services) -> "Tools":
+        sandboxes = services.sandboxes
+        processes = ProcessService(sandboxes)
+        return cls(
+            services=services,
+            sandboxes=sandboxes,
+            processes=processes,
+            code=CodeService(processes),
+            sessions=ShellSessions(sandboxes),
+            terminals=TerminalService(sandboxes),
+            interpreters=InterpreterService(sandboxes),
+            files=FileService(sandboxes),
+        )
+
+
+@dataclass(frozen=True)
+class Call:
+    """``parameters`` are those of the path. ``connection`` is a Request or, for websocket operations, a WebSocket."""
+
+    tools: Tools
+    principal: Principal
+    sandbox: str
+    parameters: dict[str, str]
+    connection: HTTPConnection
+    receive: Receive
+    send: Send
+
+    @property
+    def request(self) -> Request:
+        assert isinstance(self.connection, Request)
+        return self.connection
+
+    @property
+    def socket(self) -> WebSocket:
+        assert isinstance(self.connection, WebSocket)
+        return self.connection
+
+    def query(self, name: str) -> str:
+        """A query parameter that must be there."""
+        value = self.connection.query_params.get(name)
+        if not value:
+            raise InvalidInput(f"{name} is required", field=name)
+        return value
+
+    def flag(self, name: str) -> bool:
+        return self.connection.query_params.get(name, "").lower() in ("1", "true", "t")
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        text = self.connection.query_params.get(name)
+        if text is None or text == "":
+            return default
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and low <= int(text) <= high):
+            raise InvalidInput(f"{name} must be a whole number from {low} to {high}", field=name)
+        return int(text)
+
+    async def body(self, model: type[Model]) -> Model:
+        """The JSON body; raises InvalidBody, TooLarge."""
+        return parse(await read(self.request), model)
+
+    async def unless_gone(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """``work``'s result; when the client hangs up meanwhile it is cancelled and ClientGone raised."""
+        task = asyncio.ensure_future(work)
+        watcher = asyncio.ensure_future(disconnected(self.receive))
+        try:
+            await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise ClientGone
+        finally:
+            task.cancel()
+            watcher.cancel()
+            await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+async def disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def read(request: Request) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > BODY_LIMIT:
+        raise too_large()
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def too_large() -> TooLarge:
+    return TooLarge(f"The request body is larger than {BODY_LIMIT // 1024 // 1024} MiB")
+
+
+def parse(raw: bytes, model: type[Model]) -> Model:
+    try:
+        parsed = model.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidBody(validation_message(details)) from None
+    if b"\\u0000" in raw and holds_nul(json.loads(raw)):
+        raise InvalidBody("Text must not contain NUL characters")
+    return parsed
+
+
+def json_response(document: object, status: int = 200) -> Response:
+    """Lean: no key sorting, no rendering twice; text that is no valid Unicode becomes question marks."""
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return Response(body, status, media_type="application/json")
+
+
+def text_of(data: bytes) -> str:
+    return data.decode(errors="replace")

@@ -1,0 +1,110 @@
+"""The toolbox's one envelope for everything that goes wrong, and the table of statuses and codes.
+
+``{statusCode, message, code, source, path, method, timestamp}``: the SDK picks its exception by status, and a finer one
+by source and code.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
+
+from moonpool import errors
+from moonpool.dialects.daytona.timestamps import timestamp
+from moonpool.processes import errors as process_errors
+from moonpool.processes.interpreters import ExecutionTimeout
+
+SOURCE = "DAYTONA_DAEMON"
+SERVER_ERROR = 500
+
+
+class InvalidBody(errors.InvalidInput):
+    """The body is not the JSON that the operation wants."""
+
+
+class ExecutionTimedOut(errors.MoonpoolError):
+    code = "process_execution_timeout"
+    default = "command execution timeout"
+
+
+class UnknownPath(errors.NotFound):
+    """There is no such operation."""
+
+
+class MethodNotAllowed(errors.MoonpoolError):
+    code = "method_not_allowed"
+    default = "Method not allowed"
+
+
+# The first class of an error's own line of ancestors that stands here decides.
+ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
+    errors.FileNotFound: (404, "FILE_NOT_FOUND"),
+    errors.AccessDenied: (403, "FILE_ACCESS_DENIED"),
+    errors.InvalidPath: (400, "INVALID_FILE_PATH"),
+    errors.NotADirectory: (400, "INVALID_FILE_PATH"),
+    errors.IsADirectory: (400, "INVALID_FILE_PATH"),
+    errors.FileOperationFailed: (400, "FILE_READ_FAILED"),
+    errors.FileExists: (409, "CONFLICT"),
+    ExecutionTimedOut: (408, "PROCESS_EXECUTION_TIMEOUT"),
+    ExecutionTimeout: (408, "PROCESS_EXECUTION_TIMEOUT"),
+    errors.ProcessNotFound: (404, "PROCESS_NOT_FOUND"),
+    process_errors.SessionNotFound: (404, "NOT_FOUND"),
+    process_errors.SessionCommandNotFound: (404, "NOT_FOUND"),
+    process_errors.TerminalNotFound: (404, "NOT_FOUND"),
+    process_errors.InterpreterNotFound: (404, "NOT_FOUND"),
+    process_errors.SessionEnded: (410, "SESSION_ENDED"),
+    process_errors.SessionCommandCompleted: (410, "COMMAND_ALREADY_COMPLETED"),
+    errors.ProcessEnded: (410, "GONE"),
+    errors.ProcessLimitReached: (503, "INTERNAL_SERVER_ERROR"),
+    errors.GuestError: (400, "BAD_REQUEST"),
+    InvalidBody: (400, "INVALID_REQUEST_BODY"),
+    errors.InvalidInput: (400, "BAD_REQUEST"),
+    errors.LimitExceeded: (400, "BAD_REQUEST"),
+    errors.TooLarge: (413, "BAD_REQUEST"),
+    errors.Unauthorized: (401, "UNAUTHORIZED"),
+    errors.Forbidden: (403, "FORBIDDEN"),
+    errors.NotFound: (404, "NOT_FOUND"),
+    MethodNotAllowed: (405, "BAD_REQUEST"),
+    errors.Conflict: (409, "CONFLICT"),
+    errors.RateLimited: (429, "RATE_LIMITED"),
+    errors.NotSupported: (501, "NOT_IMPLEMENTED"),
+    errors.AgentTimeout: (504, "REQUEST_TIMEOUT"),
+    errors.AgentUnavailable: (502, "INTERNAL_SERVER_ERROR"),
+    errors.NoCapacity: (503, "INTERNAL_SERVER_ERROR"),
+    errors.MoonpoolError: (SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
+}
+
+
+def status_and_code(error: errors.MoonpoolError) -> tuple[int, str]:
+    return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
+
+
+def document(connection: HTTPConnection, status: int, code: str, message: str) -> dict[str, Any]:
+    return {
+        "statusCode": status,
+        "message": message,
+        "code": code,
+        "source": SOURCE,
+        "path": connection.url.path,
+        "method": connection.scope.get("method", "GET"),
+        "timestamp": timestamp(datetime.now(UTC)),
+    }
+
+
+def error_document(connection: HTTPConnection, error: errors.MoonpoolError) -> dict[str, Any]:
+    status, code = status_and_code(error)
+    return document(connection, status, code, sentence(error))
+
+
+def error_response(connection: HTTPConnection, error: errors.MoonpoolError) -> JSONResponse:
+    body = error_document(connection, error)
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, errors.Unauthorized) else None
+    return JSONResponse(body, body["statusCode"], headers)
+
+
+def sentence(error: errors.MoonpoolError) -> str:
+    if not error.hint or isinstance(error, errors.Unauthorized):
+        return error.message
+    return f"{error.message.rstrip('.')}. {error.hint}"

@@ -1,0 +1,70 @@
+"""Logs of session commands: at once, or followed over a websocket."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.responses import PlainTextResponse, Response
+
+from moonpool.dialects.daytona.toolbox.call import Call, json_response, text_of
+from moonpool.dialects.daytona.toolbox.sockets import NORMAL_CLOSURE, until_closed
+from moonpool.processes.model import CommandLogs, LogChunk
+
+MARKERS = {"stdout": b"\x01\x01\x01", "stderr": b"\x02\x02\x02"}
+SDK_VERSION_HEADER = "x-daytona-sdk-version"
+SPLIT_HEADER = "x-daytona-split-output"
+SPLIT_SINCE = (0, 167)  # SDK version from which on logs are JSON
+
+
+async def logs(call: Call) -> Response:
+    return log_response(call, await call.tools.sessions.logs(call.principal, call.sandbox, *command_of(call)))
+
+
+async def entrypoint_logs(call: Call) -> Response:
+    async with call.tools.sandboxes.session(call.principal, call.sandbox):
+        return log_response(call, CommandLogs())
+
+
+async def follow(call: Call) -> None:
+    async with call.tools.sessions.follow(call.principal, call.sandbox, *command_of(call)) as chunks:
+        await call.socket.accept()
+        await until_closed(call, send(call, chunks))
+
+
+async def follow_entrypoint(call: Call) -> None:
+    async with call.tools.sandboxes.session(call.principal, call.sandbox):
+        await call.socket.accept()
+        await call.socket.close(NORMAL_CLOSURE)
+
+
+async def send(call: Call, chunks: AsyncIterator[LogChunk]) -> None:
+    async for chunk in chunks:
+        await call.socket.send_bytes(MARKERS[chunk.stream] + chunk.data)
+    await call.socket.close(NORMAL_CLOSURE)
+
+
+def command_of(call: Call) -> tuple[str, str]:
+    return call.parameters["session"], call.parameters["command"]
+
+
+def log_response(call: Call, found: CommandLogs) -> Response:
+    if wants_split(call):
+        return json_response(log_document(found))
+    return PlainTextResponse(text_of(found.stdout + found.stderr))
+
+
+def log_document(found: CommandLogs) -> dict[str, Any]:
+    return {
+        "output": text_of(found.stdout + found.stderr),
+        "stdout": text_of(found.stdout),
+        "stderr": text_of(found.stderr),
+    }
+
+
+def wants_split(call: Call) -> bool:
+    """Old clients and those that are no SDK want plain text, unless they ask for more."""
+    headers = call.connection.headers
+    version = headers.get(SDK_VERSION_HEADER)
+    if version is None:
+        return headers.get(SPLIT_HEADER, "").lower() == "true"
+    numbers = version.removeprefix("v").split(".")[:2]
+    return not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) >= SPLIT_SINCE

@@ -1,0 +1,1 @@
+"""Files inside sandboxes: read, write, list, search, transfer."""

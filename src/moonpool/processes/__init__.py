@@ -1,0 +1,1 @@
+"""Programs inside sandboxes: commands, background processes, shell sessions, terminals, code, interpreters."""

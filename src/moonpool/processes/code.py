@@ -1,0 +1,105 @@
+"""Code of a language, run once."""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from moonpool.access.model import Principal
+from moonpool.errors import InvalidInput
+from moonpool.guest.model import ProcessResult, ProcessSpec
+from moonpool.processes.inside import source
+from moonpool.processes.service import ProcessService
+
+# The first of these that the image has. All read the code from standard input and have it write its own output.
+TYPESCRIPT_SCRIPT = """\
+if command -v tsx >/dev/null 2>&1; then exec tsx - "$@"; fi
+code=$(mktemp -d) || exit 1
+trap 'rm -rf "$code"' EXIT
+cat >"$code/main.ts"
+if command -v ts-node >/dev/null 2>&1; then
+  ts-node --transpile-only --compilerOptions '{"module":"commonjs"}' "$code/main.ts" "$@"; exit
+fi
+if command -v esbuild >/dev/null 2>&1; then
+  esbuild --log-level=error --format=cjs --platform=node --outfile="$code/main.cjs" "$code/main.ts" || exit 1
+elif command -v tsc >/dev/null 2>&1; then
+  options='--target es2020 --module commonjs --skipLibCheck --noResolve'
+  tsc $options --outDir "$code" "$code/main.ts" >"$code/errors" || true
+  if [ ! -f "$code/main.js" ]; then cat "$code/errors" >&2; exit 1; fi
+  mv "$code/main.js" "$code/main.cjs"
+elif node --experimental-strip-types -e 0 >/dev/null 2>&1; then
+  node --no-warnings --experimental-strip-types "$code/main.ts" "$@"; exit
+else
+  echo "TypeScript needs tsx, ts-node, esbuild, tsc or Node.js 22.6 in the image" >&2; exit 127
+fi
+NODE_PATH="$PWD/node_modules${NODE_PATH:+:$NODE_PATH}" node "$code/main.cjs" "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Code:
+    text: str
+    language: str
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None  # seconds
+
+
+@dataclass(frozen=True)
+class CodeResult:
+    """``process.stdout`` is both streams in order, without the charts (the dictionaries of ``inside/run_code.py``)."""
+
+    process: ProcessResult
+    output: bytes
+    charts: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    argv: Callable[[tuple[str, ...]], tuple[str, ...]]
+    stdin: Callable[[str, bytes], bytes] = lambda _word, code: code
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    "python": Runtime(
+        lambda arguments: ("python3", "-u", "-c", source("run_code.py"), *arguments),
+        lambda word, code: word.encode() + b"\n" + code,
+    ),
+    "javascript": Runtime(lambda arguments: ("node", "-", *arguments)),
+    "typescript": Runtime(lambda arguments: ("sh", "-c", TYPESCRIPT_SCRIPT, "typescript", *arguments)),
+}
+
+
+class CodeService:
+    def __init__(self, processes: ProcessService) -> None:
+        self._processes = processes
+
+    async def run(self, principal: Principal, sandbox: str, code: Code) -> CodeResult:
+        """Raises InvalidInput for a language that is not in ``RUNTIMES``."""
+        runtime = RUNTIMES.get(code.language)
+        if runtime is None:
+            raise InvalidInput(f"language must be one of {', '.join(RUNTIMES)}", field="language")
+        word = secrets.token_hex(16)
+        spec = ProcessSpec(
+            argv=runtime.argv(code.arguments),
+            env=dict(code.environment),
+            timeout=code.timeout,
+            stdin=True,
+            merge_output=True,
+        )
+        stdin = runtime.stdin(word, code.text.encode(errors="surrogatepass"))
+        process = await self._processes.run(principal, sandbox, spec, stdin=stdin)
+        output, charts = split_charts(process.stdout, word)
+        return CodeResult(process, output, charts)
+
+
+def split_charts(output: bytes, word: str) -> tuple[bytes, tuple[dict[str, Any], ...]]:
+    """Charts cut short by a timeout or the output limit are none."""
+    text, found, charts = output.rpartition(f"\n{word}".encode())
+    if not found:
+        return output, ()
+    try:
+        return text, tuple(json.loads(charts))
+    except ValueError:
+        return text, ()

@@ -1,0 +1,156 @@
+"""A Python that keeps its variables between pieces of code.
+
+A line of standard input is a request (JSON: id, code, envs), a line of the original standard output an event (JSON: id,
+type, ...). Descriptors 1 and 2 are pipes that two threads read, so that what child processes print is seen as well.
+SIGINT interrupts the code that runs, and nothing else.
+"""
+
+# ruff: noqa: BLE001, S102, SIM115 - running code is what this is for, whatever it raises
+from __future__ import annotations
+
+import ast
+import codecs
+import contextlib
+import json
+import linecache
+import os
+import signal
+import sys
+import threading
+import traceback
+from typing import Any, Iterator  # noqa: UP035 - Python 3.8
+
+FILE = "<interpreter>"
+PIPES = {1: "stdout", 2: "stderr"}
+
+
+class Events:
+    """What goes back to the server, a JSON line each, from whatever thread."""
+
+    def __init__(self) -> None:
+        self.request = ""
+        self._descriptor = os.dup(1)
+        self._lock = threading.Lock()
+
+    def send(self, **event: Any) -> None:
+        rest = memoryview((json.dumps({"id": self.request, **event}) + "\n").encode())
+        with self._lock:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+
+class Capture:
+    """Descriptors 1 and 2, read as they are written."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        # A word that no code can print by accident: it tells the reader of a pipe that a piece of code has ended.
+        self._word = os.urandom(16)
+        self._drained = threading.Semaphore(0)
+        for descriptor, name in PIPES.items():
+            source, sink = os.pipe()
+            os.dup2(sink, descriptor)
+            os.close(sink)
+            threading.Thread(target=self._read, args=(source, name), daemon=True).start()
+        sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+
+    def drain(self) -> None:
+        """Everything that was written has been sent when this returns."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        for descriptor in PIPES:
+            os.write(descriptor, self._word)
+        for _ in PIPES:
+            self._drained.acquire()
+
+    def _read(self, source: int, name: str) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        pending = b""
+        while True:
+            pending += os.read(source, 65536)
+            ready, mark, rest = pending.partition(self._word)
+            if not mark:
+                kept = overlap(pending, self._word)
+                ready, rest = pending[: len(pending) - kept], pending[len(pending) - kept :]
+            pending = rest
+            text = decoder.decode(ready, final=bool(mark))
+            if text:
+                self._events.send(type=name, text=text)
+            if mark:
+                self._drained.release()
+
+
+def overlap(data: bytes, word: bytes) -> int:
+    """How many bytes at the end of ``data`` may be the beginning of ``word``."""
+    for length in range(min(len(word) - 1, len(data)), 0, -1):
+        if data.endswith(word[:length]):
+            return length
+    return 0
+
+
+@contextlib.contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def parts(code: str) -> Iterator[Any]:
+    """Code objects; an expression at the end is shown as at a prompt."""
+    linecache.cache[FILE] = (len(code), None, code.splitlines(True), FILE)
+    tree = ast.parse(code, FILE)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    yield compile(tree, FILE, "exec", dont_inherit=True)
+    if last is not None:
+        yield compile(ast.Interactive([last]), FILE, "single", dont_inherit=True)
+
+
+def run(code: str, names: dict[str, Any]) -> dict[str, str] | None:
+    """What went wrong; KeyboardInterrupt passes through."""
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for part in parts(code):
+            exec(part, names)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        frames = error.__traceback__.tb_next if error.__traceback__ else None
+        text = "".join(traceback.format_exception(type(error), error, frames))
+        return {"name": type(error).__name__, "value": str(error), "traceback": text}
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return None
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests = os.fdopen(os.dup(0), "rb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    events = Events()
+    capture = Capture(events)
+    names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+    for line in requests:
+        request = json.loads(line)
+        events.request = request["id"]
+        error, ending = None, "completed"
+        try:
+            with environment(request.get("envs") or {}):
+                error = run(request["code"], names)
+        except KeyboardInterrupt:
+            ending = "interrupted"
+        capture.drain()
+        if error:
+            events.send(type="error", **error)
+        events.send(type="control", text=ending)
+
+
+main()

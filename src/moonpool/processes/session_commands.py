@@ -1,0 +1,205 @@
+"""One session's shell and its commands: how they are started, watched and read."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from moonpool.errors import CommandNotFound, FileNotFound, MoonpoolError, ProcessEnded, ProcessNotFound
+from moonpool.guest.client import AgentClient
+from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessInfo, ProcessSpec
+from moonpool.processes.errors import SessionCommandNotFound, SessionEnded
+from moonpool.processes.model import CommandLogs, LogChunk, OutputStream, SessionCommand, ShellSession, checked_text
+from moonpool.processes.session_shell import PRELUDE, ROOT, SHELLS, TAG, CommandFiles, folder_of
+
+REPLAY_BYTES = 64 * 1024  # of the shell's own output, which is one short line a command
+LOG_LIMIT = 16 * 1024 * 1024  # bytes of each stream that a reader of logs gets, the latest
+TEXT_LIMIT = 32 * 1024 * 1024  # bytes of a command or status that are read back
+FOLLOW_INTERVALS = (0.03, 0.25)  # seconds between looks at a growing log: right after growth, and at rest
+CONCURRENT_READS = 16
+STREAMS: tuple[OutputStream, ...] = ("stdout", "stderr")
+
+
+@dataclass(frozen=True)
+class Shell:
+    """An open way to the shell of one session."""
+
+    session_id: str
+    agent: AgentClient
+    info: ProcessInfo
+
+    @property
+    def user(self) -> str:
+        return self.info.user
+
+    def require_running(self) -> None:
+        if not self.info.running:
+            raise SessionEnded(exit_code=self.info.exit_code)
+
+
+async def exists(agent: AgentClient, tag: str) -> bool:
+    try:
+        await agent.process(tag)
+    except ProcessNotFound:
+        return False
+    return True
+
+
+async def prepare_folder(agent: AgentClient, session_id: str, user: str) -> None:
+    """An empty folder of the user's own. One may be left from before the sandbox was last stopped."""
+    folder = folder_of(session_id)
+    with contextlib.suppress(FileNotFound):
+        await agent.remove(folder, recursive=True)
+    await agent.mkdir(ROOT, 0o755, parents=True, exist_ok=True)
+    await agent.mkdir(folder, 0o700, parents=False, exist_ok=False)
+    await agent.chown(folder, user, None)
+
+
+async def start_shell(agent: AgentClient, session_id: str, user: str) -> None:
+    for argv in SHELLS:
+        spec = ProcessSpec(argv=argv, user=user, stdin=True, tag=TAG + session_id, replay_bytes=REPLAY_BYTES)
+        with contextlib.suppress(CommandNotFound):
+            info = await agent.start(spec)
+            await agent.write_stdin(info.pid, PRELUDE)
+            return
+    raise CommandNotFound("The sandbox has no shell")
+
+
+async def write_text(shell: Shell, command_id: str, text: str) -> CommandFiles:
+    files = CommandFiles.of(shell.session_id, command_id)
+    data = checked_text(text, "command").encode(errors="surrogatepass")
+    async with shell.agent.write(files.text, mode=0o600, parents=True, size=len(data), user=shell.user) as writer:
+        await writer.write(data)
+    return files
+
+
+async def feed(shell: Shell, line: bytes) -> None:
+    try:
+        await shell.agent.write_stdin(shell.info.pid, line)
+    except (ProcessEnded, ProcessNotFound):
+        raise SessionEnded from None
+
+
+async def completion(events: AsyncIterator[ProcessEvent], command_id: str) -> int:
+    """The exit code of a command, read from the shell's own output; the shell's, when the command ended the shell."""
+    prefix = f"{command_id} ".encode()
+    pending = b""
+    async for event in events:
+        if isinstance(event, Exited):
+            return event.exit_code
+        if isinstance(event, Output) and event.stream == "stdout":
+            *lines, pending = (pending + event.data).split(b"\n")
+            for line in lines:
+                if line.startswith(prefix):
+                    return int(line.removeprefix(prefix))
+    raise SessionEnded
+
+
+async def describe(shell: Shell) -> ShellSession:
+    limit = asyncio.Semaphore(CONCURRENT_READS)
+
+    async def one(command_id: str) -> SessionCommand | None:
+        async with limit:
+            with contextlib.suppress(SessionCommandNotFound):
+                return await read_command(shell, command_id)
+        return None
+
+    try:
+        entries = await shell.agent.list(folder_of(shell.session_id))
+    except FileNotFound:
+        entries = []
+    commands = await asyncio.gather(*(one(name) for name in sorted(entry.name for entry in entries)))
+    return ShellSession(shell.session_id, tuple(command for command in commands if command))
+
+
+async def read_command(shell: Shell, command_id: str) -> SessionCommand:
+    files = require_id(shell.session_id, command_id)
+    text, status = await asyncio.gather(read_file(shell, files.text), read_file(shell, files.status))
+    if text is None:
+        raise SessionCommandNotFound(f"Command {command_id} not found")
+    return SessionCommand(command_id, text.decode(errors="replace"), exit_code(shell, status))
+
+
+def exit_code(shell: Shell, status: bytes | None) -> int | None:
+    """Of a command whose shell has ended without a word, the shell's own exit code is all there is."""
+    if status and status.strip().isdigit():
+        return int(status)
+    return None if shell.info.running else shell.info.exit_code
+
+
+def require_id(session_id: str, command_id: str) -> CommandFiles:
+    if not command_id or "/" in command_id or "\0" in command_id or command_id.startswith("."):
+        raise SessionCommandNotFound(f"Command {command_id!r} not found")
+    return CommandFiles.of(session_id, command_id)
+
+
+async def read_logs(shell: Shell, command_id: str) -> CommandLogs:
+    files = CommandFiles.of(shell.session_id, command_id)
+    tails = await asyncio.gather(*(read_tail(shell, files.output(stream)) for stream in STREAMS))
+    (stdout, cut), (stderr, cut_too) = tails
+    return CommandLogs(stdout, stderr, cut or cut_too)
+
+
+async def read_file(shell: Shell, path: str, offset: int = 0, length: int = TEXT_LIMIT) -> bytes | None:
+    """None where there is no such file: a command that waits has no output yet."""
+    try:
+        async with shell.agent.read(path, offset=offset, length=length) as reader:
+            return b"".join([chunk async for chunk in reader])
+    except FileNotFound:
+        return None
+
+
+async def read_tail(shell: Shell, path: str) -> tuple[bytes, bool]:
+    try:
+        size = (await shell.agent.stat(path)).size
+    except FileNotFound:
+        return b"", False
+    start = max(0, size - LOG_LIMIT)
+    return await read_file(shell, path, start, LOG_LIMIT) or b"", start > 0
+
+
+@asynccontextmanager
+async def ended(shell: Shell, events: AsyncIterator[ProcessEvent], command_id: str) -> AsyncIterator[asyncio.Event]:
+    """An event that is set when the command has ended. ``events`` must be attached before this looks at the files."""
+    end = asyncio.Event()
+
+    async def watch() -> None:
+        with contextlib.suppress(MoonpoolError):
+            await completion(events, command_id)
+        end.set()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        if (await read_command(shell, command_id)).exit_code is not None:
+            end.set()
+        yield end
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def grow(shell: Shell, files: CommandFiles, end: asyncio.Event) -> AsyncGenerator[LogChunk, None]:
+    """What is in the files and what comes, up to the end. A file tells nobody that it grows, hence the looking."""
+    offsets = dict.fromkeys(STREAMS, 0)
+    interval = FOLLOW_INTERVALS[0]
+    while True:
+        last = end.is_set()
+        grown = False
+        for stream in STREAMS:
+            async for chunk in read_chunks(shell, files.output(stream), offsets[stream]):
+                offsets[stream] += len(chunk)
+                grown = True
+                yield LogChunk(stream, chunk)
+        if last:
+            return
+        interval = FOLLOW_INTERVALS[0] if grown else min(interval * 2, FOLLOW_INTERVALS[1])
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(end.wait(), interval)
+
+
+async def read_chunks(shell: Shell, path: str, offset: int) -> AsyncIterator[bytes]:
+    with contextlib.suppress(FileNotFound):
+        async with shell.agent.read(path, offset=offset) as reader:
+            async for chunk in reader:
+                yield chunk
