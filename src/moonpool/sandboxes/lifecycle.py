@@ -14,7 +14,7 @@ from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.flights import Accept, Flights, Operation, Work
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import TRANSITIONAL, DesiredState, NewSandbox, Sandbox, SandboxState
-from moonpool.sandboxes.outcomes import INTERNAL_ERROR, Outcome, after_failure
+from moonpool.sandboxes.outcomes import INTERNAL_ERROR, Found, Outcome, after_failure
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.recovery import Recovery
 
@@ -151,7 +151,7 @@ class Lifecycle:
         if current.state in TRANSITIONAL and self.flights.get(current.id) is None:
 
             async def work(_accept: Accept) -> Sandbox:
-                return await self._recovery.settle(current, self.machines.machines().get(current.id))
+                return await self._recovery.settle(current, await self._found(current.id))
 
             await self.flights.launch(current.id, Operation.RECOVER, work).outcome(wait=True)
             current = self._records.current(sandbox.id)
@@ -205,7 +205,7 @@ class Lifecycle:
         if sandbox.state is SandboxState.STARTING and sandbox.never_ran:
             with contextlib.suppress(MoonpoolError):
                 await self.machines.destroy(sandbox.id)
-        outcome = after_failure(sandbox, self.machines.machines().get(sandbox.id), error)
+        outcome = after_failure(sandbox, await self._found(sandbox.id), error)
         await self._write(sandbox, outcome)
 
     async def _write(self, sandbox: Sandbox, outcome: Outcome) -> Sandbox:
@@ -225,10 +225,14 @@ class Lifecycle:
         current = self._records.cached(sandbox_id)
         if exit_ is None or current is None or current.state is not SandboxState.RUNNING:
             return
-        if self.machines.machines().get(sandbox_id) is MachineState.RUNNING:
-            return
 
         async def work(_accept: Accept) -> Sandbox:
+            if await self._found(sandbox_id) is MachineState.RUNNING:  # It was started again since.
+                return current
             return await self._write(current, Outcome(SandboxState.STOPPED, exit_.reason.value, recoverable=True))
 
         self.flights.launch(sandbox_id, Operation.RECOVER, work)
+
+    async def _found(self, sandbox_id: str) -> Found:
+        """What is really there."""
+        return (await self.machines.machines()).get(sandbox_id)

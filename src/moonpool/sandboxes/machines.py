@@ -53,7 +53,7 @@ class Machines(Protocol):
 
     async def usage(self, machine_id: str) -> MachineUsage: ...
 
-    def machines(self) -> Mapping[str, MachineState]:
+    async def machines(self) -> Mapping[str, MachineState]:
         """What is really there: every sandbox that has a disk."""
         ...
 

@@ -115,7 +115,7 @@ class Recovery:
 
         A sandbox whose repair fails goes to ``error``; the others are repaired all the same.
         """
-        machines = dict(self._machines.machines())
+        machines = dict(await self._machines.machines())
         for sandbox in self._records.all():
             await self._contained(sandbox, machines.pop(sandbox.id, None))
         for stray in machines:

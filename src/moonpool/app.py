@@ -1,0 +1,208 @@
+"""The composition root: the one place that knows every part and wires them."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from moonpool.access.service import AccessService
+from moonpool.clock import Clock, SystemClock
+from moonpool.config import Settings
+from moonpool.dialects import wrenn
+from moonpool.dialects.common.health import Health, Metrics, SandboxFigures
+from moonpool.dialects.common.logs import configure_logging
+from moonpool.dialects.common.observation import Observed
+from moonpool.dialects.common.protocol import BoundedHttpProtocol
+from moonpool.dialects.common.routing import PrefixRouter, not_found
+from moonpool.dialects.common.services import ServerInfo, Services
+from moonpool.dialects.daytona import app as daytona
+from moonpool.events.service import EventService
+from moonpool.hosts.host import Host
+from moonpool.hosts.settings import HostSettings
+from moonpool.sandboxes.activity import Activity
+from moonpool.sandboxes.admission import Admission
+from moonpool.sandboxes.background import Background
+from moonpool.sandboxes.changes import Changes
+from moonpool.sandboxes.idle import IdleRules
+from moonpool.sandboxes.lifecycle import Lifecycle
+from moonpool.sandboxes.machines import Machines
+from moonpool.sandboxes.records import Records
+from moonpool.sandboxes.recovery import Recovery
+from moonpool.sandboxes.service import SandboxService
+from moonpool.sandboxes.shutdown import OnExit, put_to_rest
+from moonpool.sandboxes.validation import Limits
+from moonpool.snapshots.service import SnapshotService
+from moonpool.store.database import Store
+
+GRACE = 30.0  # seconds for changes of state under way when the server ends
+SAVE_EVERY = 10.0  # seconds between notes of how far events were handed out
+PRUNE_EVERY = 3600.0  # seconds
+
+log = structlog.get_logger(__name__)
+
+
+class RunningHost(Machines, Protocol):
+    async def close(self, *, keep: bool = False) -> None: ...
+
+
+OpenHost = Callable[[HostSettings], Awaitable[RunningHost]]
+
+
+class Core:
+    """Every service, wired; ``start`` and ``stop`` once each."""
+
+    def __init__(self, settings: Settings, store: Store, host: RunningHost, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._background = Background()
+        self.access = AccessService(store, clock)
+        self.events = EventService(store, clock)
+        self.snapshots = SnapshotService(store, self.access, clock)
+        self.records = Records(store, self.events, clock)
+        limits = limits_of(settings)
+        admission = Admission(self.records, self.snapshots, limits, settings.default_snapshot, clock)
+        self._recovery = Recovery(self.records, host, clock)
+        self.lifecycle = Lifecycle(self.records, host, admission, self._recovery, self._background, clock)
+        self._activity = Activity(self.records, self._background, clock)
+        changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
+        self.sandboxes = SandboxService(self.access, self.records, self.lifecycle, changes, self._activity)
+        self._rules = IdleRules(self.records, self.lifecycle, self._activity, self._background, clock)
+        self._upkeep: asyncio.Task[None] | None = None
+
+    @property
+    def services(self) -> Services:
+        settings = self._settings
+        server = ServerInfo(
+            version=version("moonpool"),
+            public_url=settings.origin,
+            preview_domain=settings.preview_domain,
+            region=settings.region,
+            terminal_frames=settings.wrenn_terminal_frames,
+        )
+        return Services(self.access, self.sandboxes, self.snapshots, self.events, server, self._clock)
+
+    async def start(self) -> None:
+        """Rows, machines and events as an earlier run left them are put right before anything is served."""
+        api_key = self._settings.api_key
+        await self.access.start(api_key.get_secret_value() if api_key else None)
+        await self.snapshots.start()
+        await self.records.load()
+        await self._recovery.run()
+        await self.events.start()
+        self._rules.start()
+        self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="upkeep")
+
+    async def stop(self) -> None:
+        await self._rules.close()
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._upkeep
+        await self._background.close(GRACE)
+        await put_to_rest(self.records, self.lifecycle, OnExit(self._settings.on_exit))
+        await self._activity.flush()
+        await self.events.close()
+        await self.access.close()
+
+    async def _keep_up(self) -> None:
+        next_prune = 0.0
+        while True:
+            if (now := self._clock.monotonic()) >= next_prune:
+                await self.records.prune()
+                await self.events.prune()
+                next_prune = now + PRUNE_EVERY
+            await asyncio.sleep(SAVE_EVERY)
+            await self.events.save()
+
+
+class Application:
+    """One server: ``app`` is what uvicorn serves, with ``http_protocol``; ASGI's lifespan starts and stops it."""
+
+    http_protocol = BoundedHttpProtocol
+
+    def __init__(self, settings: Settings, open_host: OpenHost, clock: Clock) -> None:
+        self._settings = settings
+        self._open_host = open_host
+        self._clock = clock
+        self._running = AsyncExitStack()
+        self._serving: ASGIApp = not_found
+
+    async def start(self) -> None:
+        """Everything up, or nothing: a failure takes down what was up already, and is raised."""
+        async with AsyncExitStack() as stack:
+            settings = self._settings
+            if settings.database_url is None:
+                prepare_database_file(settings.data.resolve() / "db.sqlite")
+            store = await Store.open(settings.database)
+            stack.push_async_callback(store.close)
+            host = await self._open_host(settings.host())
+            stack.push_async_callback(host.close, keep=OnExit(settings.on_exit) is OnExit.KEEP)
+            core = Core(settings, store, host, self._clock)
+            stack.push_async_callback(core.stop)
+            await core.start()
+            self._serving = serve(core, host)
+            self._running = stack.pop_all()
+        log.info("started", listen=settings.listen)
+
+    async def stop(self) -> None:
+        self._serving = not_found
+        await self._running.aclose()
+        log.info("stopped")
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._serving(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:  # The outermost edge: uvicorn is told, and ends.
+            log.exception("start_failed")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def serve(core: Core, host: Machines) -> ASGIApp:
+    """The one listener's application: every API at its prefixes, and what stands beside them."""
+    registry = CollectorRegistry()
+    registry.register(SandboxFigures(host.readiness, lambda: [sandbox.state for sandbox in core.records.all()]))
+    applications: dict[str, ASGIApp] = {
+        "/healthz": Health(host.readiness),
+        "/metrics": Metrics(core.access, registry),
+        "/v1/vms": not_found,
+    }
+    for dialect in (daytona, wrenn):
+        application = dialect.create_app(core.services)
+        applications.update(dict.fromkeys(dialect.PREFIXES, application))
+    return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(settings.max_cpu, settings.max_memory_mib, settings.max_disk_mib, settings.max_sandboxes)
+
+
+def prepare_database_file(path: Path) -> None:
+    """Readable by its owner alone, whatever the umask: it holds users' environments."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def build(settings: Settings, *, open_host: OpenHost = Host.open, clock: Clock | None = None) -> Application:
+    """A server that is not started yet. Nothing is opened or written before its start."""
+    configure_logging(settings.log_format, settings.log_level)
+    return Application(settings, open_host, clock or SystemClock())

@@ -1,0 +1,79 @@
+"""Settings of a server: MOONPOOL_* variables, checked once at the start. Secrets are never printed."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from moonpool.hosts.settings import GIBIBYTE, HostSettings
+
+CidrList = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(lambda value: [part.strip() for part in value.split(",")] if isinstance(value, str) else value),
+    AfterValidator(lambda value: tuple(part for part in value if part)),
+]
+
+
+class Settings(BaseSettings):
+    """Each field is the variable MOONPOOL_ and its name in capitals; lists are separated by commas."""
+
+    model_config = SettingsConfigDict(env_prefix="MOONPOOL_", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    listen: str = Field("127.0.0.1:8080", description="ADDRESS:PORT of the one listener.")
+    data: Path = Field(Path("/var/lib/moonpool"), description="Everything the server keeps.")
+    cache: Path = Field(Path("/var/cache/moonpool"), description="Image archives that several data folders share.")
+    api_key: SecretStr | None = Field(None, description="The first API key, at least 8 characters.")
+    database_url: SecretStr | None = Field(None, description="postgresql://...; SQLite in the data folder otherwise.")
+    public_url: str | None = Field(None, description="How clients reach the server, when not as they say themselves.")
+    domain: str | None = Field(None, description="Domain of previews; localhost:PORT otherwise.")
+    region: str = Field("local", min_length=1, description="The name of this server's one region.")
+    on_exit: Literal["pause", "stop", "keep"] = Field("pause", description="What becomes of what runs at the end.")
+    log_format: Literal["console", "json"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    pool_size: int = Field(4, ge=0, le=1000, description="Warm machines kept ready.")
+    disk_pool_bytes: int = Field(200 * GIBIBYTE, ge=GIBIBYTE, description="Size of the disk pool where one is made.")
+    runsc: str = "runsc"
+    network_allow: CidrList = Field((), description="Private networks that sandboxes may reach.")
+    network_deny: CidrList = Field((), description="Further networks that they may not.")
+
+    default_snapshot: str = "daytona-small"
+    max_cpu: float = Field(64, gt=0, description="Cores of one sandbox.")
+    max_memory_mib: int = Field(256 * 1024, gt=0, description="Memory of one sandbox.")
+    max_disk_mib: int = Field(1024 * 1024, gt=0, description="Disk of one sandbox.")
+    max_sandboxes: int | None = Field(None, gt=0, description="Sandboxes of one team; as many as fit otherwise.")
+
+    wrenn_terminal_frames: Literal["json", "binary"] = Field("json", description="binary for Wrenn's SDK from 0.3 on.")
+
+    @property
+    def database(self) -> str:
+        """The database's URL; it may hold a password."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data.resolve() / 'db.sqlite'}"
+
+    @property
+    def port(self) -> str:
+        return self.listen.rpartition(":")[2]
+
+    @property
+    def preview_domain(self) -> str:
+        return self.domain or f"localhost:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """``scheme://host[:port]``, with no slash at its end."""
+        return (self.public_url or f"http://{self.listen}").rstrip("/")
+
+    def host(self) -> HostSettings:
+        return HostSettings(
+            data=self.data.resolve(),
+            cache=self.cache,
+            runsc=self.runsc,
+            warm_pool=self.pool_size,
+            disk_pool_bytes=self.disk_pool_bytes,
+            operator_allow=self.network_allow,
+            operator_deny=self.network_deny,
+        )

@@ -1,0 +1,68 @@
+"""What is served beside the APIs: readiness, to anyone, and figures, to admins."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from moonpool.access.model import Scope
+from moonpool.access.service import AccessService
+from moonpool.dialects.common.authentication import principal
+from moonpool.dialects.common.routing import answer_json
+from moonpool.errors import Forbidden, Unauthorized
+from moonpool.hosts.model import Readiness
+from moonpool.sandboxes.model import SandboxState
+
+
+class Health:
+    """``GET /healthz``: 200 when a create need not wait, else 503; with counts."""
+
+    def __init__(self, readiness: Callable[[], Readiness]) -> None:
+        self._readiness = readiness
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        readiness = self._readiness()
+        body = {**asdict(readiness), "status": "ready" if readiness.ready else "warming"}
+        await answer_json(send, 200 if readiness.ready else 503, json.dumps(body).encode())
+
+
+class Metrics:
+    """``GET /metrics`` in Prometheus' text format; needs an admin's key."""
+
+    def __init__(self, access: AccessService, registry: CollectorRegistry) -> None:
+        self._access = access
+        self._registry = registry
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        try:
+            self._access.require(await principal(HTTPConnection(scope), self._access), Scope.ADMIN)
+        except (Unauthorized, Forbidden) as error:
+            body = json.dumps({"error": {"code": error.code, "message": error.message}}).encode()
+            await answer_json(send, 401 if isinstance(error, Unauthorized) else 403, body)
+            return
+        await answer_json(send, 200, generate_latest(self._registry), CONTENT_TYPE_LATEST.encode())
+
+
+class SandboxFigures(Collector):
+    """Gauges read at the moment of asking."""
+
+    def __init__(self, readiness: Callable[[], Readiness], states: Callable[[], Iterable[SandboxState]]) -> None:
+        self._readiness = readiness
+        self._states = states
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        readiness, states = self._readiness(), Counter(self._states())
+        sandboxes = GaugeMetricFamily("moonpool_sandboxes", "Sandboxes by state", labels=["state"])
+        for state in SandboxState:
+            if state is not SandboxState.DESTROYED:
+                sandboxes.add_metric([state.value], states[state])
+        yield sandboxes
+        yield GaugeMetricFamily("moonpool_warm_machines", "Warm machines ready to be claimed", readiness.warm)
+        yield GaugeMetricFamily("moonpool_asleep_sandboxes", "Running sandboxes that sleep", readiness.asleep)
