@@ -11,7 +11,7 @@ from moonpool.engine.cgroups import version1, version2
 from moonpool.engine.cgroups.files import read_int, read_pids, write
 from moonpool.engine.cgroups.killing import kill_all
 from moonpool.engine.cgroups.layout import HINT, Hierarchy, Layout, detect
-from moonpool.engine.cgroups.model import MEMORY_OVERHEAD_BYTES, Limits, Stats
+from moonpool.engine.cgroups.model import MEMORY_OVERHEAD_BYTES, TASKS_OVERHEAD, TASKS_PER_PROCESS, Limits, Stats
 from moonpool.engine.instance import Instance
 from moonpool.errors import EngineError, MachineUnfit
 
@@ -93,7 +93,7 @@ class Cgroups:
         cpu, memory, pids = self.layout.cpu, self.layout.memory, self.layout.pids
         VERSIONS[memory.version].set_memory(self._folder(memory, name), limits.memory_bytes + MEMORY_OVERHEAD_BYTES)
         VERSIONS[cpu.version].set_cpu(self._folder(cpu, name), limits.cpu, limits.cpu_weight)
-        write(self._folder(pids, name) / "pids.max", str(limits.pids))
+        write(self._folder(pids, name) / "pids.max", str(TASKS_PER_PROCESS * limits.pids + TASKS_OVERHEAD))
 
     def freeze(self, name: str) -> None:
         """Stop every task and wait until the kernel says so; raises EngineError (and thaws) after 5 s."""

@@ -10,11 +10,18 @@ IDLE_WEIGHT = 1  # cpu weight of work nobody waits for: filling the warm pool
 # 512 MiB really has about 512 MiB for its programs.
 MEMORY_OVERHEAD_BYTES = 64 << 20
 
+# A process inside is two host tasks, and the engine keeps some ready for reuse. A sentry that cannot get another task
+# dies, and the sandbox with it, so this bound only protects the machine and lies well above the limit inside, which the
+# sandbox's own pids controller keeps: it refuses a fork with EAGAIN, as a program expects.
+TASKS_PER_PROCESS = 3
+TASKS_OVERHEAD = 256
+
 
 @dataclass(frozen=True)
 class Limits:
     """``cpu`` in cores (0.5 is half a core); ``memory_bytes`` for the programs inside, without the engine's overhead;
-    ``pids`` in host tasks, threads of the engine included; ``cpu_weight`` from 1 to 10,000, only relative."""
+    ``pids`` in processes inside, from which the bound on host tasks follows; ``cpu_weight`` from 1 to 10,000, only
+    relative to other sandboxes."""
 
     cpu: float
     memory_bytes: int

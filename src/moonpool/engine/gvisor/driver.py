@@ -14,11 +14,13 @@ from moonpool.engine.gvisor import checkpoint as images
 from moonpool.engine.gvisor import launch, spec, state
 from moonpool.engine.gvisor.capabilities import probe
 from moonpool.engine.gvisor.model import Member, Running
+from moonpool.engine.gvisor.refusal import reason, refusal
 from moonpool.engine.instance import Instance
 from moonpool.errors import CheckpointRefused, EngineError
 
 START_TIMEOUT = 60.0  # seconds, for boot and restore
 CALL_TIMEOUT = 30.0  # seconds, for pause and resume
+RUNSC_LOG, AGENT_LOG = "runsc.log", "agent.log"
 LONGEST_NAME = 40  # characters of a member's name
 LONGEST_SOCKET_PATH = 108  # bytes, see unix(7)
 CHECKPOINT_TIMEOUT = 600.0  # seconds: gigabytes may have to be written
@@ -37,12 +39,17 @@ class Driver:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         spec.make_shared_folders(self._empty, self._late)
 
+    def close(self) -> None:
+        """Remove runsc's folder where it is not below the server's data and nothing is in it any more."""
+        with contextlib.suppress(OSError):
+            self._state.rmdir()
+
     # -- starting ------------------------------------------------------------------------------------------------------
 
     def boot(self, member: Member, *, secret: str) -> Running:
         """Start the agent on an empty root; it expects ``secret`` of whoever connects. About 0.3 s."""
         bundle = self._prepare(member, secret)
-        with (bundle / "agent.log").open("wb") as output:
+        with (bundle / AGENT_LOG).open("wb") as output:
             try:
                 running = self._launch(member, ["run", "--detach", f"--bundle={bundle}", member.name], (), output)
             finally:
@@ -83,9 +90,11 @@ class Driver:
         self, member: Member, arguments: Sequence[str], binds: tuple[launch.Bind, ...], output: launch.Output
     ) -> Running:
         """Whatever goes wrong, nothing of the member is left."""
-        shared = launch.Bind(self._late, self._late, read_only=True)
+        # What all sandboxes share is read-only here already. The specification saying so is not enough: root inside may
+        # remount, and runsc's gofer has the folder writable.
+        shared = (launch.Bind(path, path, read_only=True) for path in (self._empty, self._late, self.agent))
         groups = tuple(self._cgroups.procs_files(member.cgroup))
-        surroundings = launch.Surroundings(member.slot.namespace, (shared, *binds), groups)
+        surroundings = launch.Surroundings(member.slot.namespace, (*shared, *binds), groups)
         try:
             process = launch.start_in(surroundings, self._command(member.name, arguments), output)
             code = launch.finish(process, START_TIMEOUT)
@@ -152,7 +161,8 @@ class Driver:
         try:
             self._call(name, arguments, CHECKPOINT_TIMEOUT)
         except EngineError as error:
-            raise CheckpointRefused(f"the memory of {name} cannot be saved: {error.message}") from error
+            log = self._members / name / RUNSC_LOG
+            raise refusal(name, state.read(self._state, name), log) from error
 
     def verify(self, image: Path, *, checksum: bool = False) -> None:
         """Raises CheckpointIncompatible or CheckpointCorrupt; sizes only, unless ``checksum``."""
@@ -200,14 +210,15 @@ class Driver:
             raise EngineError(f"runsc {arguments[0]} failed ({code}): {self._log(name)}")
 
     def _command(self, name: str, arguments: Sequence[str]) -> list[str]:
-        log = self._members / name / "runsc.log"
+        log = self._members / name / RUNSC_LOG
         with contextlib.suppress(FileNotFoundError):
             os.truncate(log, 0)
         return [self._runsc, f"--root={self._state}", f"--log={log}", *self.capabilities.flags, *arguments]
 
     def _log(self, name: str) -> str:
+        """What runsc, or else the agent that it started, gave as the reason."""
         folder = self._members / name
-        return "\n".join(filter(None, (launch.tail(folder / "runsc.log"), launch.tail(folder / "agent.log"))))
+        return reason(folder / RUNSC_LOG) or reason(folder / AGENT_LOG)
 
     def _cgroup(self, name: str) -> str:
         with contextlib.suppress(OSError, ValueError, KeyError):

@@ -28,7 +28,6 @@ HIDDEN_FOLDER = Path("/proc/sys/net/core")
 # Writes its own id to every file named before "--", so that what follows is born in those control groups.
 ENTER_GROUPS = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; exec "$@"'
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-LOG_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -122,16 +121,6 @@ def finish(process: "subprocess.Popen[bytes]", timeout: float) -> int:
     finally:
         os.close(descriptor)
     return process.wait()
-
-
-def tail(log: Path) -> str:
-    """The last lines of a log; empty where there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def attach(gofer_pid: int, source: Path, target: str) -> None:

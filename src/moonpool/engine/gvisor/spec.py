@@ -47,6 +47,10 @@ CAPABILITIES = (
 )
 OPEN_FILES = 1 << 20
 
+# The highest: when the machine runs out of memory, sandboxes go before the server; when a sandbox does, its sentry goes
+# and the sandbox ends as a whole, rather than one of the sentry's helpers that stands for a program inside.
+OOM_SCORE = 1000
+
 
 def build(namespace: Path, agent: Path, empty: Path, late: Path, secret: str | None) -> dict[str, Any]:
     """The specification of a sandbox in the network namespace whose file is ``namespace``.
@@ -72,6 +76,7 @@ def build(namespace: Path, agent: Path, empty: Path, late: Path, secret: str | N
             "args": list(COMMAND),
             "env": environment,
             "capabilities": {"bounding": held, "effective": held, "permitted": held, "inheritable": [], "ambient": []},
+            "oomScoreAdj": OOM_SCORE,
             "rlimits": [{"type": "RLIMIT_NOFILE", "hard": OPEN_FILES, "soft": OPEN_FILES}],
         },
         "mounts": _mounts(agent, late),
