@@ -23,6 +23,11 @@ def owner(tag: str) -> int:
     return int(tag, 16) + 1
 
 
+def link_group(tag: str) -> int:
+    """The group that an instance's links are in: its tag below one letter, to keep off the small numbers of others."""
+    return ord("m") << 24 | int(tag, 16)
+
+
 def claim(tag: str, nftables: Nftables) -> Claim:
     """Take a block of addresses, or find the one held already, and make the kernel forward."""
     with sysctls.host_lock():

@@ -36,7 +36,7 @@ class Reservation:
     owner: int
 
 
-def connect(link: str, namespace: Path, mtu: int) -> None:
+def connect(link: str, namespace: Path, *, mtu: int, group: int) -> None:
     """Make a namespace and the pair of links between it and the host, whose end stays down.
 
     Leaves the calling thread in the new namespace: run it in a thread of its own.
@@ -48,7 +48,7 @@ def connect(link: str, namespace: Path, mtu: int) -> None:
         sysctls.disable_ipv6("default")
         with IPRoute() as guest, namespace.open() as descriptor:
             peer = {"ifname": GUEST_LINK, "net_ns_fd": descriptor.fileno(), "address": GUEST_MAC, "mtu": mtu}
-            host.link("add", ifname=link, kind="veth", mtu=mtu, peer=peer)
+            host.link("add", ifname=link, kind="veth", mtu=mtu, peer=peer, group=group)
             _configure_guest(guest)
 
 
@@ -82,6 +82,12 @@ def remove(link: str) -> None:
                 host.link("del", index=index)
         if host.link_lookup(ifname=link):
             raise NetworkFailed(f"Link {link} cannot be removed")
+
+
+def remove_group(group: int) -> None:
+    """Remove all links of a group in one go: their waits for the kernel's grace periods coincide."""
+    with IPRoute() as host, contextlib.suppress(NetlinkError):  # an empty group is none
+        host.link("del", group=group)
 
 
 def names(prefix: str) -> list[str]:
@@ -151,7 +157,7 @@ def release(reservation: Reservation) -> None:
 
 
 def uplink_mtu() -> int:
-    """The smallest MTU in bytes of the links that lead out, at most Ethernet's: what a sandbox may send in one piece."""
+    """What a sandbox may send in one piece, in bytes: the smallest MTU of the links that lead out, at most 1500."""
     with IPRoute() as host:
         ways = host.get_default_routes(family=socket.AF_INET)
         sizes = [

@@ -1,18 +1,18 @@
 """The network of one server's sandboxes."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
 from moonpool.engine.instance import Instance
-from moonpool.engine.network import conntrack, host, links, namespaces, ruleset
+from moonpool.engine.network import conntrack, host, icmp, links, namespaces, ruleset
 from moonpool.engine.network.addresses import RESOLVER_ALIASES, SLOTS, slot_address
 from moonpool.engine.network.model import NetworkFailed, NetworkPolicy, Slot, parse_networks
 from moonpool.engine.network.nftables import Nftables
-from moonpool.engine.network.resolvers import upstream_resolvers
+from moonpool.engine.network.resolvers import RESOLV_CONF, upstream_resolvers
 from moonpool.engine.network.survey import link_name, survey
 from moonpool.errors import MoonpoolError
 
@@ -25,33 +25,42 @@ class Network:
     """
 
     def __init__(
-        self, instance: Instance, opened: Sequence[IPv4Network] = (), closed: Sequence[IPv4Network] = ()
+        self, instance: Instance, opened: Sequence[IPv4Network], closed: Sequence[IPv4Network], resolv_conf: Path
     ) -> None:
         """Use `Network.open`, which also takes over what is there."""
         self._tag = instance.tag
         self._folder = folder(instance)
         self._opened, self._closed = opened, closed
+        self._resolv_conf = resolv_conf
         self._nftables = Nftables()
-        self._lock = threading.Lock()  # over the four below, and over the order of transactions
+        self._lock = threading.Lock()  # over the five below, and over the order of transactions
         self._policies: dict[int, NetworkPolicy] = {}
         self._addressed: set[int] = set()
-        self._resolvers = upstream_resolvers()
+        self._uncounted: set[int] = set()  # slots whose connections were made under rules since replaced
+        self._resolvers = upstream_resolvers(resolv_conf)
         self._claim = host.claim(self._tag, self._nftables)
         self._mtu = links.uplink_mtu()
 
     @classmethod
     def open(
-        cls, instance: Instance, *, operator_allow: Sequence[str] = (), operator_deny: Sequence[str] = ()
+        cls,
+        instance: Instance,
+        *,
+        operator_allow: Sequence[str] = (),
+        operator_deny: Sequence[str] = (),
+        resolv_conf: Path = RESOLV_CONF,
     ) -> "Network":
         """Take a block of addresses, install the rules and adopt the slots that an earlier run left; needs root.
 
         `operator_allow`: IPv4 CIDRs out of the ranges denied by default that sandboxes may reach all the same.
         `operator_deny`: CIDRs that no sandbox ever reaches; it wins. The host itself can never be opened.
+        `resolv_conf`: the file that names the host's name servers.
         """
         network = cls(
             instance,
             parse_networks(operator_allow, field="network.operator_allow"),
             parse_networks(operator_deny, field="network.operator_deny"),
+            resolv_conf,
         )
         network._adopt()
         return network
@@ -83,7 +92,7 @@ class Network:
             self._policies[number] = NetworkPolicy()
         try:
             self._give_address(slot)
-            namespaces.in_own_thread(lambda: links.connect(slot.link, slot.namespace, self._mtu))
+            namespaces.in_own_thread(lambda: self._connect(slot))
             links.configure_host(slot.link, slot.address)
         except (NetlinkError, OSError, MoonpoolError) as error:
             self.destroy(number)
@@ -95,10 +104,11 @@ class Network:
         slot = self._describe(number)
         namespaces.forget(slot.namespace)
         links.remove(slot.link)
-        conntrack.cut(slot.address, lambda destination: True)
+        self._cut(slot, lambda destination: True)
         with self._lock:
             self._change_policy(slot, NetworkPolicy())
             self._policies.pop(number, None)
+            self._uncounted.discard(number)
 
     def numbers(self) -> list[int]:
         """The slots that exist in the kernel."""
@@ -128,11 +138,11 @@ class Network:
             return not any(destination in network for network in permitted)
 
         if policy.allow is not None or policy.blocked:
-            conntrack.cut(slot.address, unwanted)
+            self._cut(slot, unwanted)
 
     def refresh(self) -> None:
         """Follow the host, whose name servers may change and whose rules somebody may have flushed. Cheap: 1 ms."""
-        resolvers = upstream_resolvers()
+        resolvers = upstream_resolvers(self._resolv_conf)
         with self._lock:
             changed = resolvers != self._resolvers
             self._resolvers = resolvers
@@ -144,7 +154,8 @@ class Network:
     def close(self) -> None:
         """Remove every slot, the rules, and the settings that were changed; idempotent."""
         kept = [int(path.name) for path in self._folder.iterdir()] if self._folder.is_dir() else []
-        for number in sorted({*self.numbers(), *kept}):
+        links.remove_group(host.link_group(self._tag))
+        for number in sorted({*self._policies, *self.numbers(), *kept}):
             self.destroy(number)
         host.release(self._tag, self._nftables)
         namespaces.remove_folder(self._folder)
@@ -172,6 +183,15 @@ class Network:
             if slot.number not in self._addressed:
                 self._addressed.add(slot.number)
                 self._apply(ruleset.add_slot(self._tag, slot.link, slot.address))
+
+    def _connect(self, slot: Slot) -> None:
+        links.connect(slot.link, slot.namespace, mtu=self._mtu, group=host.link_group(self._tag))
+
+    def _cut(self, slot: Slot, unwanted: Callable[[IPv4Address], bool]) -> None:
+        """End connections. Asking the kernel walks its whole table (10 ms), so only for a slot that has had any."""
+        table = ruleset.table_name(self._tag)
+        if slot.number in self._uncounted or self._nftables.has_element(table, "connections", f'"{slot.link}"'):
+            conntrack.cut(slot.address, unwanted)
 
     def _change_policy(self, slot: Slot, policy: NetworkPolicy) -> None:
         before = self._policies.get(slot.number, NetworkPolicy())
@@ -207,6 +227,8 @@ class Network:
             self._claim.forwarding_was_off,
         )
         self._nftables.run(ruleset.install(rules))
+        self._uncounted |= set(self._policies)
+        icmp.add_rule(rules.table, ruleset.QUOTED_CHAIN)
 
 
 def folder(instance: Instance) -> Path:

@@ -51,6 +51,14 @@ class Nftables:
         items: list[dict[str, Any]] = json.loads(text)["nftables"] if text else []
         return [item for item in items if "metainfo" not in item]
 
+    def has_element(self, table: str, name: str, element: str) -> bool:
+        """Whether an element is in a set of a table of the inet family."""
+        try:
+            self._call(f"get element inet {table} {name} {{ {element} }}", flags=0)
+        except NetworkFailed:
+            return False
+        return True
+
     def tables(self) -> set[tuple[str, str]]:
         """(family, name) of every table."""
         return {(item["table"]["family"], item["table"]["name"]) for item in self.query("list tables")}

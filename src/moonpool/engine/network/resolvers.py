@@ -9,7 +9,7 @@ SYSTEMD_STUBS = {"127.0.0.53", "127.0.0.54"}
 LIMIT = 3  # as many as a C library asks
 
 
-def upstream_resolvers(resolv_conf: Path = RESOLV_CONF, systemd: Path = SYSTEMD_RESOLV_CONF) -> tuple[str, ...]:
+def upstream_resolvers(resolv_conf: Path, systemd: Path = SYSTEMD_RESOLV_CONF) -> tuple[str, ...]:
     """IPv4 name servers, at most three, in order.
 
     systemd-resolved's own address answers on the loopback link alone, so the servers that it asks are taken instead.

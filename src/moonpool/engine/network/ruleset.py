@@ -15,6 +15,7 @@ CONNECTIONS = 8192  # open connections of one sandbox, so that one cannot fill t
 CONNECTION_RATE = 500  # new connections a second of one sandbox ...
 CONNECTION_BURST = 4000  # ... after so many at once
 TABLE_PREFIX = "moonpool_"
+QUOTED_CHAIN = "rewrite_quoted"  # its one rule cannot be written in nft's language, see icmp.py
 # An empty set whose presence says so: like the setting itself it ends with a reboot, and only then.
 FORWARDING_MARKER = "forwarding_was_off"
 
@@ -114,6 +115,8 @@ def _allowed_element(link: str, network: IPv4Network) -> str:
 def _inet_table(rules: Rules) -> str:
     ours = f'"{link_prefix(rules.tag)}*"'
     aliases = ", ".join(RESOLVER_ALIASES)
+    first, last = int(rules.block.network_address), int(rules.block.broadcast_address)
+    quoted = f"{first:#x}-{last:#x}"  # a quoted packet's source address
     from_alias = f"ct status dnat ct original ip daddr {{ {aliases} }} meta l4proto {{ tcp, udp }} th dport 53"
     return f"""
 table inet {rules.table} {{
@@ -138,6 +141,7 @@ table inet {rules.table} {{
     type filter hook input priority filter - 5; policy accept;
     iifname != {ours} accept
     ct state established ct direction reply accept
+    ct state new jump admit
     iifname != @blocked {from_alias} accept
     goto refuse
   }}
@@ -155,11 +159,11 @@ table inet {rules.table} {{
     oifname {ours} goto refuse
     ct state invalid drop
     iifname @blocked goto refuse
+    ct state new jump admit
     {from_alias} accept
     ip daddr @closed goto refuse
     ip daddr != @opened ip daddr @denied goto refuse
     iifname @restricted iifname . ip daddr != @allowed goto refuse
-    ct state new jump admit
     tcp flags syn tcp option maxseg size set rt mtu
     accept
   }}
@@ -175,9 +179,13 @@ table inet {rules.table} {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr {rules.block} oifname != {ours} masquerade
   }}
+  chain {QUOTED_CHAIN} {{
+  }}
   chain rewrite_destination {{
     type filter hook postrouting priority 301; policy accept;
-    oifname {ours} ip daddr {rules.block} ip daddr set {GUEST_ADDRESS}
+    oifname != {ours} accept
+    icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} @th,160,32 {quoted} jump {QUOTED_CHAIN}
+    ip daddr {rules.block} ip daddr set {GUEST_ADDRESS}
   }}
 }}"""
 
