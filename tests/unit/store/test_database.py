@@ -1,0 +1,149 @@
+import asyncio
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from moonpool.errors import MachineUnfit
+from moonpool.store.database import Store, normalised
+from moonpool.store.tables import event_cursors, metadata, users
+
+WRITERS = 50
+
+
+async def add(store: Store, consumer: str) -> None:
+    async with store.transaction() as transaction:
+        values = {"consumer": consumer, "last_event_id": 1}
+        await transaction.connection.execute(insert(event_cursors).values(**values))
+
+
+async def consumers(store: Store) -> list[str]:
+    async with store.reading() as connection:
+        return list((await connection.execute(select(event_cursors.c.consumer))).scalars())
+
+
+class TestTransaction:
+    async def test_what_it_writes_is_there_for_readers(self, store: Store) -> None:
+        await add(store, "a")
+        assert await consumers(store) == ["a"]
+
+    async def test_nothing_of_a_failed_one_is_kept(self, store: Store) -> None:
+        with pytest.raises(IntegrityError):
+            async with store.transaction() as transaction:
+                for _ in range(2):
+                    await transaction.connection.execute(insert(event_cursors).values(consumer="a", last_event_id=1))
+        assert await consumers(store) == []
+        await add(store, "b")
+        assert await consumers(store) == ["b"]
+
+    async def test_a_refused_statement_leaves_the_store_usable(self, store: Store) -> None:
+        await add(store, "a")
+        with pytest.raises(IntegrityError):
+            await add(store, "a")
+        await add(store, "b")
+        assert sorted(await consumers(store)) == ["a", "b"]
+
+    async def test_many_at_once_all_succeed(self, store: Store) -> None:
+        await asyncio.gather(*(add(store, f"{number}") for number in range(WRITERS)))
+        assert len(await consumers(store)) == WRITERS
+
+    async def test_callbacks_follow_the_commit_and_never_a_rollback(self, store: Store) -> None:
+        seen: list[str] = []
+        async with store.transaction() as transaction:
+            transaction.after_commit(lambda: seen.append("committed"))
+            assert seen == []
+        with pytest.raises(IntegrityError):
+            async with store.transaction() as transaction:
+                transaction.after_commit(lambda: seen.append("rolled back"))
+                await transaction.connection.execute(insert(event_cursors).values(consumer=None, last_event_id=1))
+        assert seen == ["committed"]
+
+    async def test_one_that_is_cancelled_midway_leaves_nothing(self, store: Store) -> None:
+        inside, forever = asyncio.Event(), asyncio.Event()
+
+        async def work() -> None:
+            async with store.transaction() as transaction:
+                await transaction.connection.execute(insert(event_cursors).values(consumer="a", last_event_id=1))
+                inside.set()
+                await forever.wait()
+
+        task = asyncio.create_task(work())
+        await inside.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await consumers(store) == []
+        await add(store, "b")
+
+    async def test_foreign_keys_hold(self, store: Store) -> None:
+        values = {"id": "u", "team_id": "none", "name": "n", "email": "e", "role": "r", "created_at": None}
+        with pytest.raises(IntegrityError):
+            async with store.transaction() as transaction:
+                await transaction.connection.execute(insert(users).values(**values))
+
+
+class TestSqlite:
+    async def test_two_processes_do_not_lock_each_other_out(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'db.sqlite'}"
+        first, second = await Store.open(url), await Store.open(url)
+        await asyncio.gather(
+            *(add(store, f"{store is first} {number}") for number in range(20) for store in (first, second))
+        )
+        assert len(await consumers(first)) == 40
+        await first.close()
+        await second.close()
+
+    async def test_a_reader_cannot_write(self, tmp_path: Path) -> None:
+        store = await Store.open(f"sqlite:///{tmp_path / 'db.sqlite'}")
+        with pytest.raises(OperationalError, match="readonly"):
+            async with store.reading() as connection:
+                await connection.execute(insert(event_cursors).values(consumer="a", last_event_id=1))
+        await store.close()
+
+    async def test_it_survives_a_power_cut(self, tmp_path: Path) -> None:
+        path = tmp_path / "db.sqlite"
+        store = await Store.open(f"sqlite:///{path}")
+        async with store.transaction() as transaction:
+            mode = await transaction.connection.exec_driver_sql("PRAGMA synchronous")
+            assert mode.scalar_one() == 2  # FULL
+        await store.close()
+        with sqlite3.connect(path) as plain:
+            assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        plain.close()
+
+
+class TestMigrations:
+    async def test_they_make_what_the_tables_say(self, store: Store, database_url: str) -> None:
+        engine = create_async_engine(normalised(database_url))
+
+        def differences(connection: Connection) -> list[object]:
+            return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
+
+        async with engine.connect() as connection:
+            assert await connection.run_sync(differences) == []
+        await engine.dispose()
+
+    async def test_a_second_start_keeps_what_is_there(self, database_url: str) -> None:
+        first = await Store.open(database_url)
+        await add(first, "a")
+        await first.close()
+        second = await Store.open(database_url)
+        assert await consumers(second) == ["a"]
+        await second.close()
+
+    async def test_servers_that_start_at_once_migrate_once(self, database_url: str) -> None:
+        script = f"import asyncio; from moonpool.store.database import Store; asyncio.run(Store.open({database_url!r}))"
+        starts = [await asyncio.create_subprocess_exec(sys.executable, "-c", script) for _ in range(3)]
+        assert [await start.wait() for start in starts] == [0, 0, 0]
+
+
+def test_another_database_is_refused_with_a_hint() -> None:
+    with pytest.raises(MachineUnfit) as caught:
+        normalised("mysql://localhost/moonpool")
+    assert "postgresql" in caught.value.hint
