@@ -34,7 +34,7 @@ INHERIT_QGROUP = 1 << 2
 INHERIT_SET_LIMITS = 1 << 0
 
 VOLUME_ARGS = struct.Struct("=qQQQQ16x4040s")  # descriptor, transaction, flags, size and address of INHERIT_ARGS, name
-INHERIT_ARGS = struct.Struct("=4Q5Q")  # flags, 3 counts of groups to join, then limit flags, referenced, exclusive, 0, 0
+INHERIT_ARGS = struct.Struct("=4Q5Q")  # flags, 3 counts, then the limit as below
 RESIZE_ARGS = struct.Struct("=q4088s")
 LOOKUP_ARGS = struct.Struct("=QQ4080s")
 QUOTA_ARGS = struct.Struct("=QQ")
@@ -95,7 +95,7 @@ def create_subvolume(path: Path) -> None:
 
 
 def create_snapshot(source: Path, path: Path, *, read_only: bool, limit_bytes: int | None) -> None:
-    """The limit is part of the same transaction: a power cut leaves both or neither. ``FileExistsError`` where taken."""
+    """The limit is part of the same transaction: a power cut leaves both or neither."""
     flags = SUBVOLUME_READ_ONLY if read_only else 0
     inherit = ctypes.create_string_buffer(b"")
     if limit_bytes is not None:

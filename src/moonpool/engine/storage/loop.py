@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,16 +26,15 @@ def ensure_image(image: Path, size_bytes: int) -> None:
     if not image.exists():
         _format(image, max(size_bytes, SMALLEST))
     elif not _is_btrfs(image):
-        raise EngineError(
-            f"{image} is not a btrfs file system", hint="Move the file away; nothing of it was changed."
-        )
+        raise EngineError(f"{image} is not a btrfs file system", hint="Move the file away; nothing of it was changed.")
     elif image.stat().st_size < size_bytes:
         os.truncate(image, size_bytes)
 
 
 def mount(image: Path, point: Path) -> None:
     point.mkdir(mode=0o700, exist_ok=True)
-    run("mount", "-t", "btrfs", "-o", MOUNT_OPTIONS, str(image), str(point))
+    # Shared, so that unmounting reaches the copies in namespaces that follow this one.
+    run("mount", "--make-shared", "-t", "btrfs", "-o", MOUNT_OPTIONS, str(image), str(point))
 
 
 def settle(mount: Mount) -> None:
@@ -59,7 +59,7 @@ def backing_file(mount: Mount) -> Path | None:
 
 
 def unmount(point: Path, image: Path) -> None:
-    """Unmount and wait until the loop device is free. Raises EngineError when something holds it; never detaches lazily."""
+    """Unmount, and wait until the loop device is free. Never lazily: raises EngineError that names who holds it."""
     for attempt in range(UNMOUNT_ATTEMPTS):
         done = subprocess.run(["umount", str(point)], capture_output=True, text=True, check=False)
         if done.returncode == 0:
@@ -125,21 +125,35 @@ def _detach(image: Path) -> None:
         for device in devices:
             subprocess.run(["losetup", "--detach", str(device)], capture_output=True, check=False)
         time.sleep(UNMOUNT_PAUSE)
-    raise EngineError(f"{image} stays attached to {', '.join(map(str, devices))}")
+    raise EngineError(
+        f"{image} is unmounted here but stays attached to {', '.join(map(str, devices))}",
+        hint=_named("Mounted in the namespace of", _processes_that(lambda process: _mounts_one_of(process, devices))),
+    )
 
 
 def _holders_hint(point: Path) -> str:
-    """Names the processes that have a file, a working folder or a mount below ``point``."""
-    holders = []
+    """Names the processes that have a file, a working folder or a program below ``point``."""
+    return _named("Held by", _processes_that(lambda process: _is_below(process, point)))
+
+
+def _named(what: str, processes: list[str]) -> str:
+    return f"{what} process {', '.join(processes)}." if processes else ""
+
+
+def _processes_that(condition: Callable[[Path], bool]) -> list[str]:
+    found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            links = [process / "cwd", process / "root", *(process / "fd").iterdir()]
-            if any(_points_below(link, point) for link in links):
-                holders.append(f"{process.name} ({(process / 'comm').read_text().strip()})")
-    return f"Held by process {', '.join(holders)}." if holders else "Another mount namespace may hold it."
+            if condition(process):
+                found.append(f"{process.name} ({(process / 'comm').read_text().strip()})")
+    return found
 
 
-def _points_below(link: Path, folder: Path) -> bool:
-    with suppress(OSError):
-        return Path(os.readlink(link)).is_relative_to(folder)
-    return False
+def _is_below(process: Path, folder: Path) -> bool:
+    links = (process / "cwd", process / "root", process / "exe", *(process / "fd").iterdir())
+    return any(Path(os.readlink(link)).is_relative_to(folder) for link in links)
+
+
+def _mounts_one_of(process: Path, devices: list[Path]) -> bool:
+    table = (process / "mountinfo").read_text()
+    return any(f" {device} " in table for device in devices)

@@ -33,7 +33,7 @@ class QuotaMode(Enum):
 
 @dataclass(frozen=True)
 class Usage:
-    """Bytes a subvolume wrote itself, as of the last commit (at most 30 s ago), and its limit; what it shares is free."""
+    """Bytes that a subvolume wrote itself, as of the last commit (at most 30 s ago), and its limit."""
 
     used_bytes: int
     limit_bytes: int | None

@@ -1,0 +1,20 @@
+"""Images: what sandboxes start from, and the agent's own interpreter."""
+
+from moonpool.engine.images.agent import ensure_agent, prune_agents
+from moonpool.engine.images.base import ensure_base
+from moonpool.engine.images.model import Image, Progress, find_image, list_images, publish, stage
+from moonpool.engine.images.recipe import Recipe, base_recipe
+
+__all__ = [
+    "Image",
+    "Progress",
+    "Recipe",
+    "base_recipe",
+    "ensure_agent",
+    "ensure_base",
+    "find_image",
+    "list_images",
+    "prune_agents",
+    "publish",
+    "stage",
+]

@@ -1,0 +1,90 @@
+"""The image that every sandbox starts from until its user brings another."""
+
+import shutil
+from pathlib import Path
+
+from moonpool.engine.images import node
+from moonpool.engine.images.archive import Archive, ArchiveDamaged, exclusive
+from moonpool.engine.images.builder import build_archive, missing_tools
+from moonpool.engine.images.mirror import choose_mirrors
+from moonpool.engine.images.model import Image, Progress, find_image, publish, stage
+from moonpool.engine.images.recipe import Recipe, base_recipe
+from moonpool.engine.storage import Pool, btrfs
+from moonpool.errors import EngineError, MachineUnfit
+
+BASE = "base"
+HASH_SHOWN = 16  # hexadecimal digits of the recipe's digest in names
+MODULES = "usr/local/lib/node_modules"
+ARCHIVES_KEPT = 3
+
+
+def ensure_base(
+    pool: Pool, cache: Path, progress: Progress, *, mirror: str | None = None, recipe: Recipe | None = None
+) -> Image:
+    """The image ``base``, built where the pool has none of this recipe (by default ``base_recipe()``).
+
+    The archive in ``cache`` spares a second data folder the build. Raises EngineError when the build fails, and
+    MachineUnfit when a program for it is missing.
+    """
+    recipe = recipe or base_recipe()
+    present = find_image(pool, BASE)
+    if present is not None and present.hash == recipe.digest:
+        if not btrfs.is_read_only(present.path):
+            pool.set_read_only(present.path, True)
+        return present
+    with exclusive(cache / "lock"):
+        archive = Archive(cache / f"base-{recipe.digest[:HASH_SHOWN]}.tar.zst")
+        return _publish(pool, archive, recipe, mirror, progress)
+
+
+def _publish(pool: Pool, archive: Archive, recipe: Recipe, mirror: str | None, progress: Progress) -> Image:
+    """An archive that turns out to be damaged is built again, once."""
+    for attempt in (1, 2):
+        if not archive.exists():
+            _build(archive, recipe, mirror, progress)
+        progress("unpacking the base image", 0.9)
+        staged = f"base-{recipe.digest[:HASH_SHOWN]}"
+        try:
+            archive.unpack(stage(pool, staged))
+            break
+        except ArchiveDamaged:
+            archive.remove()
+            if attempt == 2 or pool.free_bytes() == 0:
+                raise
+    image = publish(pool, staged, BASE, recipe.digest)
+    progress("base image ready", 1.0)
+    return image
+
+
+def _build(archive: Archive, recipe: Recipe, mirror: str | None, progress: Progress) -> None:
+    if missing := missing_tools():
+        raise MachineUnfit(f"Not installed: {', '.join(missing)}", hint="apt-get install mmdebstrap zstd util-linux")
+    work = archive.path.parent / "build"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        progress("fetching Node packages", 0.01)
+        overlay = _overlay(recipe, work / "overlay", archive.path.parent / "downloads")
+        build_archive(recipe, choose_mirrors(recipe.suite, mirror), overlay, work, archive.unfinished, progress)
+        progress("storing the archive", 0.87)
+        archive.publish()
+    except OSError as error:
+        raise EngineError(f"Cannot build the base image: {error}") from error
+    finally:
+        archive.unfinished.unlink(missing_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _overlay(recipe: Recipe, overlay: Path, downloads: Path) -> Path:
+    """What is copied over the installed packages: Node packages, links and files."""
+    for package in recipe.node_packages:
+        node.install(package, overlay / MODULES, downloads)
+    for file in recipe.files:
+        path = overlay / file.path.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.text)
+        path.chmod(file.mode)
+    for link in recipe.links:
+        path = overlay / link.path.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(link.target)
+    return overlay

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Run by mmdebstrap when the packages are in: customise.sh ROOT OVERLAY EPOCH NAME:NUMBER:HOME...
+set -eu
+root=$1 overlay=$2 epoch=$3
+shift 3
+
+cp -a "$overlay/." "$root/"
+chroot "$root" update-ca-certificates >/dev/null
+
+# /usr/local belongs to the group staff, by Debian's old custom, so that `pip install` and `npm install --global`
+# work for every user of the sandbox and land on everybody's PATH.
+mkdir -p "$root/usr/local/lib/python3.11/dist-packages" "$root/usr/local/etc"
+chroot "$root" chgrp -R staff /usr/local
+find "$root/usr/local" -type d -exec chmod 2775 {} +
+
+for entry in "$@"; do
+  name=${entry%%:*} rest=${entry#*:}
+  number=${rest%%:*} home=${rest#*:}
+  chroot "$root" groupadd --gid "$number" "$name"
+  chroot "$root" useradd --uid "$number" --gid "$number" --groups sudo,staff --home-dir "$home" --create-home \
+    --shell /bin/bash "$name"
+done
+chroot "$root" visudo --check --quiet
+mkdir -p "$root/.agent"
+chmod 1777 "$root/tmp" "$root/var/tmp"
+
+# What differs from build to build, or is of no use inside; mmdebstrap itself empties apt's folders.
+find "$root/var/log" -type f -delete
+rm -rf "$root"/var/cache/debconf/*-old "$root"/var/cache/ldconfig/aux-cache "$root"/var/lib/dpkg/*-old \
+  "$root"/etc/*- "$root"/root/.cache
+
+# The archive holds no time stamp after EPOCH. Compiled Python notes the time of its source, so what is newer than
+# EPOCH is stamped, and compiled, before.
+newer=$(find "$root"/usr/lib/python3* -name '*.py' -newermt "@$epoch" -print -quit)
+if [ -n "$newer" ]; then
+  find "$root"/usr/lib/python3* -name '*.py' -newermt "@$epoch" -exec touch --date "@$epoch" {} +
+  chroot "$root" python3 -m compileall -q -f /usr/lib/python3.11 /usr/lib/python3/dist-packages
+fi
