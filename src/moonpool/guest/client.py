@@ -68,6 +68,10 @@ class AgentClient:
     async def ping(self) -> None:
         await self._call("ping")
 
+    async def wait_alone(self) -> None:
+        """Returns when no process but the agent is alive inside, however long that takes."""
+        await self._connection.call("wait_alone", {}, timeout=None)
+
     async def quiesce(self) -> None:
         """Before a checkpoint: what was written is on disk, and the agent has no open connection when this returns."""
         await self._call("quiesce", WORK_TIMEOUT)

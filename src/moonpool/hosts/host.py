@@ -214,21 +214,19 @@ class Host:
     async def _pause(self, machine_id: str) -> None:
         async with self._locks.hold(machine_id):
             machine = self._running(machine_id)
-            await machine.wake()
-            await self._threads.run(self._parts.pool.sync, self._disk(machine_id))
-            await self._threads.run(self._memory.save_secret, machine_id, machine.member.secret)
-            machine.ending = True  # A checkpoint ends the processes.
+            await machine.stay_awake()
             try:
+                await self._threads.run(self._parts.pool.sync, self._disk(machine_id))
+                await self._threads.run(self._memory.save_secret, machine_id, machine.member.secret)
                 await machine.member.agent.quiesce()
                 target = self._memory.image(machine_id)
                 await self._threads.run(self._parts.driver.checkpoint, machine.member.name, target)
             except BaseException as error:
-                machine.ending = False
+                machine.may_rest()
                 await self._threads.run(self._memory.remove, machine_id)
                 await self._explain_refusal(machine, error)
                 raise
             del self._machines[machine_id]
-            await machine.close()
             await self._end(machine)
 
     async def _resume(self, spec: MachineSpec) -> None:
@@ -308,7 +306,7 @@ class Host:
     async def _sync_inside(self, machine: LiveMachine) -> None:
         with contextlib.suppress(MoonpoolError, TimeoutError):  # A sandbox that cannot answer is stopped all the same.
             async with asyncio.timeout(QUIESCE_TIMEOUT):
-                await machine.wake()
+                await machine.stay_awake()
                 await machine.member.agent.quiesce()
 
     async def _explain_refusal(self, machine: LiveMachine, error: BaseException) -> None:

@@ -11,7 +11,7 @@ WARM_HOSTNAME = "moonpool"
 
 def warm_identity(secret: str) -> Identity:
     """For a member that belongs to nobody yet: only the secret matters."""
-    return Identity(secret=bytes.fromhex(secret), hostname=WARM_HOSTNAME)
+    return Identity(secret=secret.encode(), hostname=WARM_HOSTNAME)
 
 
 def identity_of(spec: MachineSpec, resolv_conf: str, secret: str) -> Identity:
@@ -22,6 +22,6 @@ def identity_of(spec: MachineSpec, resolv_conf: str, secret: str) -> Identity:
         resolv_conf=resolv_conf,
         env=dict(spec.env),
         machine_id=hashlib.sha256(spec.id.encode()).hexdigest()[:32],
-        secret=bytes.fromhex(secret),
+        secret=secret.encode(),
         user=spec.user,
     )

@@ -15,7 +15,6 @@ from moonpool.hosts.threads import Threads
 from moonpool.hosts.watch import ProcessWatch
 
 REST_AFTER = 1.0  # seconds without a session before a sandbox with nothing but its agent is frozen
-BUSY_RECHECK = 20.0  # seconds until a sandbox with programs of its own is looked at again
 
 log = structlog.get_logger(__name__)
 
@@ -54,27 +53,29 @@ class LiveMachine:
             if not self._sessions:
                 self.rest_later(REST_AFTER)
 
-    async def wake(self) -> None:
-        """Thawed and kept awake until the next session ends; for the host's own operations."""
-        self.cancel_rest()
+    async def stay_awake(self) -> None:
+        """Awake from now on; for an operation of the host's that ends the sandbox or its memory."""
+        await self.close()
         await self._make_reachable()
+
+    def may_rest(self) -> None:
+        """The operation was called off: sessions come and go as before."""
+        self.ending = False
+        self.rest_later(REST_AFTER)
 
     def rest_later(self, delay: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if self.ending else asyncio.get_running_loop().call_later(delay, self._start_rest)
 
-    def cancel_rest(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     async def close(self) -> None:
         """Ends everything but the sandbox itself."""
         self.ending = True
-        self.cancel_rest()
-        if self._resting is not None:
-            await asyncio.wait([self._resting])
+        if self._timer is not None:
+            self._timer.cancel()
+        async with self._lock:  # Not in the middle of a freeze.
+            if self._resting is not None:
+                self._resting.cancel()
 
     async def _make_reachable(self) -> None:
         async with self._lock:
@@ -90,21 +91,15 @@ class LiveMachine:
             self._resting = asyncio.create_task(self._rest())
 
     async def _rest(self) -> None:
+        """Freezes once nothing but the agent lives inside and nobody is connected."""
+        try:
+            await self.member.agent.wait_alone()
+        except (AgentUnavailable, AgentTimeout) as error:
+            log.info("rest_given_up", sandbox=self.spec.id, error=str(error))
+            return
         async with self._lock:
-            if self._unrestful():
-                return
-            try:
-                idle = await self.member.agent.idle()
-            except (AgentUnavailable, AgentTimeout) as error:
-                log.warning("agent_silent", sandbox=self.spec.id, error=str(error))
-                idle = False
-            if not idle and not self._sessions:
-                self.rest_later(BUSY_RECHECK)
-            if not idle or self._unrestful():
-                return
+            if self._sessions or self.asleep or self.ending or self.member.agent.open_streams:
+                return  # The end of the session asks again.
             # Whoever opens a session while this freezes waits for the lock and thaws it again.
             await self._threads.run(self._cgroups.freeze, self.member.name)
             self.slept.set()
-
-    def _unrestful(self) -> bool:
-        return bool(self._sessions or self.asleep or self.ending or self.member.agent.open_streams)

@@ -137,4 +137,4 @@ class Foundry:
 
 async def connect(slot: Slot, secret: str) -> AgentClient:
     """The agent behind ``slot``; raises AgentUnavailable or AgentTimeout."""
-    return await AgentClient.connect(slot.address, AGENT_PORT, bytes.fromhex(secret), timeout=CONNECT_TIMEOUT)
+    return await AgentClient.connect(slot.address, AGENT_PORT, secret.encode(), timeout=CONNECT_TIMEOUT)

@@ -28,15 +28,18 @@ class Processes:
         self._users = users
         self._children: dict[int, Process] = {}  # alive, by process id
         self._known: dict[int, Process] = {}  # started with `start`, in order
+        self._alone = asyncio.Event()  # set while there is no process but the agent
 
     # -- children ---------------------------------------------------------------------------------------------------
 
     def reap(self) -> None:
         """Collect everything that has ended, orphans included."""
+        self._alone.clear()
         for _ in range(REAPED_AT_ONCE):
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
+            except ChildProcessError:  # Orphans become the agent's children, so having none means being alone.
+                self._alone.set()
                 return
             if pid == 0:
                 return
@@ -44,6 +47,11 @@ class Processes:
             if process is not None:
                 process.exited(status)
         asyncio.get_running_loop().call_soon(self.reap)
+
+    async def wait_alone(self, stream: Stream, request: Request) -> None:
+        """Until no process but the agent is alive."""
+        self.reap()
+        await self._alone.wait()
 
     def _launch(self, request: Request, *, stdin: bool) -> Process:
         argv = request.texts("argv")
@@ -65,6 +73,7 @@ class Processes:
         )
         program = Program(tuple(argv), shell, request.optional_text("cwd"), user, environment)
         process = Process(program, settings)
+        self._alone.clear()
         self._children[process.pid] = process
         return process
 

@@ -153,7 +153,7 @@ class Server:
             **_named(processes.signal, processes.resize, processes.processes, processes.process, processes.wait),
             **_named(processes.forget, files.stat, files.list, files.mkdir, files.move, files.copy, files.remove),
             **_named(files.chmod, files.chown, files.glob, files.grep, files.replace),
-            **_named(transfer.read, transfer.write, network.ports, network.dial),
+            **_named(transfer.read, transfer.write, network.ports, network.dial, processes.wait_alone),
         }
 
     def arrived(self, connection: Connection) -> None:
