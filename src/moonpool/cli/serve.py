@@ -44,6 +44,7 @@ def serve(
                 loop="uvloop",
                 http=application.http_protocol,
                 ws="websockets-sansio",
+                interface="asgi3",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
