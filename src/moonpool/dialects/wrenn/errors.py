@@ -1,8 +1,8 @@
 """Wrenn's one envelope, ``{"error": {"code", "message"}}``, for everything that goes wrong."""
 
-import logging
 from collections.abc import Mapping
 
+import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -10,9 +10,6 @@ from starlette.responses import JSONResponse, Response
 
 from moonpool.dialects.wrenn.mapping import sentence, status_and_code
 from moonpool.errors import MoonpoolError, Unauthorized
-from moonpool.ids import new_uuid
-
-log = logging.getLogger(__name__)
 
 HTTP_CODES: Mapping[int, str] = {404: "not_found", 405: "method_not_allowed"}
 
@@ -41,11 +38,10 @@ async def http_error(request: Request, error: Exception) -> Response:
     return envelope(error.status_code, HTTP_CODES.get(error.status_code, "invalid_request"), message, error.headers)
 
 
-async def unexpected_error(request: Request, error: Exception) -> Response:
-    """No internals to the client: an id by which the log tells them."""
-    request_id = new_uuid()
-    log.error("request %s failed: %s %s", request_id, request.method, request.url.path, exc_info=error)
-    return envelope(500, "internal_error", f"Unexpected error (request id {request_id})", {"X-Request-Id": request_id})
+async def unexpected_error(_: Request, __: Exception) -> Response:
+    """No internals to the client: an id by which the log, which is written further out, tells them."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id", "unknown")
+    return envelope(500, "internal_error", f"Unexpected error (request {request_id})")
 
 
 async def client_gone(_: Request, __: Exception) -> Response:

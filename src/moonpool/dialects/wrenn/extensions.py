@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 from moonpool.dialects.wrenn import schemas
 
 Label = Annotated[StrictStr, Field(max_length=64)]
-LabelKey = Annotated[StrictStr, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}\Z")]
+LabelKey = Annotated[StrictStr, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
 
 
 class CreateCapsuleRequest(schemas.CreateCapsuleRequest):

@@ -1,7 +1,7 @@
 """Files: read and write (each plain and as a stream, which is the same thing here), list, mkdir, remove."""
 
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from moonpool.guest.model import FileInfo
 from moonpool.sandboxes.model import AgentSession
 
 MAX_DEPTH = 64  # folders below the one listed
-DIRECTORY_MODE = 0o755
+HELD = 8 * 1024 * 1024  # bytes; more than the agent takes before it tells that it refuses
 TYPE_BITS: Mapping[str, int] = {
     "file": stat.S_IFREG,
     "directory": stat.S_IFDIR,
@@ -56,15 +56,10 @@ async def read_file(id: str, request: Request, services: Provided, principal: Ca
 @router.post("/v1/capsules/{id}/files/stream/write")
 async def write_file(id: str, request: Request, services: Provided, principal: Caller) -> Response:
     """Parents are made; the file takes its name only once it has arrived whole."""
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session(services, principal, id))
+    async with open_session(services, principal, id) as session:
         upload = Upload(request)
         path = required(await upload.path())
-        writer = await as_owner(
-            session, lambda user: stack.enter_async_context(session.agent.write(path, user=user)), path
-        )
-        async for chunk in upload.chunks():
-            await writer.write(chunk)
+        await store(session, path, upload.chunks())
     return Response(status_code=204)
 
 
@@ -87,12 +82,8 @@ async def make_directory(id: str, request: Request, services: Provided, principa
     async with open_session(services, principal, id) as session:
         agent = session.agent
 
-        async def make(user: str | None) -> FileInfo:
-            await agent.mkdir(path, mode=DIRECTORY_MODE, parents=True, exist_ok=False, user=user)
-            return await agent.stat(path, user=user)
-
         try:
-            made = await as_owner(session, make, path)
+            made = await as_owner(session, lambda user: agent.mkdir(path, exist_ok=False, user=user), path)
         except FileExists:
             raise FileExists(f"already_exists: {path}") from None
     return answer(MakeDirResponse(entry=entry(made)))
@@ -119,10 +110,31 @@ async def as_owner(session: AgentSession, work: Callable[[str | None], Awaitable
         return await work(None)
 
 
+async def store(session: AgentSession, path: str, chunks: AsyncIterator[bytes]) -> None:
+    """``as_owner`` for an upload. The agent refuses within its first window, so that much is held for a second try."""
+    held: list[bytes] = []
+    size = 0
+    try:
+        async with session.agent.write(path, user=session.sandbox.user) as writer:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size <= HELD:
+                    held.append(chunk)
+                await writer.write(chunk)
+    except AccessDenied:
+        if not path.startswith("/") or size > HELD:
+            raise
+        async with session.agent.write(path) as writer:
+            for chunk in held:
+                await writer.write(chunk)
+            async for chunk in chunks:
+                await writer.write(chunk)
+
+
 class Download(StreamingResponse):
     """Bytes from the agent as they come; ``resources`` are released when the last is sent or the client is gone."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], resources: AsyncExitStack) -> None:
+    def __init__(self, chunks: AsyncIterable[bytes], resources: AsyncExitStack) -> None:
         super().__init__(chunks, media_type="application/octet-stream")
         self._resources = resources
 
@@ -140,8 +152,8 @@ def required(path: str) -> str:
 def entry(info: FileInfo) -> FileEntry:
     """Wrenn knows three kinds; devices, sockets and pipes count as files."""
     return FileEntry(
-        name=info.name,
-        path=info.path,
+        name=printable(info.name),
+        path=printable(info.path),
         type=EntryType.file if info.kind == "other" else EntryType(info.kind),
         size=info.size,
         mode=info.mode,
@@ -149,5 +161,10 @@ def entry(info: FileInfo) -> FileEntry:
         owner=info.owner,
         group=info.group,
         modified_at=int(info.modified_at),
-        symlink_target=info.target,
+        symlink_target=None if info.target is None else printable(info.target),
     )
+
+
+def printable(text: str) -> str:
+    """A name that is not UTF-8 inside, which JSON cannot carry, is shown as near as can be."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

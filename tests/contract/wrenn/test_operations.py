@@ -1,0 +1,117 @@
+"""The table of operations, and every operation that takes an API key, called in the life of one capsule."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from moonpool.dialects.wrenn.operation import Access
+from moonpool.dialects.wrenn.operations import OPERATIONS
+
+
+def test_table_is_the_contract(contract: Any) -> None:
+    declared = {
+        (operation["operationId"], method.upper(), path)
+        for path, item in contract["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    }
+    assert len(OPERATIONS) == 111
+    assert {(operation.id, operation.method, operation.path) for operation in OPERATIONS} == declared
+    assert sum(operation.access is Access.KEY for operation in OPERATIONS) == 27
+
+
+async def test_every_operation_with_a_key(api: Any) -> None:
+    listed = await api.call("listSnapshots", 200, params={"type": "base"})
+    assert "minimal" in [template["name"] for template in listed]
+    made = await api.call("createCapsule", 202, json={"template": "minimal", "vcpus": 1, "timeout_sec": 30})
+    here = {"id": made["id"]}
+    assert [item["id"] for item in await api.call("listCapsules", 200)] == [made["id"]]
+    assert (await api.call("getCapsule", 200, here))["timeout_sec"] == 60
+    await api.call("pingCapsule", 204, here)
+
+    ran = await api.call("execCommand", 200, here, json={"cmd": "echo", "args": ["hi"]})
+    assert (ran["stdout"], ran["exit_code"], ran["encoding"], ran["sandbox_id"]) == ("hi\n", 0, "utf-8", made["id"])
+    background = await api.call("execCommand", 202, here, json={"cmd": "sleep", "args": ["9"], "background": True})
+    listed = (await api.call("listProcesses", 200, here))["processes"]
+    expected = {"pid": background["pid"], "tag": background["tag"], "cmd": "sleep", "args": ["9"]}
+    assert expected in listed
+    async with await api.connect("connectProcess", {**here, "selector": background["tag"]}) as socket:
+        assert json.loads(await socket.recv()) == {"type": "start", "pid": background["pid"]}
+        await api.call("killProcess", 204, {**here, "selector": background["tag"]}, params={"signal": "SIGTERM"})
+        assert json.loads(await socket.recv()) == {"type": "exit", "exit_code": 143}
+    async with await api.connect("execStream", here) as socket:
+        await socket.send(json.dumps({"type": "start", "cmd": "echo", "args": ["streamed"]}))
+        kinds = [json.loads(message)["type"] async for message in socket]
+        assert kinds == ["start", "stdout", "exit"]
+    async with await api.connect("ptySession", here) as socket:
+        await socket.send(json.dumps({"type": "start", "cmd": "/bin/true"}))
+        assert json.loads(await socket.recv())["type"] == "started"
+
+    parts = {"path": (None, "folder/file.txt"), "file": ("upload", b"text")}
+    await api.call("uploadFile", 204, here, files=parts)
+    await api.call("streamUploadFile", 204, here, files=parts)
+    assert await api.call("downloadFile", 200, here, json={"path": "folder/file.txt"}) == b"text"
+    assert await api.call("streamDownloadFile", 200, here, json={"path": "folder/file.txt"}) == b"text"
+    (entry,) = (await api.call("listDir", 200, here, json={"path": "folder"}))["entries"]
+    assert (entry["name"], entry["type"], entry["size"], entry["permissions"]) == ("file.txt", "file", 4, "-rw-r--r--")
+    assert entry["owner"] == "wrenn-user"
+    assert (await api.call("makeDir", 200, here, json={"path": "a/b/c"}))["entry"]["type"] == "directory"
+    assert (await api.call("makeDir", 409, here, json={"path": "a/b/c"}))["code"] == "already_exists"
+    await api.call("removePath", 204, here, json={"path": "a"})
+
+    (point,) = (await api.call("getCapsuleMetrics", 200, here, params={"range": "2h"}))["points"]
+    assert point["mem_bytes"] > 0
+    assert (await api.call("getCapsuleStats", 200))["current"]["running_count"] == 1
+    async with api.http.stream("GET", "/v1/events/stream", headers={"Last-Event-ID": "0"}) as stream:
+        api.called.add("streamEvents")
+        async for line in stream.aiter_lines():
+            if line == "event: capsule.create":
+                break
+    assert (await api.call("pauseCapsule", 202, here))["status"] == "paused"
+    assert (await api.call("resumeCapsule", 202, here))["status"] == "running"
+    for operation, request in {
+        "createSnapshot": {"json": {"sandbox_id": made["id"]}},
+        "deleteSnapshot": {"path": {"name": "mine"}},
+        "getCapsuleUsage": {},
+    }.items():
+        assert (await api.call(operation, 501, **request))["code"] == "not_implemented"
+    await api.call("destroyCapsule", 202, here)
+    assert (await api.call("getCapsule", 200, here))["status"] == "stopped"
+    assert await api.call("listCapsules", 200) == []
+    assert api.called == {operation.id for operation in OPERATIONS if operation.access is Access.KEY}
+
+
+async def test_what_is_not_offered_says_so(api: Any) -> None:
+    for operation in OPERATIONS:
+        if operation.access is Access.KEY:
+            continue
+        path = operation.path.replace("{", "").replace("}", "")
+        answer = await api.http.request(operation.method, path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (501, "not_implemented"), operation
+        assert operation.id in answer.json()["error"]["message"]
+        without_key = await api.http.request(operation.method, path, headers={"X-API-Key": ""})
+        assert without_key.status_code == (501 if operation.access is Access.PUBLIC else 401), operation
+
+
+async def test_sockets_that_are_not_offered_say_so(api: Any) -> None:
+    for operation in OPERATIONS:
+        if operation.socket and operation.access is not Access.KEY:
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                await api.connect(operation.id, {"id": "cl-x", "selector": "1"})
+            assert refused.value.response.status_code == 501
+            assert json.loads(refused.value.response.body)["error"]["code"] == "not_implemented"
+
+
+async def test_a_socket_path_without_an_upgrade(api: Any) -> None:
+    answer = await api.http.get("/v1/capsules/cl-x/pty")
+    assert answer.status_code == 426
+    assert answer.headers["upgrade"] == "websocket"
+
+
+def test_generated_files_say_how_they_are_made() -> None:
+    package = Path("src/moonpool/dialects/wrenn")
+    assert "generate.py" in (package / "operations.py").read_text()[:200]
+    assert "command:   datamodel-codegen" in (package / "schemas.py").read_text()[:200]
