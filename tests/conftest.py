@@ -1,5 +1,6 @@
 """Fixtures that several test folders share: a clock that stands still, and a database of each kind."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -78,17 +79,12 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture
-async def postgresql_url(postgresql_server: str) -> AsyncIterator[str]:
-    """An empty database."""
-    name = f"test_{random_word(12)}"
-    connection = await asyncpg.connect(f"{postgresql_server}/postgres")
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        yield f"{postgresql_server}/{name}"
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> str:
+    """The name of a database that has its tables already."""
+    asyncio.run(create_database(postgresql_server, "template_moonpool"))
+    asyncio.run(migrate(f"{postgresql_server}/template_moonpool"))
+    return "template_moonpool"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -96,12 +92,37 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'db.sqlite'}"
-    url: str = request.getfixturevalue("postgresql_url")
-    return url
+    server, name = request.getfixturevalue("postgresql_server"), f"test_{random_word(12)}"
+    asyncio.run(create_database(server, name))
+    return f"{server}/{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def prepared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind, the slower one with its tables already."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'db.sqlite'}"
+    server, name = request.getfixturevalue("postgresql_server"), f"test_{random_word(12)}"
+    asyncio.run(create_database(server, name, request.getfixturevalue("postgresql_template")))
+    return f"{server}/{name}"
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    opened = await Store.open(database_url)
+async def store(prepared_url: str) -> AsyncIterator[Store]:
+    opened = await Store.open(prepared_url)
     yield opened
     await opened.close()
+
+
+async def create_database(server: str, name: str, template: str = "template0") -> None:
+    """They all go with the cluster."""
+    connection = await asyncpg.connect(f"{server}/postgres")
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    finally:
+        await connection.close()
+
+
+async def migrate(url: str) -> None:
+    store = await Store.open(url)
+    await store.close()

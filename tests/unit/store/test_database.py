@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ from moonpool.store.tables import event_cursors, metadata, users
 WRITERS = 50
 
 
-async def add(store: Store, consumer: str) -> None:
+async def add(store: Store, *consumers: str, after_commit: Callable[[], None] = lambda: None) -> None:
+    """Rows of a table in which a name may stand once, in one transaction."""
     async with store.transaction() as transaction:
-        values = {"consumer": consumer, "last_event_id": 1}
-        await transaction.connection.execute(insert(event_cursors).values(**values))
+        transaction.after_commit(after_commit)
+        for consumer in consumers:
+            statement = insert(event_cursors).values(consumer=consumer, last_event_id=1)
+            await transaction.connection.execute(statement)
 
 
 async def consumers(store: Store) -> list[str]:
@@ -35,9 +39,7 @@ class TestTransaction:
 
     async def test_nothing_of_a_failed_one_is_kept(self, store: Store) -> None:
         with pytest.raises(IntegrityError):
-            async with store.transaction() as transaction:
-                for _ in range(2):
-                    await transaction.connection.execute(insert(event_cursors).values(consumer="a", last_event_id=1))
+            await add(store, "a", "a")
         assert await consumers(store) == []
         await add(store, "b")
         assert await consumers(store) == ["b"]
@@ -59,9 +61,7 @@ class TestTransaction:
             transaction.after_commit(lambda: seen.append("committed"))
             assert seen == []
         with pytest.raises(IntegrityError):
-            async with store.transaction() as transaction:
-                transaction.after_commit(lambda: seen.append("rolled back"))
-                await transaction.connection.execute(insert(event_cursors).values(consumer=None, last_event_id=1))
+            await add(store, "a", "a", after_commit=lambda: seen.append("rolled back"))
         assert seen == ["committed"]
 
     async def test_one_that_is_cancelled_midway_leaves_nothing(self, store: Store) -> None:
@@ -119,7 +119,9 @@ class TestSqlite:
 
 
 class TestMigrations:
-    async def test_they_make_what_the_tables_say(self, store: Store, database_url: str) -> None:
+    async def test_they_make_what_the_tables_say(self, database_url: str) -> None:
+        store = await Store.open(database_url)
+        await store.close()
         engine = create_async_engine(normalised(database_url))
 
         def differences(connection: Connection) -> list[object]:
