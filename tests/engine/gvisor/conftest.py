@@ -276,5 +276,20 @@ def processes_of(instance: Instance) -> list[str]:
 
 
 @pytest.fixture
+def quiesce_agent() -> Callable[[LocalSlot, str], None]:
+    return quiesce
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for a few kilobytes."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
 def connect() -> Callable[[LocalSlot], Agent]:
     return Agent
