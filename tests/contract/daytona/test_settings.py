@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
 
 Conforms = Callable[[str, Any], Any]
 
@@ -18,30 +17,29 @@ async def test_labels(client: httpx.AsyncClient, conforms: Conforms, sandbox: di
     assert (await client.put(f"{one}/labels", json={})).status_code == 400
 
 
-@pytest.mark.parametrize(
-    ("path", "field", "value"),
-    [
-        ("autostop/30", "autoStopInterval", 30),
-        ("autostop/0", "autoStopInterval", 0),
-        ("autopause/30", "autoPauseInterval", 30),
-        ("autopause/0", "autoPauseInterval", 0),
-        ("autoarchive/60", "autoArchiveInterval", 60),
-        ("autoarchive/0", "autoArchiveInterval", 43200),
-        ("autoarchive/99999", "autoArchiveInterval", 43200),
-        ("autodelete/60", "autoDeleteInterval", 60),
-        ("autodelete/0", "autoDeleteInterval", 0),
-        ("autodelete/-1", "autoDeleteInterval", -1),
-        ("autodelete/-7", "autoDeleteInterval", -1),
-        ("public/true", "public", True),
-        ("public/false", "public", False),
-    ],
-)
-async def test_one_setting(
-    client: httpx.AsyncClient, conforms: Conforms, sandbox: dict[str, Any], path: str, field: str, value: object
-) -> None:
-    changed = conforms("Sandbox", (await client.post(f"/api/sandbox/{sandbox['id']}/{path}")).json())
-    assert changed[field] == value
-    assert (await client.get(f"/api/sandbox/{sandbox['id']}")).json()[field] == value
+SETTINGS: list[tuple[str, str, object]] = [
+    ("autostop/30", "autoStopInterval", 30),
+    ("autostop/0", "autoStopInterval", 0),
+    ("autopause/30", "autoPauseInterval", 30),
+    ("autopause/0", "autoPauseInterval", 0),
+    ("autoarchive/60", "autoArchiveInterval", 60),
+    ("autoarchive/0", "autoArchiveInterval", 43200),
+    ("autoarchive/99999", "autoArchiveInterval", 43200),
+    ("autodelete/60", "autoDeleteInterval", 60),
+    ("autodelete/0", "autoDeleteInterval", 0),
+    ("autodelete/-1", "autoDeleteInterval", -1),
+    ("autodelete/-7", "autoDeleteInterval", -1),
+    ("public/true", "public", True),
+    ("public/false", "public", False),
+]
+
+
+async def test_single_settings(client: httpx.AsyncClient, conforms: Conforms, sandbox: dict[str, Any]) -> None:
+    one = f"/api/sandbox/{sandbox['id']}"
+    for path, field, value in SETTINGS:
+        changed = conforms("Sandbox", (await client.post(f"{one}/{path}")).json())
+        assert changed[field] == value, path
+        assert (await client.get(one)).json()[field] == value, path
 
 
 async def test_stopping_and_pausing_by_themselves_exclude_each_other(

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moonpool.dialects.common.services import Services
-from moonpool.dialects.daytona import keys, operations, sandboxes, server, settings, snapshots
+from moonpool.dialects.daytona import keys, operations, sandboxes, server, settings, snapshots, toolbox
 from moonpool.dialects.daytona.errors import domain_error, envelope, validation_message
 from moonpool.dialects.daytona.notifications import Notifications
 from moonpool.errors import MoonpoolError
@@ -29,6 +29,7 @@ def create_app(services: Services) -> ASGIApp:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.started_at = services.clock.now()
+    app.router.routes[:0] = toolbox.create_routes(services)
     app.include_router(operations.create_router())
     for part in (server, sandboxes, settings, snapshots, keys):
         app.include_router(part.router)

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from moonpool.dialects.daytona import schemas
 from moonpool.dialects.daytona.wire import WireModel
 
-MAX_MINUTES = 2**31 - 1  # what the database of the vendor's own server could hold
+MAX_MINUTES = 10 * 365 * 24 * 60
 MAX_NAME_LENGTH = 255  # characters
 
 Minutes = Annotated[int, Field(ge=0, le=MAX_MINUTES)]

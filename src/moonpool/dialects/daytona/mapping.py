@@ -57,7 +57,7 @@ SNAPSHOT_STATES: Mapping[SnapshotState, schemas.SnapshotState] = {
 
 def wire_state(sandbox: Sandbox) -> WireState:
     """Only a first start is called creating."""
-    if sandbox.state is SandboxState.STARTING and sandbox.started_at is None:
+    if sandbox.state is SandboxState.STARTING and sandbox.never_ran:
         return WireState.CREATING
     return STATES[sandbox.state]
 

@@ -77,7 +77,10 @@ async def set_autodelete_interval(call: Authenticated, sandbox: str, interval: A
 
 @router.post("/api/sandbox/{sandbox}/ttl/{interval}")
 async def set_ttl(call: Authenticated, sandbox: str, interval: Interval) -> Response:
-    return await change_timers(call, sandbox, ttl=mapping.seconds_or_never(interval))
+    """Counts from now, even when it is the same as before."""
+    found = await call.services.sandboxes.get(call.principal, sandbox)
+    timers = replace(found.timers, ttl=mapping.seconds_or_never(interval))
+    return await change(call, found.id, SandboxChange(timers=timers, renew_ttl=True))
 
 
 @router.post("/api/sandbox/{sandbox}/public/{public}")
