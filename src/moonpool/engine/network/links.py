@@ -17,6 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from moonpool.engine.network import namespaces, sysctls
 from moonpool.engine.network.addresses import GATEWAY, GUEST_ADDRESS, GUEST_MAC, PREFIX
 from moonpool.engine.network.model import NetworkFailed
+from moonpool.engine.network.ruleset import MOONPOOL_LINKS
 
 GUEST_LINK = "eth0"
 MAIN_TABLE = 254
@@ -25,7 +26,6 @@ UNREACHABLE = 7  # RTN_UNREACHABLE
 NUD_PERMANENT = 0x80
 RTNH_F_ONLINK = 4
 LOOPBACK = 1  # the index of `lo` in every namespace
-MOONPOOL_LINKS = "mp"
 
 
 @dataclass(frozen=True)

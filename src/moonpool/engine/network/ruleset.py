@@ -15,6 +15,7 @@ CONNECTIONS = 8192  # open connections of one sandbox, so that one cannot fill t
 CONNECTION_RATE = 500  # new connections a second of one sandbox ...
 CONNECTION_BURST = 4000  # ... after so many at once
 TABLE_PREFIX = "moonpool_"
+MOONPOOL_LINKS = "mp"  # how the links of every server on a machine begin
 QUOTED_CHAIN = "rewrite_quoted"  # its one rule cannot be written in nft's language, see icmp.py
 # An empty set whose presence says so: like the setting itself it ends with a reboot, and only then.
 FORWARDING_MARKER = "forwarding_was_off"
@@ -43,7 +44,7 @@ def table_name(tag: str) -> str:
 
 
 def link_prefix(tag: str) -> str:
-    return f"mp{tag}"
+    return f"{MOONPOOL_LINKS}{tag}"
 
 
 def elements(items: Iterable[str]) -> str:
@@ -153,6 +154,7 @@ table inet {rules.table} {{
   chain incoming {{
     ct state established accept
     ct state related meta l4proto icmp accept
+    iifname "{MOONPOOL_LINKS}*" goto refuse
     drop
   }}
   chain outgoing {{
