@@ -84,6 +84,24 @@ def wait_until_ready(server: Server) -> None:
     asyncio.run(wait())
 
 
+def open_client(server: Server) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    return httpx.Client(base_url=server.url, headers=headers, timeout=120, trust_env=False)
+
+
+def create(client: httpx.Client, **body: object) -> str:
+    answer = client.post("/api/sandbox", json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def execute(client: httpx.Client, sandbox: str, command: str) -> str:
+    answer = client.post(f"/toolbox/{sandbox}/process/execute", json={"command": command})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["exitCode"] == 0, answer.text
+    return str(answer.json()["result"])
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     with running_server() as running:

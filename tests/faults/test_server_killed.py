@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from moonpool.engine.instance import Instance
-from tests.servers import Server, running_server
+from tests.servers import Server, create, execute, open_client, running_server
 
 ALIVE = 20
 
@@ -25,24 +25,6 @@ def own_server() -> Iterator[Server]:
 def client(own_server: Server) -> Iterator[httpx.Client]:
     with open_client(own_server) as client:
         yield client
-
-
-def open_client(server: Server) -> httpx.Client:
-    headers = {"Authorization": f"Bearer {server.api_key}"}
-    return httpx.Client(base_url=server.url, headers=headers, timeout=120, trust_env=False)
-
-
-def create(client: httpx.Client, **body: object) -> str:
-    answer = client.post("/api/sandbox", json=body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["id"])
-
-
-def execute(client: httpx.Client, sandbox: str, command: str) -> str:
-    answer = client.post(f"/toolbox/{sandbox}/process/execute", json={"command": command})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["exitCode"] == 0, answer.text
-    return str(answer.json()["result"])
 
 
 def state(client: httpx.Client, sandbox: str) -> str:

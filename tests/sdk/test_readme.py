@@ -1,0 +1,52 @@
+"""The README's Python runs as printed, against a real server."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sdk.wrenn.conftest import wrenn_sdk
+from tests.servers import Server
+
+__all__ = ["wrenn_sdk"]  # the fixture, for pytest to find here too
+README = Path(__file__).parents[2] / "README.md"
+
+
+def snippet(language: str) -> str:
+    found = re.search(rf"```python {language}\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found, f"README.md has no {language} snippet"
+    return found[1]
+
+
+def run(python: Path, code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [str(python), "-W", "ignore", "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_daytona_snippet(server: Server) -> None:
+    printed = run(
+        Path(sys.executable), snippet("daytona"), DAYTONA_API_URL=f"{server.url}/api", DAYTONA_API_KEY=server.api_key
+    )
+    assert printed.startswith("Linux")
+    assert "45\n" in printed
+    assert "b'hello'" in printed
+
+
+@pytest.mark.parametrize("version", ["0.1.4", "0.2.0"])
+def test_wrenn_snippet(server: Server, version: str, wrenn_sdk: Callable[[str], str]) -> None:
+    python = Path(wrenn_sdk(version))
+    printed = run(python, snippet("wrenn"), WRENN_BASE_URL=server.url, WRENN_API_KEY=server.api_key)
+    assert printed.startswith("Linux")
+    assert printed.endswith("hello\n")
