@@ -44,16 +44,25 @@ LATER = {"SandboxState": ["pausing", "paused", "resuming"], "SandboxDesiredState
 
 
 class MemoryMachines:
-    """Machines that are nothing but their state: no processes, no disks."""
+    """Machines that are nothing but their state: no processes, no disks.
+
+    Bringing one up waits for ``may_start``, and raises ``failure`` when there is one.
+    """
 
     def __init__(self) -> None:
         self.specs: dict[str, MachineSpec] = {}
         self.states: dict[str, MachineState] = {}
+        self.may_start = asyncio.Event()
+        self.may_start.set()
+        self.failure: Exception | None = None
 
     async def create(self, spec: MachineSpec) -> None:
         await self.start(spec)
 
     async def start(self, spec: MachineSpec) -> None:
+        await self.may_start.wait()
+        if self.failure is not None:
+            raise self.failure
         self.specs[spec.id] = spec
         self.states[spec.id] = MachineState.RUNNING
 
@@ -174,6 +183,11 @@ async def stranger(running: Running) -> AsyncIterator[httpx.AsyncClient]:
 async def sandbox(client: httpx.AsyncClient) -> dict[str, Any]:
     body: dict[str, Any] = (await client.post("/api/sandbox", json={"name": "given"})).json()
     return body
+
+
+@pytest.fixture
+def machines(running: Running) -> MemoryMachines:
+    return running.machines
 
 
 @pytest.fixture
