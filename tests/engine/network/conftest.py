@@ -19,7 +19,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from moonpool.engine.instance import Instance
-from moonpool.engine.network import Network, Slot, namespaces
+from moonpool.engine.network import Network, Slot, namespaces, pair
 from moonpool.engine.network.addresses import GATEWAY, GUEST_ADDRESS, GUEST_MAC
 
 PATIENCE = 10.0  # seconds after which a test gives up waiting for what must come
@@ -89,11 +89,11 @@ class Machine:
         """A UDP socket, on the host unless a namespace is given."""
 
         def make() -> socket.socket:
-            opened = socket.socket(family, socket.SOCK_DGRAM)
-            opened.bind((address, port))
-            return opened
+            return self._keep(socket.socket(family, socket.SOCK_DGRAM))
 
-        return self._keep(self.within(namespace, make) if namespace else make())
+        opened = self.within(namespace, make) if namespace else make()
+        opened.bind((address, port))
+        return opened
 
     def connect(self, slot: Slot, address: str, port: int, source_port: int = 0) -> socket.socket:
         """A TCP connection from inside a sandbox."""
@@ -107,11 +107,11 @@ class Machine:
         """A socket for whole Ethernet frames on a sandbox's link."""
 
         def make() -> socket.socket:
-            opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-            opened.bind(("eth0", 0))
-            return opened
+            return self._keep(socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
 
-        return self._keep(self.within(slot.namespace, make))
+        opened = self.within(slot.namespace, make)
+        opened.bind(("eth0", 0))
+        return opened
 
     @staticmethod
     def packet(
@@ -154,7 +154,9 @@ class Machine:
             index = host.link_lookup(ifname="up0")[0]
             host.addr("add", index=index, address=self.HOST, prefixlen=24)
             host.link("set", index=index, state="up")
-            self.within(self.internet, self._configure_internet)
+            with pair.link_events() as events:
+                self.within(self.internet, self._configure_internet)
+                pair.await_carrier(host, events, "up0")
             host.route("add", dst="default", gateway=self.ROUTER)
 
     def _configure_internet(self) -> None:

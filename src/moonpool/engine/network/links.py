@@ -9,22 +9,17 @@ import errno
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from moonpool.engine.network import namespaces, sysctls
-from moonpool.engine.network.addresses import GATEWAY, GUEST_ADDRESS, GUEST_MAC, PREFIX
+from moonpool.engine.network.addresses import GUEST_ADDRESS
 from moonpool.engine.network.model import NetworkFailed
 from moonpool.engine.network.ruleset import MOONPOOL_LINKS
 
-GUEST_LINK = "eth0"
 MAIN_TABLE = 254
 ETHERNET_MTU = 1500
 UNREACHABLE = 7  # RTN_UNREACHABLE
-NUD_PERMANENT = 0x80
-RTNH_F_ONLINK = 4
 LOOPBACK = 1  # the index of `lo` in every namespace
 
 
@@ -34,44 +29,6 @@ class Reservation:
 
     block: IPv4Network
     owner: int
-
-
-def connect(link: str, namespace: Path, *, mtu: int, group: int) -> None:
-    """Make a namespace and the pair of links between it and the host, whose end stays down.
-
-    Leaves the calling thread in the new namespace: run it in a thread of its own.
-    """
-    with IPRoute() as host:
-        namespaces.leave_for_new()
-        namespaces.keep_current(namespace)
-        sysctls.disable_ipv6("all")
-        sysctls.disable_ipv6("default")
-        with IPRoute() as guest, namespace.open() as descriptor:
-            peer = {"ifname": GUEST_LINK, "net_ns_fd": descriptor.fileno(), "address": GUEST_MAC, "mtu": mtu}
-            host.link("add", ifname=link, kind="veth", mtu=mtu, peer=peer, group=group)
-            _configure_guest(guest)
-
-
-def _configure_guest(guest: IPRoute) -> None:
-    index = _index(guest, GUEST_LINK)
-    guest.addr("add", index=index, address=GUEST_ADDRESS, prefixlen=PREFIX)
-    guest.link("set", index=1, state="up")
-    guest.link("set", index=index, state="up")
-    guest.route("add", dst="default", gateway=GATEWAY)
-
-
-def configure_host(link: str, address: str) -> None:
-    """The host's end: the gateway's address, the guest as a neighbour who cannot be replaced, and the way to it.
-
-    The route names its next hop, so that the neighbour is found whatever the destination is rewritten to.
-    """
-    sysctls.harden_link(link)
-    with IPRoute() as host:
-        index = _index(host, link)
-        host.addr("add", index=index, address=GATEWAY, prefixlen=32)
-        host.link("set", index=index, state="up")
-        host.neigh("add", dst=GUEST_ADDRESS, lladdr=GUEST_MAC, ifindex=index, state=NUD_PERMANENT)
-        host.route("add", dst=f"{address}/32", gateway=GUEST_ADDRESS, oif=index, flags=RTNH_F_ONLINK, prefsrc=GATEWAY)
 
 
 def remove(link: str) -> None:
@@ -169,7 +126,7 @@ def uplink_mtu() -> int:
     return min([ETHERNET_MTU, *sizes])
 
 
-def _index(netlink: IPRoute, name: str) -> int:
+def index_of(netlink: IPRoute, name: str) -> int:
     found = netlink.link_lookup(ifname=name)
     if not found:
         raise NetworkFailed(f"Link {name} is gone")

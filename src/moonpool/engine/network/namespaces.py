@@ -49,9 +49,13 @@ def enter(path: Path) -> None:
     """Move the calling thread into the namespace kept at a file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.setns(descriptor, CLONE_NEWNET), f"setns {path}")
+        enter_descriptor(descriptor)
     finally:
         os.close(descriptor)
+
+
+def enter_descriptor(descriptor: int) -> None:
+    _check(_libc.setns(descriptor, CLONE_NEWNET), "setns")
 
 
 def prepare_folder(folder: Path) -> None:

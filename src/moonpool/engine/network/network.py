@@ -8,7 +8,7 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from moonpool.engine.instance import Instance
-from moonpool.engine.network import conntrack, host, icmp, links, namespaces, ruleset
+from moonpool.engine.network import conntrack, host, icmp, links, namespaces, pair, ruleset
 from moonpool.engine.network.addresses import RESOLVER_ALIASES, SLOTS, slot_address
 from moonpool.engine.network.model import NetworkFailed, NetworkPolicy, Slot, parse_networks
 from moonpool.engine.network.nftables import Nftables
@@ -62,7 +62,12 @@ class Network:
             parse_networks(operator_deny, field="network.operator_deny"),
             resolv_conf,
         )
-        network._adopt()
+        try:
+            network._adopt()
+        except (NetlinkError, OSError, MoonpoolError):
+            if not network.numbers():  # nothing that runs depends on it
+                network.close()
+            raise
         return network
 
     @staticmethod
@@ -92,8 +97,8 @@ class Network:
             self._policies[number] = NetworkPolicy()
         try:
             self._give_address(slot)
-            namespaces.in_own_thread(lambda: self._connect(slot))
-            links.configure_host(slot.link, slot.address)
+            group = host.link_group(self._tag)
+            namespaces.in_own_thread(lambda: pair.join(slot, mtu=self._mtu, group=group))
         except (NetlinkError, OSError, MoonpoolError) as error:
             self.destroy(number)
             raise NetworkFailed(f"Slot {number} cannot be made: {error}") from error
@@ -183,9 +188,6 @@ class Network:
             if slot.number not in self._addressed:
                 self._addressed.add(slot.number)
                 self._apply(ruleset.add_slot(self._tag, slot.link, slot.address))
-
-    def _connect(self, slot: Slot) -> None:
-        links.connect(slot.link, slot.namespace, mtu=self._mtu, group=host.link_group(self._tag))
 
     def _cut(self, slot: Slot, unwanted: Callable[[IPv4Address], bool]) -> None:
         """End connections. Asking the kernel walks its whole table (10 ms), so only for a slot that has had any."""

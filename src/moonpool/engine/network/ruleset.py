@@ -146,6 +146,10 @@ table inet {rules.table} {{
     iifname != @blocked {from_alias} accept
     goto refuse
   }}
+  chain answer_locally {{
+    type nat hook input priority 100; policy accept;
+    iifname {ours} ip daddr 127.0.0.0/8 snat ip to 127.0.0.1 comment "many name servers on loopback answer only to it"
+  }}
   chain forward {{
     type filter hook forward priority filter - 5; policy accept;
     iifname {ours} goto outgoing
