@@ -96,6 +96,7 @@ class AgentClient:
             "env": dict(identity.env),
             "user": identity.user,
             "time_unix": identity.time_unix,
+            "processes": identity.processes,
         }
         message = await self._connection.call("thaw", document, identity.secret)
         return list(message.document["problems"])
@@ -103,6 +104,10 @@ class AgentClient:
     async def environment(self, set: Mapping[str, str] | None = None, unset: Sequence[str] = ()) -> dict[str, str]:
         """Change what every process from now on gets; returns the whole."""
         return dict((await self._call("environment", set=dict(set or {}), unset=list(unset)))["env"])
+
+    async def limit(self, processes: int) -> None:
+        """Change how many processes and threads each ordinary user may have; for what is started from now on."""
+        await self._call("limit", processes=processes)
 
     async def metrics(self) -> GuestMetrics:
         return GuestMetrics(**await self._call("metrics"))

@@ -165,7 +165,8 @@ class GuestMetrics:
 class Identity:
     """Who a sandbox becomes after its memory was restored. Texts that are None leave the file as it is.
 
-    `env` replaces the environment of the whole sandbox, `user` is who processes run as where none is named.
+    `env` replaces the environment of the whole sandbox, `user` is who processes run as where none is named, `processes`
+    how many processes and threads each ordinary user may have at once (None: as it was; root is not limited).
     """
 
     secret: bytes
@@ -176,3 +177,4 @@ class Identity:
     env: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     time_unix: float | None = None
+    processes: int | None = None

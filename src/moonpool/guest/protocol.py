@@ -15,7 +15,7 @@ import asyncio
 import json
 import struct
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 VERSION = 1
 HEADER = struct.Struct("!BII")
@@ -103,9 +103,8 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
     # -- asyncio's side ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not of this class
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view[self._end :]

@@ -11,12 +11,14 @@ from typing import Any
 from ..protocol import Stream
 from . import network, root
 from .errors import AgentError
+from .limits import Limits
 from .processes import Processes
 from .request import Request, check_path
 from .users import Users, read_small
 from .workers import Workers
 
 MAX_SECRET = 128  # bytes
+MAX_PROCESSES = 1 << 22
 MAX_SKEW = 2.0  # seconds that the sandbox's clock may differ from the host's unremarked
 DELETED = " (deleted)"
 CPU_FIELDS = slice(1, 9)  # user nice system idle iowait irq softirq steal
@@ -24,12 +26,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Machine:
-    def __init__(self, secret: bytes, users: Users, processes: Processes, workers: Workers) -> None:
+    def __init__(self, secret: bytes, users: Users, processes: Processes, workers: Workers, limits: Limits) -> None:
         self._secret = secret
+        self._limits = limits
         self._users = users
         self._processes = processes
         self._workers = workers
-        self._last_cpu = _cpu_times()
+        self._last_cpu = self._cpu_times()
 
     def accepts(self, secret: bytes) -> bool:
         """Whether this is the secret; takes equally long whatever is wrong with it."""
@@ -59,6 +62,9 @@ class Machine:
             "/etc/resolv.conf": request.optional_text("resolv_conf"),
             "/etc/machine-id": request.optional_text("machine_id"),
         }
+        count = request.optional_integer("processes", 1, MAX_PROCESSES)
+        if count is not None:
+            self._limits.set_processes(count)
         problems = await self._workers.call(None, lambda: _write_all(contents))
         if abs(skew) > MAX_SKEW:
             problems.append(f"the sandbox's clock is {skew:.1f} s ahead of the host's")
@@ -71,6 +77,10 @@ class Machine:
             self._processes.environment.pop(name, None)
         return {"env": self._processes.environment}
 
+    async def limit(self, stream: Stream, request: Request) -> None:
+        """Change how many processes an ordinary user may have."""
+        self._limits.set_processes(request.integer("processes", 1, MAX_PROCESSES))
+
     async def sync(self, stream: Stream, request: Request) -> None:
         await self._workers.call(None, os.sync)
 
@@ -81,7 +91,7 @@ class Machine:
         disk = os.statvfs("/")
         memory = _memory()
         total, available = memory.get("MemTotal", 0), memory.get("MemAvailable", memory.get("MemFree", 0))
-        cpu, self._last_cpu = self._last_cpu, _cpu_times()
+        cpu, self._last_cpu = self._last_cpu, self._cpu_times()
         elapsed = self._last_cpu[1] - cpu[1]
         used = self._last_cpu[0] - cpu[0]
         return {
@@ -95,6 +105,15 @@ class Machine:
             "uptime": _uptime(),
             "time": time.time(),
         }
+
+    def _cpu_times(self) -> tuple[float, float]:
+        """Seconds all CPUs have worked, and seconds they have had, since some moment."""
+        worked = self._limits.cpu_seconds()
+        if worked is not None:
+            return worked, time.monotonic() * (os.cpu_count() or 1)
+        words = read_small("/proc/stat").decode(errors="replace").split("\n", 1)[0].split()[CPU_FIELDS]
+        ticks = [int(word) for word in words if word.isdigit()]
+        return float(sum(ticks) - sum(ticks[3:5])), float(sum(ticks))
 
     async def deleted_files(self, stream: Stream, request: Request) -> dict[str, Any]:
         """Files on the root that are deleted and still open: they keep a checkpoint from being made."""
@@ -147,15 +166,6 @@ def _memory() -> dict[str, int]:
         if len(words) >= 2 and words[1].isdigit():
             figures[words[0]] = int(words[1]) << 10
     return figures
-
-
-def _cpu_times() -> tuple[float, float]:
-    """Seconds all CPUs have worked, and seconds they have had, since the start."""
-    words = read_small("/proc/stat").decode(errors="replace").split("\n", 1)[0].split()[CPU_FIELDS]
-    ticks = [int(word) for word in words if word.isdigit()]
-    if len(ticks) < 5:
-        return 0.0, 0.0
-    return float(sum(ticks) - ticks[3] - ticks[4]), float(sum(ticks))
 
 
 def _uptime() -> float:

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import itertools
 import os
 import signal
 import socket
 
+from .limits import Limits
 from .server import Server
 
 DEFAULT_LISTEN = "0.0.0.0:49983"
@@ -17,11 +19,11 @@ HARMLESS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "VTALRM", "PRO
 
 
 def main() -> None:
-    """MOONPOOL_AGENT_SECRET is what the first connections must say; MOONPOOL_AGENT_LISTEN is ADDRESS:PORT."""
-    secret = os.environ.pop("MOONPOOL_AGENT_SECRET", "").encode()
-    if not secret:
-        raise SystemExit("MOONPOOL_AGENT_SECRET is not set")
-    address, _, port = os.environ.pop("MOONPOOL_AGENT_LISTEN", DEFAULT_LISTEN).rpartition(":")
+    """MOONPOOL_AGENT_SECRET is what the first connections must say; MOONPOOL_AGENT_LISTEN is ADDRESS:PORT, and means
+    that this is no sandbox of its own."""
+    secret = _take_secret("MOONPOOL_AGENT_SECRET")
+    listen = os.environ.pop("MOONPOOL_AGENT_LISTEN", None)
+    address, _, port = (listen or DEFAULT_LISTEN).rpartition(":")
     os.umask(0o022)
     os.chdir("/")
     for name in HARMLESS:
@@ -30,10 +32,27 @@ def main() -> None:
         with contextlib.suppress(OSError):
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     listener = socket.create_server((address, int(port)))
-    server = Server(secret, listener.getsockname()[1])
+    limits = Limits()
+    if listen is None:
+        limits.begin()
+    server = Server(secret, listener.getsockname()[1], limits)
     gc.collect()
     gc.freeze()
     asyncio.run(server.serve(listener))
+
+
+def _take_secret(name: str) -> bytes:
+    """The secret, which is then no longer in this process's environment as /proc shows it."""
+    secret = os.environ.get(name, "").encode()
+    if not secret:
+        raise SystemExit(f"{name} is not set")
+    variables = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
+    start = f"{name}=".encode()
+    for address in itertools.takewhile(bool, (variables[index] for index in itertools.count())):
+        if ctypes.string_at(address).startswith(start):
+            ctypes.memset(address + len(start), ord("x"), len(secret))
+    del os.environ[name]
+    return secret
 
 
 def _nothing(number: int, frame: object) -> None:

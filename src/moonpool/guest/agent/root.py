@@ -26,7 +26,7 @@ def enter(root: str) -> None:
         for name in FOLDERS:
             if os.path.isdir(f"/{name}"):
                 with _folder(top, name) as target:
-                    _mount_on(target, f"/{name}", MS_BIND | MS_REC)
+                    _mount_on(target, f"/{name}", None, MS_BIND | MS_REC)
         _shared_memory(top)
         os.fchdir(top)
         os.chroot(".")
@@ -51,14 +51,17 @@ def _folder(parent: int, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _mount_on(target: int, source: str, flags: int, kind: str | None = None, options: str | None = None) -> None:
+def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    coded = [None if text is None else text.encode() for text in (source, target, kind, options)]
+    if _libc.mount(coded[0], coded[1], coded[2], flags, coded[3]) != 0:
+        raise AgentError("guest_error", f"cannot mount {source}: {os.strerror(ctypes.get_errno())}")
+
+
+def _mount_on(target: int, source: str, kind: str | None, flags: int, options: str | None = None) -> None:
     """Mount on the folder behind a descriptor: no path is walked, so no link can be followed."""
     os.fchdir(target)
     try:
-        coded = [None if text is None else text.encode() for text in (kind, options)]
-        if _libc.mount(source.encode(), b".", coded[0], flags, coded[1]) != 0:
-            code = ctypes.get_errno()
-            raise AgentError("guest_error", f"cannot mount {source}: {os.strerror(code)}")
+        mount(source, ".", kind, flags, options)
     finally:
         os.chdir("/")
 
@@ -69,7 +72,7 @@ def _shared_memory(top: int) -> None:
     try:
         with _folder(device, "shm") as target:
             if os.fstat(target).st_dev == os.fstat(device).st_dev:
-                _mount_on(target, "shm", MS_NOSUID | MS_NODEV, "tmpfs", "mode=1777")
+                _mount_on(target, "shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     finally:
         os.close(device)
 

@@ -32,6 +32,7 @@ from ..protocol import (
 )
 from .errors import AgentError, describe
 from .files import Files
+from .limits import Limits
 from .machine import Machine
 from .network import Network
 from .processes import Processes
@@ -135,12 +136,12 @@ class Connection(FrameConnection):
 
 
 class Server:
-    def __init__(self, secret: bytes, port: int) -> None:
+    def __init__(self, secret: bytes, port: int, limits: Limits) -> None:
         self.strangers: dict[Connection, None] = {}  # in the order in which they came
         self._connections: set[Connection] = set()
         users, workers = Users(), Workers()
         self.processes = Processes(users)
-        self.machine = Machine(secret, users, self.processes, workers)
+        self.machine = Machine(secret, users, self.processes, workers, limits)
         files = Files(users, workers)
         transfer = Transfer(files, workers)
         network = Network(workers, port)
@@ -148,7 +149,9 @@ class Server:
         self.operations: dict[str, Operation] = {
             "ping": _ping,
             "quiesce": self._quiesce,
-            **_named(machine.enter, machine.thaw, machine.environment, machine.metrics, machine.deleted_files),
+            **_named(
+                machine.enter, machine.thaw, machine.environment, machine.metrics, machine.deleted_files, machine.limit
+            ),
             **_named(processes.run, processes.start, processes.attach, processes.write_stdin, processes.close_stdin),
             **_named(processes.signal, processes.resize, processes.processes, processes.process, processes.wait),
             **_named(processes.forget, files.stat, files.list, files.mkdir, files.move, files.copy, files.remove),

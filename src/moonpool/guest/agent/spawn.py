@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from . import shell
 from .errors import AgentError
 from .privileges import whole_identity
 from .users import PATH, User
@@ -19,8 +20,11 @@ from .users import PATH, User
 MAX_ARGUMENT = 128 << 10  # bytes: the kernel's limit for one argument, its end included
 SCRIPT = 9  # descriptor under which a shell reads text that is too long for an argument
 RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # what Python ignores, and what a child would inherit so
-SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh")
 NO_SUCH = (errno.ENOENT, errno.ENOTDIR)
+
+
+class NotStarted(AgentError):
+    """The command is missing or may not be executed."""
 
 
 @dataclass(frozen=True)
@@ -38,45 +42,51 @@ class Program:
 
 def start(program: Program) -> int:
     """Start it in a session of its own and give its process id."""
-    with contextlib.ExitStack() as stack:
-        argv = list(program.argv)
-        actions: list[tuple[object, ...]] = []
-        if program.terminal is not None:
-            # A session leader without a terminal gets the first one that it opens as its controlling terminal.
-            actions += [(os.POSIX_SPAWN_OPEN, 0, program.terminal, os.O_RDWR, 0)]
-            actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
-        else:
-            actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(program.streams)]
-        if program.shell is not None:
-            argv = [shell_path(), "-c", program.shell]
-            if len(os.fsencode(program.shell)) >= MAX_ARGUMENT:
-                script = stack.enter_context(_script(program.shell))
-                actions.append((os.POSIX_SPAWN_DUP2, script, SCRIPT))
-                argv[2] = f". /proc/self/fd/{SCRIPT}"
-        stack.callback(os.chdir, "/")
-        stack.enter_context(whole_identity(program.user))
-        _enter_folder(program)
-        path = _find(argv[0], program.environment.get("PATH", PATH))
-        try:
-            return os.posix_spawn(
-                path,
-                argv,
-                program.environment,
-                file_actions=actions,
-                setsid=True,
-                setsigmask=(),
-                setsigdef=RESET_SIGNALS,
-            )
-        except OSError as error:
-            raise _refused(error, argv[0]) from error
+    if program.shell is None:
+        return _start(program, list(program.argv))
+    words = shell.plain_words(program.shell, program.environment)
+    if words is not None and shell.same_in_sh(words):
+        return _start(program, [shell.path(small=True), "-c", program.shell])
+    if words is not None and words[0] not in shell.OWN_WORDS:
+        with contextlib.suppress(NotStarted):  # the shell says why in its own words
+            return _start(program, words)
+    if len(os.fsencode(program.shell)) < MAX_ARGUMENT:
+        return _start(program, [shell.path(), "-c", program.shell])
+    with _script(program.shell) as script:
+        return _start(program, [shell.path(), "-c", f". /proc/self/fd/{SCRIPT}"], script)
 
 
-def shell_path() -> str:
-    """The image's bash, else its sh."""
-    for path in SHELLS:
-        if os.path.exists(path):
-            return path
-    raise AgentError("command_not_found", "the image has no shell")
+def _start(program: Program, argv: list[str], script: int | None = None) -> int:
+    try:
+        with whole_identity(program.user):
+            _enter_folder(program)
+            path = _find(argv[0], program.environment.get("PATH", PATH))
+            try:
+                return os.posix_spawn(
+                    path,
+                    argv,
+                    program.environment,
+                    file_actions=_file_actions(program, script),
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=RESET_SIGNALS,
+                )
+            except OSError as error:
+                raise _refused(error, argv[0]) from error
+    finally:
+        os.chdir("/")
+
+
+def _file_actions(program: Program, script: int | None) -> list[tuple[object, ...]]:
+    if program.terminal is None:
+        actions: list[tuple[object, ...]] = [(os.POSIX_SPAWN_DUP2, at, to) for to, at in enumerate(program.streams)]
+    else:
+        # A session leader without a terminal gets the first one that it opens as its controlling terminal.
+        actions = [(os.POSIX_SPAWN_OPEN, 0, program.terminal, os.O_RDWR, 0)]
+        actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+    if script is not None:
+        actions.append((os.POSIX_SPAWN_DUP2, script, SCRIPT))
+    return actions
 
 
 @contextlib.contextmanager
@@ -120,17 +130,17 @@ def _find(name: str, search: str) -> str:
         except (OSError, ValueError):
             continue
     if denied:
-        raise AgentError("access_denied", f"may not be executed: {name[:200]}")
-    raise AgentError("command_not_found", f"no such command: {name[:200]}")
+        raise NotStarted("access_denied", f"may not be executed: {name[:200]}")
+    raise NotStarted("command_not_found", f"no such command: {name[:200]}")
 
 
 def _refused(error: OSError, name: str) -> AgentError:
     if error.errno in NO_SUCH:
-        return AgentError("command_not_found", f"no such command: {name[:200]}")
+        return NotStarted("command_not_found", f"no such command: {name[:200]}")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return AgentError("access_denied", f"may not be executed: {name[:200]}")
+        return NotStarted("access_denied", f"may not be executed: {name[:200]}")
     if error.errno == errno.ENOEXEC:
-        return AgentError("command_not_found", f"not a program for this machine: {name[:200]}")
+        return NotStarted("command_not_found", f"not a program for this machine: {name[:200]}")
     if error.errno == errno.E2BIG:
         return AgentError("invalid_input", "the arguments and the environment are too long")
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
