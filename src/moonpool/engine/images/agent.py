@@ -41,13 +41,15 @@ EXTENSIONS = frozenset(
         "termios",
     )
 )
+# fmt: off
 LEFT_OUT = frozenset(
     (
-        "__phello__", "__pycache__", "curses", "dbm", "dist-packages", "distutils", "email", "ensurepip", "html", "idlelib",
-        "lib2to3", "mailbox.py", "msilib", "pydoc_data", "site-packages", "sitecustomize.py", "sqlite3", "test", "tests",
-        "tkinter", "turtle.py", "turtledemo", "unittest", "venv", "wsgiref", "xml", "xmlrpc",
+        "__phello__", "__pycache__", "curses", "dbm", "dist-packages", "distutils", "email", "ensurepip", "html",
+        "idlelib", "lib2to3", "mailbox.py", "msilib", "pydoc_data", "site-packages", "sitecustomize.py", "sqlite3",
+        "test", "tests", "tkinter", "turtle.py", "turtledemo", "unittest", "venv", "wsgiref", "xml", "xmlrpc",
     )
-)  # fmt: skip
+)
+# fmt: on
 libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -4,6 +4,8 @@ set -eu
 root=$1 overlay=$2 epoch=$3
 shift 3
 
+# Its place is taken by a program that works where the set-user-id bit does not.
+chroot "$root" dpkg-divert --quiet --local --rename --divert /usr/bin/sudo.real --add /usr/bin/sudo
 cp -a "$overlay/." "$root/"
 chroot "$root" update-ca-certificates >/dev/null
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -154,16 +154,19 @@ def base_recipe() -> Recipe:
     if node is None:
         raise MachineUnfit(f"There is no base image for {machine}", hint=f"Known: {', '.join(NPM_ARCHITECTURES)}.")
     compiler = NodePackage(f"@esbuild/{node}", "0.28.2", ESBUILD_INTEGRITY[node], f"tsx/node_modules/@esbuild/{node}")
+    folder = resources.files(__package__)
+    sudo = RootFile("/usr/bin/sudo", folder.joinpath("sudo_client.py").read_text(), 0o755)
+    esbuild = Link("/usr/local/bin/esbuild", f"../lib/node_modules/{compiler.folder}/bin/esbuild")
     return Recipe(
         suite="bookworm",
         epoch=1_790_000_000,
         packages=PACKAGES,
         node_packages=(*NODE_PACKAGES, compiler),
-        files=(*FILES, *host_certificates()),
-        links=LINKS,
+        files=(*FILES, sudo, *host_certificates()),
+        links=(*LINKS, esbuild),
         users=USERS,
         architecture=machine,
-        customise=resources.files(__package__).joinpath("customise.sh").read_text(),
+        customise=folder.joinpath("customise.sh").read_text(),
         dpkg_options=DPKG_OPTIONS,
     )
 
@@ -172,8 +175,3 @@ def host_certificates(folder: Path = HOST_CERTIFICATES) -> tuple[RootFile, ...]:
     """Where the operator's network looks into TLS, programs in sandboxes need to trust it as the host does."""
     found = sorted(folder.glob("*.crt")) if folder.is_dir() else []
     return tuple(RootFile(f"{HOST_CERTIFICATES}/{path.name}", path.read_text()) for path in found)
-
-
-def without_certificates(recipe: Recipe) -> Recipe:
-    kept = tuple(file for file in recipe.files if not file.path.startswith(str(HOST_CERTIFICATES)))
-    return replace(recipe, files=kept)
