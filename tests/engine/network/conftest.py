@@ -19,7 +19,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from moonpool.engine.instance import Instance
-from moonpool.engine.network import Network, Slot, namespaces, pair
+from moonpool.engine.network import Network, Slot, namespaces, pair, sysctls
 from moonpool.engine.network.addresses import GATEWAY, GUEST_ADDRESS, GUEST_MAC
 
 PATIENCE = 10.0  # seconds after which a test gives up waiting for what must come
@@ -42,7 +42,6 @@ class Machine:
         self.resolv_conf = folder / "resolv.conf"
         self.resolv_conf.write_text(f"nameserver {self.RESOLVER}\n")
         self.resources = ExitStack()
-        self._networks: list[Network] = []
         self._descriptor = -1
 
     def __enter__(self) -> "Machine":
@@ -50,19 +49,18 @@ class Machine:
         self.resources.callback(os.close, self.home)
         namespaces.leave_for_new()
         self.resources.callback(namespaces.enter, Path(f"/proc/self/fd/{self.home}"))
+        sysctls.set_forwarding(False)  # a new namespace starts with the real host's setting
         self.internet = self._namespace()
         self._connect_internet()
         return self
 
     def __exit__(self, *failure: object) -> None:
-        for network in self._networks:
-            network.close()
         self.resources.close()
 
     def network(self, name: str = "data", **options: Sequence[str]) -> Network:
         """A server's network on this machine; closed at the end. The same name again is the same server, restarted."""
         network = Network.open(Instance(self.folder / name), resolv_conf=self.resolv_conf, **options)
-        self._networks.append(network)
+        self.resources.callback(network.close)
         return network
 
     def instance(self, name: str = "data") -> Instance:
