@@ -32,7 +32,8 @@ def _shorten_tracebacks() -> None:
     plain = sys.excepthook
 
     def hook(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
-        plain(kind, value, traceback.tb_next if traceback else None)
+        rest = traceback.tb_next if traceback else None
+        plain(kind, value.with_traceback(rest), rest)
 
     sys.excepthook = hook
 

@@ -77,6 +77,14 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
 }
 
 
+# A client that sends too much must not be listened to until it has finished.
+HEADERS: Mapping[type[errors.MoonpoolError], dict[str, str]] = {
+    errors.Unauthorized: {"WWW-Authenticate": "Bearer"},
+    errors.KeyExpired: {"WWW-Authenticate": "Bearer"},
+    errors.TooLarge: {"Connection": "close"},
+}
+
+
 def status_and_code(error: errors.MoonpoolError) -> tuple[int, str]:
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
 
@@ -100,8 +108,7 @@ def error_document(connection: HTTPConnection, error: errors.MoonpoolError) -> d
 
 def error_response(connection: HTTPConnection, error: errors.MoonpoolError) -> JSONResponse:
     body = error_document(connection, error)
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, errors.Unauthorized) else None
-    return JSONResponse(body, body["statusCode"], headers)
+    return JSONResponse(body, body["statusCode"], HEADERS.get(type(error)))
 
 
 def sentence(error: errors.MoonpoolError) -> str:

@@ -13,6 +13,7 @@ from moonpool.dialects.daytona.wire import WireModel
 MAX_TERMINAL_SIZE = 1000  # rows or columns
 DEFAULT_ROWS, DEFAULT_COLUMNS = 24, 80
 
+Seconds = Annotated[float, Field(strict=True)]
 Size = Annotated[StrictInt, Field(ge=0, le=MAX_TERMINAL_SIZE)]
 Environment = dict[str, StrictStr]
 
@@ -23,7 +24,7 @@ class ExecuteRequest(WireModel):
     command: StrictStr
     cwd: StrictStr | None = None
     envs: Environment | None = None
-    timeout: float | None = None
+    timeout: Seconds | None = None
 
 
 class CodeRunRequest(WireModel):
@@ -31,7 +32,7 @@ class CodeRunRequest(WireModel):
     language: StrictStr = "python"
     argv: list[StrictStr] | None = None
     envs: Environment | None = None
-    timeout: float | None = None
+    timeout: Seconds | None = None
 
 
 class CreateSessionRequest(WireModel):
@@ -100,4 +101,4 @@ class InterpreterExecuteRequest(WireModel):
     code: StrictStr
     contextId: StrictStr | None = None
     envs: Environment | None = None
-    timeout: float | None = None
+    timeout: Seconds | None = None
