@@ -26,7 +26,7 @@ from moonpool.guest.protocol import (
 
 ANSWER_TIMEOUT = 30.0  # seconds for what the agent answers from memory
 WORK_TIMEOUT = 600.0  # seconds for what may walk a whole disk
-HEARTBEAT = 15.0  # seconds; an agent with open streams that is silent for two of them is taken for dead
+HEARTBEAT = 30.0  # seconds; an agent with open streams that is silent for two of them is taken for dead
 FIRST_ATTEMPT = 0.05  # seconds until a connection attempt is given up: a packet to a starting sandbox is lost
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between refused attempts
 MAX_NUMBER = (1 << 32) - 1

@@ -19,6 +19,7 @@ from .privileges import file_rights
 
 READ = 64 << 10  # bytes at a time: what a pipe holds
 GRACE = 0.1  # seconds that output may still arrive after the end, from children that hold the pipe
+KILL_ROUNDS, KILL_PAUSE = 40, 0.05  # seconds between the rounds
 UNLOCK_TERMINAL = 0x40045431  # TIOCSPTLCK
 TERMINAL_NUMBER = 0x80045430  # TIOCGPTN
 END_OF_INPUT = b"\x04"
@@ -209,7 +210,7 @@ class Process:
     def _time_out(self) -> None:
         if self.running:
             self.timed_out = True
-            self.send_signal(signal.SIGKILL, group=True)
+            self.kill()
 
     def send_signal(self, number: int, *, group: bool) -> None:
         if not self.running:
@@ -223,7 +224,14 @@ class Process:
     def kill(self) -> None:
         """End it and its group, if it has not ended."""
         if self.running:
-            self.send_signal(signal.SIGKILL, group=True)
+            self._kill_group(KILL_ROUNDS)
+
+    def _kill_group(self, rounds: int) -> None:
+        """Again until nobody is left: a process that forks in the very moment can leave one behind in gVisor."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+            if rounds > 0:
+                self._loop.call_later(KILL_PAUSE, self._kill_group, rounds - 1)
 
     def close(self) -> None:
         """Give up its descriptors; a terminal's processes get a hang-up."""
