@@ -121,10 +121,10 @@ async def _receive(caller: socket.socket, streams: list[int]) -> dict[str, objec
 
 async def _readable(caller: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(caller, lambda: ready.done() or ready.set_result(None))
+    ready = asyncio.Event()
+    loop.add_reader(caller, ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_reader(caller)
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import Any
+from typing import Any, Protocol
 
 from ..protocol import CHUNK, DATA, DATA_STDERR, EVENT, Message, Stream, encode
 from .errors import AgentError
@@ -22,11 +22,16 @@ MAX_ENDED_BYTES = 32 << 20  # of output, all ended processes together
 KINDS = (DATA, DATA_STDERR)
 
 
+class Child(Protocol):
+    def exited(self, status: int) -> None:
+        """Told once, with the status of ``waitpid``."""
+
+
 class Processes:
     def __init__(self, users: Users) -> None:
         self.environment: dict[str, str] = {}
         self._users = users
-        self._children: dict[int, Process] = {}  # alive, by process id
+        self._children: dict[int, Child] = {}  # alive, by process id
         self._known: dict[int, Process] = {}  # started with `start`, in order
         self._alone = asyncio.Event()  # set while there is no process but the agent
 
@@ -53,6 +58,11 @@ class Processes:
         self.reap()
         await self._alone.wait()
 
+    def watch(self, pid: int, child: Child) -> None:
+        """Have `child` told of the end of a process that was started just now."""
+        self._alone.clear()
+        self._children[pid] = child
+
     def _launch(self, request: Request, *, stdin: bool) -> Process:
         argv = request.texts("argv")
         shell = request.optional_text("shell")
@@ -73,8 +83,7 @@ class Processes:
         )
         program = Program(tuple(argv), shell, request.optional_text("cwd"), user, environment)
         process = Process(program, settings)
-        self._alone.clear()
-        self._children[process.pid] = process
+        self.watch(process.pid, process)
         return process
 
     # -- run --------------------------------------------------------------------------------------------------------

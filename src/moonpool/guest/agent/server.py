@@ -30,6 +30,7 @@ from ..protocol import (
     decode,
     encode,
 )
+from .elevation import Elevation
 from .errors import AgentError, describe
 from .files import Files
 from .limits import Limits
@@ -141,6 +142,7 @@ class Server:
         self._connections: set[Connection] = set()
         users, workers = Users(), Workers()
         self.processes = Processes(users)
+        self._elevation = Elevation(users, self.processes)
         self.machine = Machine(secret, users, self.processes, workers, limits)
         files = Files(users, workers)
         transfer = Transfer(files, workers)
@@ -184,6 +186,8 @@ class Server:
         loop = asyncio.get_running_loop()
         signal.signal(signal.SIGCHLD, lambda number, frame: loop.call_soon_threadsafe(self.processes.reap))
         self.processes.reap()
+        if os.getpid() == 1:  # Elsewhere it would make root of the machine's own users.
+            self._elevation.listen()
         server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
         print(f"listening on port {listener.getsockname()[1]}", flush=True)
         await server.serve_forever()

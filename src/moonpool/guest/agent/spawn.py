@@ -29,7 +29,8 @@ class NotStarted(AgentError):
 
 @dataclass(frozen=True)
 class Program:
-    """What is started. `streams` are the descriptors that become 0, 1 and 2; a `terminal` is opened in their place."""
+    """What is started. `streams` are the descriptors that become 0, 1 and 2. A `terminal` is opened as 0, and stands
+    for those that are -1."""
 
     argv: tuple[str, ...]
     shell: str | None
@@ -83,7 +84,7 @@ def _file_actions(program: Program, script: int | None) -> list[tuple[object, ..
     else:
         # A session leader without a terminal gets the first one that it opens as its controlling terminal.
         actions = [(os.POSIX_SPAWN_OPEN, 0, program.terminal, os.O_RDWR, 0)]
-        actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+        actions += [(os.POSIX_SPAWN_DUP2, max(program.streams[to], 0), to) for to in (1, 2)]
     if script is not None:
         actions.append((os.POSIX_SPAWN_DUP2, script, SCRIPT))
     return actions

@@ -107,6 +107,11 @@ class Users:
             raise AgentError("user_not_found", f"no such group: {name[:100]}")
         return number
 
+    def is_member(self, uid: int, group: str) -> bool:
+        self._refresh()
+        name = self._names.get(uid)
+        return name is not None and self._groups.get(group) in self._by_name[name].groups
+
     def user_name(self, uid: int) -> str:
         return self._names.get(uid) or ("root" if uid == 0 else str(uid))
 
