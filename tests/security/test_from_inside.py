@@ -98,7 +98,7 @@ def addresses_of_slots(server: Server) -> list[str]:
     """The addresses under which this host reaches this server's sandboxes."""
     links = f"mp{Instance(server.data.resolve()).tag}"
     printed = subprocess.run(["ip", "-json", "route"], capture_output=True, check=True).stdout
-    return [route["dst"] for route in json.loads(printed) if route["dev"].startswith(links)]
+    return [route["dst"] for route in json.loads(printed) if route.get("dev", "").startswith(links)]
 
 
 @pytest.mark.parametrize("kind", ["socket.AF_PACKET, socket.SOCK_RAW", "socket.AF_INET, socket.SOCK_RAW, 255"])
