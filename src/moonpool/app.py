@@ -62,7 +62,7 @@ class Core:
     def __init__(self, settings: Settings, store: Store, host: RunningHost, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._background = Background()
+        self.background = Background()
         self.access = AccessService(store, clock)
         self.events = EventService(store, clock)
         self.snapshots = SnapshotService(store, self.access, clock)
@@ -70,11 +70,11 @@ class Core:
         limits = limits_of(settings)
         admission = Admission(self.records, self.snapshots, limits, settings.default_snapshot, clock)
         self._recovery = Recovery(self.records, host, clock)
-        self.lifecycle = Lifecycle(self.records, host, admission, self._recovery, self._background, clock)
-        self._activity = Activity(self.records, self._background, clock)
+        self.lifecycle = Lifecycle(self.records, host, admission, self._recovery, self.background, clock)
+        self._activity = Activity(self.records, self.background, clock)
         changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
         self.sandboxes = SandboxService(self.access, self.records, self.lifecycle, changes, self._activity)
-        self._rules = IdleRules(self.records, self.lifecycle, self._activity, self._background, clock)
+        self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
@@ -97,16 +97,16 @@ class Core:
         await self.records.load()
         await self._recovery.run()
         await self.events.start()
-        self._rules.start()
+        self.rules.start()
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="upkeep")
 
     async def stop(self) -> None:
-        await self._rules.close()
+        await self.rules.close()
         if self._upkeep is not None:
             self._upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._upkeep
-        await self._background.close(GRACE)
+        await self.background.close(GRACE)
         await put_to_rest(self.records, self.lifecycle, OnExit(self._settings.on_exit))
         await self._activity.flush()
         await self.events.close()

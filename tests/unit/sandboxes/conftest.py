@@ -60,6 +60,7 @@ class World:
 
     async def restart(self) -> "World":
         """The same database and machines under a new server, as after a crash."""
+        await self.core.background.close(timeout=0)
         core = Core(self.settings, self.store, self.machines, self.clock)
         await core.start()
         return World(core, self.machines, self.clock, self.store, self.admin, self.settings)
@@ -72,6 +73,7 @@ async def world(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncIterat
     core = Core(settings, store, machines, clock)
     await core.start()
     yield World(core, machines, clock, store, await core.access.local_principal(), settings)
+    await core.background.close(timeout=0)
     await core.stop()
 
 
