@@ -8,7 +8,7 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from moonpool.engine.instance import Instance
-from moonpool.engine.network import conntrack, host, icmp, links, namespaces, pair, ruleset
+from moonpool.engine.network import conntrack, host, icmp, links, namespaces, pair, passage, ruleset
 from moonpool.engine.network.addresses import RESOLVER_ALIASES, SLOTS, slot_address
 from moonpool.engine.network.model import NetworkFailed, NetworkPolicy, Slot, parse_networks
 from moonpool.engine.network.nftables import Nftables
@@ -73,14 +73,21 @@ class Network:
     @staticmethod
     def inspect(instance: Instance) -> list[str]:
         """What exists on this machine for an instance, in words, without changing anything; empty after `close`."""
+        nftables = Nftables()
         table, prefix = ruleset.table_name(instance.tag), ruleset.link_prefix(instance.tag)
         kept = sorted(folder(instance).iterdir()) if folder(instance).is_dir() else []
         return [
-            *(f"nftables table {family} {name}" for family, name in sorted(Nftables().tables()) if name == table),
+            *(f"nftables table {family} {name}" for family, name in sorted(nftables.tables()) if name == table),
+            *(f"iptables rule {rule}" for rule in passage.passages(instance.tag, nftables)),
             *(f"network link {name}" for name in links.names(prefix)),
             *(f"network namespace {path}" for path in kept),
             *(f"reserved addresses {reservation.block}" for reservation in host.held(instance.tag)),
         ]
+
+    @staticmethod
+    def obstacles(instance: Instance) -> list[str]:
+        """Packet filters of others on this machine that may keep sandboxes from the internet, each with its cure."""
+        return passage.obstacles(instance.tag, Nftables())
 
     @property
     def resolv_conf(self) -> str:
@@ -155,6 +162,7 @@ class Network:
                 self._install()
             elif changed:
                 self._apply(ruleset.change_resolvers(self._tag, resolvers))
+        passage.open_passage(self._tag, self._nftables)
 
     def close(self) -> None:
         """Remove every slot, the rules, and the settings that were changed; idempotent."""
@@ -162,6 +170,7 @@ class Network:
         links.remove_group(host.link_group(self._tag))
         for number in sorted({*self._policies, *self.numbers(), *kept}):
             self.destroy(number)
+        passage.close_passage(self._tag, self._nftables)
         host.release(self._tag, self._nftables)
         namespaces.remove_folder(self._folder)
 
@@ -173,6 +182,7 @@ class Network:
         self._policies = dict(found.complete)
         self._addressed = set(found.complete)
         self._install()
+        passage.open_passage(self._tag, self._nftables)
         for number in found.broken:
             self.destroy(number)
 
