@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,15 +67,30 @@ class World:
         return World(core, self.machines, self.clock, self.store, self.admin, self.settings)
 
 
-@pytest.fixture
-async def world(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncIterator[World]:
-    settings = Settings(data=tmp_path, max_cpu=8, max_memory_mib=16384, max_disk_mib=20480, on_exit="keep")
+@asynccontextmanager
+async def new_world(store: Store, clock: ManualClock, data: Path) -> AsyncIterator[World]:
+    settings = Settings(data=data, max_cpu=8, max_memory_mib=16384, max_disk_mib=20480, on_exit="keep")
     machines = MemoryMachines()
     core = Core(settings, store, machines, clock)
     await core.start()
     yield World(core, machines, clock, store, await core.access.local_principal(), settings)
     await core.background.close(timeout=0)
     await core.stop()
+
+
+@pytest.fixture
+async def world(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with new_world(store, clock, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def sqlite_world(clock: ManualClock, tmp_path: Path) -> AsyncIterator[World]:
+    """For what does not depend on the database."""
+    store = await Store.open(f"sqlite:///{tmp_path / 'db.sqlite'}")
+    async with new_world(store, clock, tmp_path) as made:
+        yield made
+    await store.close()
 
 
 async def cancelled(work: Awaitable[object], reached: Callable[[], Awaitable[object]]) -> None:
