@@ -106,6 +106,7 @@ async def test_pages(client: httpx.AsyncClient, conforms: Conforms, three: list[
     assert second["page"] == 2
     assert (await client.get("/api/sandbox/paginated?states=stopped&sort=updatedAt")).json()["total"] == 1
     assert (await client.get("/api/sandbox/paginated?regions=us")).json()["total"] == 0
+    assert (await client.get("/api/sandbox/paginated?labels=null")).json()["total"] == 3
 
 
 async def test_other_teams_see_nothing(stranger: httpx.AsyncClient, three: list[dict[str, Any]]) -> None:

@@ -111,8 +111,11 @@ def sandbox_query(
 
 
 def labels(text: str | None) -> dict[str, str]:
-    """The JSON object of a ``labels`` parameter; raises InvalidInput for anything else."""
-    if not text:
+    """The JSON object of a ``labels`` parameter; raises InvalidInput for anything else.
+
+    Old SDKs send ``null`` when there is nothing to filter by.
+    """
+    if not text or text == "null":
         return {}
     try:
         parsed = json.loads(text)

@@ -47,7 +47,7 @@ async def health() -> Response:
 @router.get("/api/health/ready")
 async def health_ready(request: Request) -> Response:
     """Asks the database, which everything needs; a failure is answered as any unexpected error."""
-    await services_of(request).access.local_principal()
+    await services_of(request).events.history("", limit=1)
     database = {"database": {"status": "up"}}
     return JSONResponse({"status": "ok", "info": database, "error": {}, "details": database})
 
