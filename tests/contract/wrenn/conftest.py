@@ -182,7 +182,9 @@ async def core(settings: Settings, machines: ProcessMachines) -> AsyncIterator[C
 @pytest.fixture
 async def url(core: Core, machines: ProcessMachines) -> AsyncIterator[str]:
     """A real server: uploads break off, clients vanish and WebSockets are refused as they would be."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # The protocol must be named, else asyncio leaves Nagle's algorithm on for its connections.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(serve(core, machines), log_level="warning", lifespan="off", ws="websockets-sansio")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))

@@ -9,8 +9,8 @@ from moonpool.dialects.wrenn.unavailable import remaining
 
 PREFIXES = ("/v1", "/auth")
 
-# Paths without a variable come first, here and in the app, else /capsules/stats would be the capsule "stats".
-ROUTERS = (metrics, capsules, commands, streams, terminals, files, templates, events)
+# Tried in this order: the hot paths first; metrics before capsules, else /capsules/stats would be the capsule "stats".
+ROUTERS = (commands, files, metrics, capsules, streams, terminals, templates, events)
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -18,7 +18,7 @@ def create_app(services: Services) -> ASGIApp:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.services = services
     errors.install(app)
-    app.include_router(remaining([route for module in ROUTERS for route in module.router.routes]))
     for module in ROUTERS:
         app.include_router(module.router)
+    app.include_router(remaining([route for module in ROUTERS for route in module.router.routes]))
     return app

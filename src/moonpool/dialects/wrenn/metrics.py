@@ -16,7 +16,7 @@ from moonpool.dialects.wrenn.requests import Caller, Provided, answer
 from moonpool.dialects.wrenn.schemas import CapsuleMetrics, CapsuleStats, Current, MetricPoint
 from moonpool.dialects.wrenn.schemas import Range as StatsRange
 from moonpool.dialects.wrenn.schemas import Range1 as MetricsRange
-from moonpool.errors import InvalidInput, InvalidState, SandboxNotFound
+from moonpool.errors import InvalidInput, InvalidState, NotSupported, SandboxNotFound
 from moonpool.sandboxes.model import Sandbox, SandboxState
 from moonpool.sandboxes.query import SandboxQuery
 
@@ -37,6 +37,11 @@ async def capsule_stats(services: Provided, principal: Caller, range: str = Stat
         sampled_at=services.clock.now(),
     )
     return answer(CapsuleStats(range=StatsRange(range), current=current))
+
+
+@router.get("/v1/capsules/usage")
+async def capsule_usage(_: Caller) -> Response:
+    raise NotSupported("This server keeps no record of daily use")
 
 
 @router.get("/v1/capsules/{id}/metrics")
