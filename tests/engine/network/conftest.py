@@ -129,7 +129,7 @@ class Machine:
     def frame(slot: Slot, packet: bytes, *, source: str = GUEST_MAC, kind: int = 0x0800) -> bytes:
         """An Ethernet frame from a sandbox to the host's end of its link."""
         with IPRoute() as host:
-            target = host.get_links(ifname=slot.link)[0].get("address")
+            target = host.get_links(socket.if_nametoindex(slot.link))[0].get("address")
         return mac(target) + mac(source) + struct.pack("!H", kind) + packet
 
     def _keep(self, opened: socket.socket) -> socket.socket:
@@ -154,7 +154,7 @@ class Machine:
             host.link("set", index=index, state="up")
             with pair.link_events() as events:
                 self.within(self.internet, self._configure_internet)
-                pair.await_carrier(host, events, "up0")
+                pair.await_carrier(host, events, index)
             host.route("add", dst="default", gateway=self.ROUTER)
 
     def _configure_internet(self) -> None:

@@ -16,8 +16,8 @@ from moonpool.engine.network.nftables import Nftables
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
-def kernel_state():
-    """Everything that a network could leave behind."""
+def kernel_state(machine):
+    """Everything that a network could leave behind; of the mounts, which are the real host's, only its own."""
 
     def output(*command):
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -27,7 +27,7 @@ def kernel_state():
         "links": output("ip", "-o", "link"),
         "routes": output("ip", "route", "show", "table", "all"),
         "policy rules": output("ip", "rule"),
-        "mounts": Path("/proc/self/mounts").read_text(),
+        "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(machine.folder) in line],
         "forwarding": FORWARDING.read_text(),
     }
 
@@ -39,7 +39,7 @@ def reaches(machine, slot):
 
 
 def test_closing_leaves_nothing(machine):
-    before = kernel_state()
+    before = kernel_state(machine)
     network = machine.network()
     for number in (0, 3, 70):
         network.create(number)
@@ -47,7 +47,7 @@ def test_closing_leaves_nothing(machine):
     assert network.numbers() == [0, 3, 70]
     assert len(Network.inspect(machine.instance())) == 2 + 3 + 3 + 1
     network.close()
-    assert kernel_state() == before
+    assert kernel_state(machine) == before
     assert Network.inspect(machine.instance()) == []
     assert network.numbers() == []
     network.close()
@@ -89,10 +89,10 @@ def test_a_failed_creation_leaves_nothing(machine):
     slot = network.create(0)
     network.destroy(0)
     slot.namespace.touch()  # somebody else's file is in the way
-    before = kernel_state()
+    before = kernel_state(machine)
     with pytest.raises(NetworkFailed):
         network.create(0)
-    assert kernel_state() == before
+    assert kernel_state(machine) == before
     assert network.create(0) == slot
 
 
@@ -273,9 +273,9 @@ def test_a_block_in_use_is_left_alone(machine):
 
 def test_tables_of_others_are_left_alone(machine):
     Nftables().run("table inet somebody {\n chain forward {\n type filter hook forward priority 0;\n }\n }")
-    before = kernel_state()["rules"]
+    before = kernel_state(machine)["rules"]
     network = machine.network()
     network.create(0)
     network.close()
-    assert kernel_state()["rules"] == before
+    assert kernel_state(machine)["rules"] == before
     assert ruleset.table_name("somebody") not in before

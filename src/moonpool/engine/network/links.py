@@ -7,6 +7,7 @@ own (0.3 ms).
 import contextlib
 import errno
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -14,7 +15,6 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from moonpool.engine.network.addresses import GUEST_ADDRESS
-from moonpool.engine.network.model import NetworkFailed
 from moonpool.engine.network.ruleset import MOONPOOL_LINKS
 
 MAIN_TABLE = 254
@@ -33,17 +33,17 @@ class Reservation:
 
 def remove(link: str) -> None:
     """Remove a pair of links with its addresses and routes; nothing happens where there is none."""
-    with IPRoute() as host:
-        for index in host.link_lookup(ifname=link):
-            with contextlib.suppress(NetlinkError):
-                host.link("del", index=index)
-        if host.link_lookup(ifname=link):
-            raise NetworkFailed(f"Link {link} cannot be removed")
+    try:
+        index = socket.if_nametoindex(link)
+    except OSError:
+        return
+    with IPRoute() as host, _unless(errno.ENODEV):  # it goes with its namespace, too
+        host.link("del", index=index)
 
 
 def remove_group(group: int) -> None:
     """Remove all links of a group in one go: their waits for the kernel's grace periods coincide."""
-    with IPRoute() as host, contextlib.suppress(NetlinkError):  # an empty group is none
+    with IPRoute() as host, _unless(errno.ENODEV):  # an empty group is none
         host.link("del", group=group)
 
 
@@ -106,11 +106,8 @@ def release(reservation: Reservation) -> None:
             {"dst": f"{GUEST_ADDRESS}/32", "oif": LOOPBACK},
             {"dst": str(reservation.block), "type": "unreachable"},
         ):
-            try:
+            with _unless(errno.ESRCH):
                 host.route("del", priority=reservation.owner, **way)
-            except NetlinkError as error:
-                if error.code != errno.ESRCH:
-                    raise
 
 
 def uplink_mtu() -> int:
@@ -126,8 +123,11 @@ def uplink_mtu() -> int:
     return min([ETHERNET_MTU, *sizes])
 
 
-def index_of(netlink: IPRoute, name: str) -> int:
-    found = netlink.link_lookup(ifname=name)
-    if not found:
-        raise NetworkFailed(f"Link {name} is gone")
-    return int(found[0])
+@contextlib.contextmanager
+def _unless(code: int) -> Iterator[None]:
+    """Nothing to be done is no failure."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code != code:
+            raise

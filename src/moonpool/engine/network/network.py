@@ -114,8 +114,8 @@ class Network:
     def destroy(self, number: int) -> None:
         """Remove a slot, whatever is there of it, and forget its connections."""
         slot = self._describe(number)
-        namespaces.forget(slot.namespace)
         links.remove(slot.link)
+        namespaces.forget(slot.namespace)
         self._cut(slot, lambda destination: True)
         with self._lock:
             self._change_policy(slot, NetworkPolicy())

@@ -7,7 +7,7 @@ from pyroute2 import IPRoute
 
 from moonpool.engine.network import namespaces, sysctls
 from moonpool.engine.network.addresses import GATEWAY, GUEST_ADDRESS, GUEST_MAC, PREFIX
-from moonpool.engine.network.links import LOOPBACK, index_of
+from moonpool.engine.network.links import LOOPBACK
 from moonpool.engine.network.model import NetworkFailed, Slot
 
 GUEST_LINK = "eth0"
@@ -32,10 +32,10 @@ def join(slot: Slot, *, mtu: int, group: int) -> None:
             sysctls.disable_ipv6("default")
             with IPRoute() as guest, link_events() as events:
                 _make_links(host, slot, mtu, group)
-                _configure_guest(guest)
+                index = _configure_guest(guest)
                 namespaces.enter_descriptor(home)
                 _configure_host(host, slot)
-                await_carrier(guest, events, GUEST_LINK)
+                await_carrier(guest, events, index)
             _add_route(host, slot)
     finally:
         os.close(home)
@@ -49,16 +49,16 @@ def link_events() -> socket.socket:
     return events
 
 
-def await_carrier(netlink: IPRoute, events: socket.socket, link: str) -> None:
+def await_carrier(netlink: IPRoute, events: socket.socket, index: int) -> None:
     """Wait until a link really sends, which the kernel lets happen a little after its other end has come up.
 
     What is sent before is lost, and a lost answer to the first connection costs a second.
     """
-    while netlink.get_links(ifname=link)[0].get("operstate") != "UP":
+    while netlink.get_links(index)[0].get("operstate") != "UP":
         try:
             events.recv(1 << 16)
         except TimeoutError as error:
-            raise NetworkFailed(f"Link {link} does not come up") from error
+            raise NetworkFailed(f"Link {index} does not come up") from error
 
 
 def _make_links(host: IPRoute, slot: Slot, mtu: int, group: int) -> None:
@@ -67,18 +67,19 @@ def _make_links(host: IPRoute, slot: Slot, mtu: int, group: int) -> None:
         host.link("add", ifname=slot.link, kind="veth", mtu=mtu, peer=peer, group=group)
 
 
-def _configure_guest(guest: IPRoute) -> None:
-    index = index_of(guest, GUEST_LINK)
+def _configure_guest(guest: IPRoute) -> int:
+    index = socket.if_nametoindex(GUEST_LINK)
     guest.addr("add", index=index, address=GUEST_ADDRESS, prefixlen=PREFIX)
     guest.link("set", index=LOOPBACK, state="up")
     guest.link("set", index=index, state="up")
     guest.route("add", dst="default", gateway=GATEWAY)
+    return index
 
 
 def _configure_host(host: IPRoute, slot: Slot) -> None:
     """The gateway's address, and the guest as a neighbour who cannot be replaced."""
     sysctls.harden_link(slot.link)
-    index = index_of(host, slot.link)
+    index = socket.if_nametoindex(slot.link)
     host.addr("add", index=index, address=GATEWAY, prefixlen=32)
     host.link("set", index=index, state="up")
     host.neigh("add", dst=GUEST_ADDRESS, lladdr=GUEST_MAC, ifindex=index, state=NUD_PERMANENT)
@@ -86,5 +87,5 @@ def _configure_host(host: IPRoute, slot: Slot) -> None:
 
 def _add_route(host: IPRoute, slot: Slot) -> None:
     """The next hop is named, so that the neighbour is found whatever the destination is rewritten to."""
-    index = index_of(host, slot.link)
+    index = socket.if_nametoindex(slot.link)
     host.route("add", dst=f"{slot.address}/32", gateway=GUEST_ADDRESS, oif=index, flags=RTNH_F_ONLINK, prefsrc=GATEWAY)
