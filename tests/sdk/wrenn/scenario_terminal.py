@@ -50,17 +50,15 @@ with Capsule(wait=True) as capsule:
         term.write(b"exit\n")
         drain(term)
 
-    # A client that goes away without a word leaves the process as it is; its tag leads back to it, screen included.
-    ws = capsule.pty()
-    term = ws.__enter__()
-    term.write(b"export LEFT=be''hind; echo mar''ker\n")
-    read_until(term, b"marker")
-    tag = term.tag
-    term._ws.close()
+    # A client that goes away leaves the process as it is; its tag leads back to it, screen included.
+    with capsule.pty() as term:
+        term.write(b"export LEFT=be''hind; echo mar''ker\n")
+        read_until(term, b"marker")
+        tag = term.tag
     with capsule.pty_connect(tag) as term:
         assert b"marker" in read_until(term, b"marker")
-        term.write(b"echo $LEFT\n")
-        read_until(term, b"\nbehind")
+        term.write(b"echo $LEFT-ok\n")
+        read_until(term, b"behind-ok")
         assert tag in [process.tag for process in capsule.commands.list()]
         term.kill()
         output, code = drain(term)
