@@ -6,11 +6,13 @@ rule: it reaches nothing that the user could not reach in a shell.
 
 from moonpool.errors import InvalidInput, InvalidPath
 
+HOME = "~"
 PATH_LIMIT = 4095  # bytes, the kernel's own
 PATTERN_LIMIT = 4096  # characters
 
 
 def checked_path(path: str) -> str:
+    """The path without what says nothing (``.``, doubled slashes), so that it can be shown to its owner again."""
     if not path:
         raise InvalidPath("The path is empty")
     if "\0" in path:
@@ -21,7 +23,13 @@ def checked_path(path: str) -> str:
         raise InvalidPath("The path is not valid text") from None
     if size > PATH_LIMIT:
         raise InvalidPath(f"The path is longer than {PATH_LIMIT} bytes")
-    return path
+    return shortened(path)
+
+
+def shortened(path: str) -> str:
+    """``..`` stays: what it means depends on symbolic links."""
+    said = "/".join(segment for segment in path.split("/") if segment not in ("", "."))
+    return f"/{said}" if path.startswith("/") else said or HOME
 
 
 def checked_mode(mode: str) -> int:

@@ -1,7 +1,6 @@
 """Shell sessions: one shell that lives on between commands."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import daytona_toolbox_api_client as sdk
@@ -50,10 +49,10 @@ class Session:
 
 
 @pytest.fixture
-async def session(client: httpx.AsyncClient) -> AsyncIterator[Session]:
+async def session(client: httpx.AsyncClient) -> Session:
     answer = await client.post("/process/session", json={"sessionId": "work"})
     assert (answer.status_code, answer.content) == (201, b"")
-    yield Session(client, "work")
+    return Session(client, "work")
 
 
 async def test_streams_apart_and_exit_code(session: Session) -> None:
@@ -201,7 +200,7 @@ async def test_twice_the_same_id(session: Session, client: httpx.AsyncClient) ->
 async def test_delete_kills_the_tree(session: Session, client: httpx.AsyncClient) -> None:
     await session.start("setsid sleep 4321 & (sleep 4321 & wait) & wait")
     await session.run("true", 202, runAsync=True)
-    while not (await count(client, "sleep 4321")) == 2:
+    while await count(client, "sleep 4321") != 2:
         pass
     assert (await client.delete(session.path)).status_code == 204
     assert await count(client, "sleep 4321") == 0
@@ -230,7 +229,7 @@ async def test_strange_ids(client: httpx.AsyncClient) -> None:
     assert (await strange.run("echo x"))["stdout"] == "x\n"
 
 
-@pytest.mark.parametrize("command_id", ["nothing", "..", "%2e%2e", ".", "..%2f..%2fx"])
+@pytest.mark.parametrize("command_id", ["nothing", "%2e%2e", "%2e", "..%2f..%2fx"])
 async def test_unknown_commands(session: Session, command_id: str) -> None:
     for path in ("", "/logs"):
         answer = await session.client.get(f"{session.path}/command/{command_id}{path}")

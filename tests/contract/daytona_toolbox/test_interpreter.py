@@ -1,0 +1,127 @@
+"""The code interpreter."""
+
+import asyncio
+import json
+from typing import Any
+
+import daytona_toolbox_api_client as sdk
+import httpx
+import pytest
+
+EXECUTE = "/process/interpreter/execute"
+CONTEXTS = "/process/interpreter/context"
+COMPLETED = {"type": "control", "text": "completed"}
+
+
+async def run(socket_to: Any, code: str, **request: Any) -> tuple[list[dict[str, Any]], int]:
+    """The events and the close code."""
+    async with asyncio.timeout(30), socket_to(EXECUTE) as socket:
+        await socket.send(json.dumps({"code": code, **request}))
+        events = [json.loads(message) async for message in socket]
+    return events, socket.close_code
+
+
+def text(events: list[dict[str, Any]], kind: str) -> str:
+    return "".join(event["text"] for event in events if event["type"] == kind)
+
+
+async def test_state_persists_and_streams_are_apart(socket_to: Any) -> None:
+    events, code = await run(socket_to, "import sys\nx = 20\nprint('out')\nprint('err', file=sys.stderr)")
+    assert (text(events, "stdout"), text(events, "stderr"), events[-1], code) == ("out\n", "err\n", COMPLETED, 1000)
+    events, _ = await run(socket_to, "x += 2\nx * 2")
+    assert text(events, "stdout") == "44\n"
+
+
+async def test_errors(socket_to: Any) -> None:
+    events, code = await run(socket_to, "print('before')\ndef f():\n    raise ValueError('no')\nf()")
+    assert text(events, "stdout") == "before\n"
+    error = next(event for event in events if event["type"] == "error")
+    assert (error["name"], error["value"]) == ("ValueError", "no")
+    assert "line 4, in <module>\n    f()\n" in error["traceback"]
+    assert "interpret" not in error["traceback"].replace("<interpreter>", "")
+    assert code == 1000
+    events, _ = await run(socket_to, "this is no python")
+    assert next(event["name"] for event in events if event["type"] == "error") == "SyntaxError"
+    events, _ = await run(socket_to, "import sys; sys.exit(3)")
+    assert next(event["name"] for event in events if event["type"] == "error") == "SystemExit"
+    assert text((await run(socket_to, "print('alive')"))[0], "stdout") == "alive\n"
+
+
+async def test_children_and_large_output(socket_to: Any) -> None:
+    events, _ = await run(
+        socket_to, "import os\nprint('a')\n_ = os.system('echo b; echo c >&2')\nprint('d' * 1_000_000)"
+    )
+    assert text(events, "stdout") == "a\nb\n" + "d" * 1_000_000 + "\n"
+    assert text(events, "stderr") == "c\n"
+
+
+async def test_variables_of_the_environment_last_for_one_piece(socket_to: Any) -> None:
+    code = "import os; print(os.environ.get('MINE'), os.environ.get('FROM_SANDBOX'))"
+    assert text((await run(socket_to, code, envs={"MINE": "x"}))[0], "stdout") == "x yes\n"
+    assert text((await run(socket_to, code))[0], "stdout") == "None yes\n"
+
+
+async def test_timeout_interrupts_and_keeps_the_state(socket_to: Any) -> None:
+    await run(socket_to, "kept = 1")
+    _, code = await run(socket_to, "import time\nprint('begun')\ntime.sleep(60)", timeout=1)
+    assert code == 4008
+    assert text((await run(socket_to, "print(kept)"))[0], "stdout") == "1\n"
+
+
+async def test_code_that_hears_no_interrupt_gives_way_to_a_new_interpreter(socket_to: Any) -> None:
+    stubborn = "while True:\n  try:\n    while True: pass\n  except KeyboardInterrupt: pass"
+    _, code = await run(socket_to, stubborn, timeout=1)
+    assert code == 4008
+    assert text((await run(socket_to, "print('new')"))[0], "stdout") == "new\n"
+
+
+async def test_a_client_that_goes_interrupts(socket_to: Any, home: Any) -> None:
+    async with socket_to(EXECUTE) as socket:
+        await socket.send(json.dumps({"code": "import time\nprint('begun', flush=True)\ntime.sleep(600)"}))
+        assert json.loads(await socket.recv())["text"].startswith("begun")
+    assert text((await run(socket_to, "print('next')"))[0], "stdout") == "next\n"
+
+
+async def test_an_interpreter_that_dies(socket_to: Any) -> None:
+    events, code = await run(socket_to, "import os; os._exit(3)")
+    assert (events[-1]["type"], code) == ("error", 1000)
+    assert text((await run(socket_to, "print('new')"))[0], "stdout") == "new\n"
+
+
+async def test_contexts(socket_to: Any, client: httpx.AsyncClient) -> None:
+    await run(socket_to, "x = 'default'")
+    made = await client.post(CONTEXTS, json={"cwd": "/usr"})
+    context = sdk.InterpreterContext.from_dict(made.json())
+    assert context is not None
+    assert (made.status_code, context.cwd, context.language, context.active) == (200, "/usr", "python", True)
+    events, _ = await run(socket_to, "import os\nprint(os.getcwd(), 'x' in globals())", contextId=context.id)
+    assert text(events, "stdout") == "/usr False\n"
+    listed = sdk.ListContextsResponse.from_dict((await client.get(CONTEXTS)).json())
+    assert listed is not None
+    assert [item.id for item in listed.contexts or []] == [context.id]
+    assert (await client.delete(f"{CONTEXTS}/{context.id}")).status_code == 200
+    assert (await client.get(CONTEXTS)).json() == {"contexts": []}
+    assert (await client.delete(f"{CONTEXTS}/{context.id}")).status_code == 404
+    assert (await client.delete(f"{CONTEXTS}/default")).status_code == 400
+    assert (await run(socket_to, "1", contextId=context.id))[1] == 1008
+
+
+async def test_one_piece_at_a_time(socket_to: Any) -> None:
+    code = "import time\nprint({0}, end='')\ntime.sleep(0.2)\nprint({0})"
+    answers = await asyncio.gather(*(run(socket_to, code.format(number)) for number in range(3)))
+    assert sorted(text(events, "stdout") for events, _ in answers) == ["00\n", "11\n", "22\n"]
+
+
+@pytest.mark.parametrize(
+    "message", ["", "{", "{}", '{"code":1}', '{"code":"1","timeout":-1}', '{"code":"1","envs":[]}']
+)
+async def test_messages_that_are_none(socket_to: Any, message: str) -> None:
+    async with asyncio.timeout(10), socket_to(EXECUTE) as socket:
+        await socket.send(message)
+        assert [event async for event in socket] == []
+        assert socket.close_code == 1008
+
+
+async def test_languages_that_are_none(client: httpx.AsyncClient) -> None:
+    assert (await client.post(CONTEXTS, json={"language": "cobol"})).status_code == 400
+    assert (await client.post(CONTEXTS, json={"cwd": "/no/such"})).status_code == 400
