@@ -63,7 +63,7 @@ def running_server(**environment: str) -> Iterator[Server]:
 
 def launch(url: str, data: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "moonpool", "serve", "--listen", url.removeprefix("http://"), "--data", str(data)]
-    with open(data.with_suffix(".log"), "ab") as log:
+    with open(data / "server.log", "ab") as log:
         return subprocess.Popen(
             [*command, "--on-exit", "stop"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
@@ -79,7 +79,7 @@ def wait_until_ready(server: Server) -> None:
                 except httpx.TransportError:
                     pass
                 await asyncio.sleep(0.05)  # Another process: its only sign is that it answers.
-        raise RuntimeError(server.data.with_suffix(".log").read_text()[-4000:])
+        raise RuntimeError((server.data / "server.log").read_text()[-4000:])
 
     asyncio.run(wait())
 

@@ -110,7 +110,9 @@ def test_raw_packets_are_denied_even_to_root(client: httpx.Client, box: str, kin
 
 
 def test_the_agents_folder_cannot_be_written_even_by_root(client: httpx.Client, box: str) -> None:
-    for command in ("touch /.agent/x", "rm -rf /.agent/agent", "mount -o remount,rw /.agent"):
+    # Inside, root may change the flags of its own view of a mount; the host's side stays read-only.
+    client.post(f"/toolbox/{box}/process/execute", json={"command": "sudo mount -o remount,rw /.agent"})
+    for command in ("touch /.agent/x", "rm -rf /.agent/agent", "sh -c 'echo x >> /.agent/agent/main.py'"):
         answer = client.post(f"/toolbox/{box}/process/execute", json={"command": f"sudo {command}"})
         assert answer.json()["exitCode"] != 0, command
     assert execute(client, box, "test -e /.agent/agent/__main__.py && echo there") == "there\n"

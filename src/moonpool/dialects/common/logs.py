@@ -24,14 +24,15 @@ def configure_logging(form: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if form == "json":
-        shared.append(structlog.processors.format_exc_info)
+        last.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[*last, renderer],
         )
     )
     root = logging.getLogger()
