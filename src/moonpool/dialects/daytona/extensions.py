@@ -129,7 +129,7 @@ class ResizeSandbox(RequestModel):
 
 
 class CreateApiKey(schemas.CreateApiKey):
-    """Strict but for its dates and permissions, which JSON has only as strings anyway."""
+    """With a name that is not empty."""
 
     name: Name
 

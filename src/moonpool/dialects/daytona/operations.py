@@ -193,11 +193,11 @@ def create_router() -> APIRouter:
     for hint, operations in UNSUPPORTED.items():
         for operation in operations:
             method, path, name = operation.split()
-            router.add_api_route(f"/api{path}", refuse(name, hint), methods=[method], name=name)
+            router.add_api_route(f"/api{path}", Refusal(name, hint), methods=[method], name=name)
     return router
 
 
-class refuse:
+class Refusal:
     """A handler that says which operation is missing; only to those who may ask at all."""
 
     def __init__(self, operation: str, hint: str) -> None:
