@@ -15,7 +15,7 @@ from moonpool.errors import EngineError, MachineUnfit
 BASE = "base"
 HASH_SHOWN = 16  # hexadecimal digits of the recipe's digest in names
 MODULES = "usr/local/lib/node_modules"
-ARCHIVES_KEPT = 3
+ARCHIVES_KEPT = 2  # this recipe's, and the one before for who goes back a version
 
 
 def ensure_base(
@@ -67,11 +67,18 @@ def _build(archive: Archive, recipe: Recipe, mirror: str | None, progress: Progr
         build_archive(recipe, choose_mirrors(recipe.suite, mirror), overlay, work, archive.unfinished, progress)
         progress("storing the archive", 0.87)
         archive.publish()
+        _prune(archive.path.parent)
     except OSError as error:
         raise EngineError(f"Cannot build the base image: {error}") from error
     finally:
         archive.unfinished.unlink(missing_ok=True)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _prune(cache: Path) -> None:
+    archives = sorted(cache.glob("base-*.tar.zst"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in archives[ARCHIVES_KEPT:]:
+        Archive(path).remove()
 
 
 def _overlay(recipe: Recipe, overlay: Path, downloads: Path) -> Path:

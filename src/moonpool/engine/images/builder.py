@@ -19,8 +19,11 @@ MEMORY_FOR_BUILD = 3 * 1024**3  # bytes that must be available for the build to 
 BUILD_SIZE = "2g"
 LINES_KEPT = 15  # of mmdebstrap's output, for the error
 # Everything dies with this process, whatever kills it: the namespace's first process takes the rest along, and its
-# mounts are nobody else's.
-CONTAINED = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL")
+# mounts are nobody else's. What the host unmounts meanwhile is unmounted in there too, where the host shares it.
+CONTAINED = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL"),
+)
 IN_MEMORY = 'mount -t tmpfs -o size="$1" moonpool-build "$2"; shift 2; exec "$@"'
 DIRECTLY = 'shift 2; exec "$@"'
 

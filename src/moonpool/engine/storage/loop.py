@@ -33,8 +33,7 @@ def ensure_image(image: Path, size_bytes: int) -> None:
 
 def mount(image: Path, point: Path) -> None:
     point.mkdir(mode=0o700, exist_ok=True)
-    # Shared, so that unmounting reaches the copies in namespaces that follow this one.
-    run("mount", "--make-shared", "-t", "btrfs", "-o", MOUNT_OPTIONS, str(image), str(point))
+    run("mount", "-t", "btrfs", "-o", MOUNT_OPTIONS, str(image), str(point))
 
 
 def settle(mount: Mount) -> None:

@@ -86,6 +86,8 @@ class Pool:
         self._check_subvolume(source)
         with explained(f"snapshot {source.name} as {kind.value}/{name}"):
             btrfs.create_snapshot(source, path, read_only=read_only, limit_bytes=limit_bytes)
+            if limit_bytes is not None and self.quota_mode is QuotaMode.CLASSIC:  # which ignore it in a snapshot
+                btrfs.limit_qgroup(self.path, btrfs.subvolume_id(path), limit_bytes)
         return path
 
     def delete(self, kind: Kind, name: str) -> None:
