@@ -150,7 +150,15 @@ def test_a_restarted_server_goes_on_with_its_slots(machine):
     assert second.numbers() == [0, 1]
 
 
-@pytest.mark.parametrize("policy", [NetworkPolicy(block_all=True, allow=("1.2.3.4/32",)), NetworkPolicy(allow=())])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        NetworkPolicy(allow=()),
+        NetworkPolicy(allow=("10.0.0.0/8",)),
+        NetworkPolicy(block_all=True, allow=("0.0.0.0/0",)),
+        NetworkPolicy(allow=("0.0.0.0/8", "1.2.3.4", "128.0.0.0/1", "255.255.255.255")),
+    ],
+)
 def test_a_restarted_server_can_lift_any_policy(machine, policy):
     slot = machine.network().create(0)
     machine.network().set_policy(0, policy)

@@ -1,9 +1,12 @@
 """What the network gives to the rest of the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError, collapse_addresses
 from pathlib import Path
+
+from pyroute2.netlink.exceptions import NetlinkError
 
 from moonpool.errors import EngineError, InvalidInput
 
@@ -11,6 +14,15 @@ from moonpool.errors import EngineError, InvalidInput
 class NetworkFailed(EngineError):
     code = "network_failed"
     default = "The sandbox network could not be set up"
+
+
+@contextmanager
+def kernel_errors(what: str) -> Iterator[None]:
+    """Turn what the kernel refuses into NetworkFailed; also a decorator."""
+    try:
+        yield
+    except (NetlinkError, OSError) as error:
+        raise NetworkFailed(f"{what}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import conntrack, host, icmp, links, namespaces, pair, passage, ruleset
 from moonpool.engine.network.addresses import RESOLVER_ALIASES, SLOTS, slot_address
-from moonpool.engine.network.model import NetworkFailed, NetworkPolicy, Slot, parse_networks
+from moonpool.engine.network.model import NetworkFailed, NetworkPolicy, Slot, kernel_errors, parse_networks
 from moonpool.engine.network.nftables import Nftables
 from moonpool.engine.network.resolvers import RESOLV_CONF, upstream_resolvers
-from moonpool.engine.network.survey import link_name, survey
+from moonpool.engine.network.survey import kept_numbers, link_name, survey
 from moonpool.errors import MoonpoolError
 
 
@@ -56,21 +56,20 @@ class Network:
         `operator_deny`: CIDRs that no sandbox ever reaches; it wins. The host itself can never be opened.
         `resolv_conf`: the file that names the host's name servers.
         """
-        network = cls(
-            instance,
-            parse_networks(operator_allow, field="network.operator_allow"),
-            parse_networks(operator_deny, field="network.operator_deny"),
-            resolv_conf,
-        )
-        try:
-            network._adopt()
-        except (NetlinkError, OSError, MoonpoolError):
-            if not network.numbers():  # nothing that runs depends on it
-                network.close()
-            raise
+        opened = parse_networks(operator_allow, field="network.operator_allow")
+        closed = parse_networks(operator_deny, field="network.operator_deny")
+        with kernel_errors("The network cannot be set up"):
+            network = cls(instance, opened, closed, resolv_conf)
+            try:
+                network._adopt()
+            except (NetlinkError, OSError, MoonpoolError):
+                if not network.numbers():  # nothing that runs depends on it
+                    network.close()
+                raise
         return network
 
     @staticmethod
+    @kernel_errors("The network cannot be inspected")
     def inspect(instance: Instance) -> list[str]:
         """What exists on this machine for an instance, in words, without changing anything; empty after `close`."""
         nftables = Nftables()
@@ -111,6 +110,7 @@ class Network:
             raise NetworkFailed(f"Slot {number} cannot be made: {error}") from error
         return slot
 
+    @kernel_errors("A slot cannot be removed")
     def destroy(self, number: int) -> None:
         """Remove a slot, whatever is there of it, and forget its connections."""
         slot = self._describe(number)
@@ -134,6 +134,7 @@ class Network:
                 raise NetworkFailed(f"There is no slot {number}")
         return self._describe(number)
 
+    @kernel_errors("A network policy cannot be set")
     def set_policy(self, number: int, policy: NetworkPolicy) -> None:
         """Change what a slot may reach, now: connections that it no longer permits end.
 
@@ -152,6 +153,7 @@ class Network:
         if policy.allow is not None or policy.blocked:
             self._cut(slot, unwanted)
 
+    @kernel_errors("The network cannot be refreshed")
     def refresh(self) -> None:
         """Follow the host, whose name servers may change and whose rules somebody may have flushed. Cheap: 1 ms."""
         resolvers = upstream_resolvers(self._resolv_conf)
@@ -164,11 +166,11 @@ class Network:
                 self._apply(ruleset.change_resolvers(self._tag, resolvers))
         passage.open_passage(self._tag, self._nftables)
 
+    @kernel_errors("The network cannot be closed")
     def close(self) -> None:
         """Remove every slot, the rules, and the settings that were changed; idempotent."""
-        kept = [int(path.name) for path in self._folder.iterdir()] if self._folder.is_dir() else []
         links.remove_group(host.link_group(self._tag))
-        for number in sorted({*self._policies, *self.numbers(), *kept}):
+        for number in sorted({*self._policies, *self.numbers(), *kept_numbers(self._folder)}):
             self.destroy(number)
         passage.close_passage(self._tag, self._nftables)
         host.release(self._tag, self._nftables)
@@ -202,15 +204,20 @@ class Network:
     def _cut(self, slot: Slot, unwanted: Callable[[IPv4Address], bool]) -> None:
         """End connections. Asking the kernel walks its whole table (10 ms), so only for a slot that has had any."""
         table = ruleset.table_name(self._tag)
-        if slot.number in self._uncounted or self._nftables.has_element(table, "connections", f'"{slot.link}"'):
+        counted = self._nftables.has_element(table, "connections", f'"{slot.link}"')
+        if counted or slot.number in self._uncounted or not self._installed():
             conntrack.cut(slot.address, unwanted)
 
     def _change_policy(self, slot: Slot, policy: NetworkPolicy) -> None:
         before = self._policies.get(slot.number, NetworkPolicy())
         commands = ruleset.change_policy(self._tag, slot.link, before, policy)
         self._policies[slot.number] = policy
-        if commands:
-            self._apply(commands)
+        try:
+            if commands:
+                self._apply(commands)
+        except MoonpoolError:
+            self._policies[slot.number] = before
+            raise
 
     def _apply(self, commands: str) -> None:
         """One transaction. Where somebody flushed the rules they are put back, changed state included."""

@@ -1,6 +1,7 @@
 """What an earlier run of the same server left in the kernel."""
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, summarize_address_range
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def survey(tag: str, folder: Path, nftables: Nftables) -> Survey:
     """
     prefix = ruleset.link_prefix(tag)
     linked = {_number(name, prefix) for name in links.names(prefix)}
-    kept = {int(path.name) for path in folder.iterdir() if path.name.isdecimal()} if folder.is_dir() else set()
+    kept = kept_numbers(folder)
     routed = {_number(name, prefix) for name in links.routed(prefix)}
     whole = {number for number in linked & routed & kept if namespaces.is_kept(folder / str(number))}
     policies = _policies(tag, nftables)
@@ -40,6 +41,11 @@ def survey(tag: str, folder: Path, nftables: Nftables) -> Survey:
         for number in sorted(whole)
     }
     return Survey(complete, frozenset((linked | kept) - whole))
+
+
+def kept_numbers(folder: Path) -> set[int]:
+    """Of which slots there are files for namespaces."""
+    return {int(path.name) for path in folder.iterdir() if path.name.isdecimal()} if folder.is_dir() else set()
 
 
 def _number(link: str, prefix: str) -> int:
@@ -56,7 +62,7 @@ def _policies(tag: str, nftables: Nftables) -> dict[str, NetworkPolicy] | None:
     allowed: dict[str, list[str]] = {link: [] for link in restricted}
     for element in _members(sets, "allowed"):
         link, network = element["concat"]
-        allowed.setdefault(link, []).append(_cidr(network))
+        allowed.setdefault(link, []).extend(_cidrs(network))
     return {
         link: NetworkPolicy(
             # An empty list blocks as well; it is told apart by the link standing in both sets without a network.
@@ -71,10 +77,11 @@ def _members(sets: dict[str, dict[str, Any]], name: str) -> list[Any]:
     return list(sets.get(name, {}).get("elem", []))
 
 
-def _cidr(value: str | dict[str, Any]) -> str:
-    """nft writes a whole network as a prefix, a single address as text, anything else as a range."""
+def _cidrs(value: str | dict[str, Any]) -> list[str]:
+    """nft writes a single address as text, a network as a prefix, and in some versions as a range."""
     if isinstance(value, str):
-        return value
+        return [value]
     if "prefix" in value:
-        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
-    raise ValueError(f"an element that Moonpool does not make: {value}")
+        return [f"{value['prefix']['addr']}/{value['prefix']['len']}"]
+    first, last = (IPv4Address(end) for end in value["range"])
+    return [str(network) for network in summarize_address_range(first, last)]

@@ -13,10 +13,12 @@ FORWARDING = ROOT / "ipv4/ip_forward"
 # the host's other addresses from being probed. `route_localnet` lets a name server on the host's loopback answer; the
 # rules drop all else that goes to 127.0.0.0/8.
 LINK_SETTINGS = {
+    "forwarding": "1",
     "rp_filter": "2",
     "arp_ignore": "1",
     "send_redirects": "0",
     "accept_redirects": "0",
+    "accept_source_route": "0",
     "route_localnet": "1",
 }
 
