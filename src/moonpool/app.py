@@ -124,7 +124,7 @@ class Core:
 
 
 class Application:
-    """One server: ``app`` is what uvicorn serves, with ``http_protocol``; ASGI's lifespan starts and stops it."""
+    """One server, an ASGI application: its lifespan starts and stops it. uvicorn serves ``app`` by ``http_protocol``."""
 
     http_protocol = BoundedHttpProtocol
 
@@ -157,7 +157,11 @@ class Application:
         await self._running.aclose()
         log.info("stopped")
 
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @property
+    def app(self) -> ASGIApp:
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:

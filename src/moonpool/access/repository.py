@@ -14,6 +14,7 @@ from moonpool.errors import NameTaken
 from moonpool.ids import new_uuid
 from moonpool.store.database import Transaction
 from moonpool.store.tables import api_keys, teams, users
+from moonpool.store.text import storable
 
 ADMIN_ROLE = "admin"
 
@@ -59,6 +60,8 @@ class AccessRepository:
 
     async def key(self, connection: AsyncConnection, team_id: str, name_or_id: str) -> ApiKey | None:
         """By id, else by name."""
+        if not storable(name_or_id):
+            return None
         rows = (await connection.execute(select(api_keys).where(named(team_id, name_or_id)))).all()
         return next((key_of(row) for row in sorted(rows, key=lambda row: row.id != name_or_id)), None)
 

@@ -12,6 +12,7 @@ from moonpool.sandboxes.model import DesiredState, Sandbox, SandboxState
 from moonpool.sandboxes.query import SandboxQuery, SandboxSort
 from moonpool.store.paging import decode_cursor
 from moonpool.store.tables import sandboxes
+from moonpool.store.text import storable
 
 MAX_PAGE_SIZE = 1000
 MAX_PAGE = 1_000_000_000
@@ -39,6 +40,7 @@ Statement = TypeVar("Statement", bound=Select[Any])
 
 def conditions(query: SandboxQuery, database: str) -> Iterator[ColumnElement[bool]]:
     """Everything that a row must fulfil; ``database`` is "sqlite" or "postgresql"."""
+    check_texts(query)
     columns = sandboxes.c
     yield from state_conditions(query)
     if query.ids:
@@ -60,6 +62,13 @@ def conditions(query: SandboxQuery, database: str) -> Iterator[ColumnElement[boo
     yield from within(columns.cpu, query.min_cpu, query.max_cpu)
     yield from within(columns.memory_mib, bounded(query.min_memory_mib), bounded(query.max_memory_mib))
     yield from within(columns.disk_mib, bounded(query.min_disk_mib), bounded(query.max_disk_mib))
+
+
+def check_texts(query: SandboxQuery) -> None:
+    texts = [*query.ids, *query.snapshots, *query.labels, *query.labels.values()]
+    texts += [text for text in (query.id_prefix, query.name_prefix) if text is not None]
+    if not all(storable(text) for text in texts):
+        raise InvalidInput("NUL and lone surrogates are not allowed")
 
 
 def state_conditions(query: SandboxQuery) -> Iterator[ColumnElement[bool]]:
@@ -117,7 +126,11 @@ def after(query: SandboxQuery, cursor: str) -> ColumnElement[bool]:
     sort, descending, value, sandbox_id = decode_cursor(cursor, 4)
     if sort != query.sort or descending != query.descending:
         raise InvalidInput("The cursor belongs to a list in another order", field="cursor")
-    if not isinstance(value, KINDS[query.sort]) or not isinstance(sandbox_id, str) or "\0" in f"{value}{sandbox_id}":
+    if (
+        not isinstance(value, KINDS[query.sort])
+        or not isinstance(sandbox_id, str)
+        or not storable(f"{value}{sandbox_id}")
+    ):
         raise InvalidInput("Invalid cursor", field="cursor")
     column, reached = COLUMNS[query.sort], moment(str(value)) if query.sort in MOMENTS else value
     beyond = column < reached if query.descending else column > reached

@@ -14,6 +14,7 @@ from moonpool.sandboxes.model import Sandbox, SandboxState, is_legal
 from moonpool.sandboxes.query import Page, SandboxQuery
 from moonpool.sandboxes.repository import SandboxRepository, name_taken
 from moonpool.store.database import Store, Transaction
+from moonpool.store.text import storable
 
 KEEP_DESTROYED = timedelta(hours=24)
 REMEMBER_DESTROYED = 1000  # of the last destroyed ones stay in memory, for consumers of their events
@@ -168,8 +169,3 @@ def event_of(event: EventType, old: Sandbox | None, new: Sandbox) -> NewEvent:
         "snapshot": new.snapshot,
     }
     return NewEvent(new.team_id, event, new.id, data, new.updated_at)
-
-
-def storable(text: str) -> bool:
-    """Whether a database can hold it: PostgreSQL refuses NUL, both refuse lone surrogates."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

@@ -10,7 +10,7 @@ from moonpool.errors import InvalidInput, LimitExceeded
 from moonpool.hosts.model import NetworkPolicy, Resources
 from moonpool.ids import SANDBOX_ID_LENGTH
 from moonpool.sandboxes.model import Timers
-from moonpool.sandboxes.records import storable
+from moonpool.store.text import storable
 
 MAX_NAME = 255  # characters
 MAX_LABELS = 64

@@ -23,10 +23,6 @@ class SnapshotRepository:
             if snapshot.id not in known:
                 await transaction.connection.execute(insert(snapshots).values(**values_of(snapshot)))
 
-    async def general(self, connection: AsyncConnection) -> list[Snapshot]:
-        rows = await connection.execute(select(snapshots).where(snapshots.c.team_id.is_(None)))
-        return [snapshot_of(row) for row in rows]
-
     async def get(self, connection: AsyncConnection, team_id: str, name_or_id: str) -> Snapshot:
         """By id or name, the team's own first; SnapshotNotFound."""
         matches = or_(snapshots.c.id == name_or_id, snapshots.c.name == name_or_id)

@@ -3,14 +3,16 @@
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
-from moonpool.errors import InvalidInput
+from moonpool.errors import InvalidInput, SnapshotNotFound
 from moonpool.snapshots.model import Snapshot, SnapshotQuery
 from moonpool.snapshots.repository import SnapshotRepository
 from moonpool.snapshots.seeds import seeds
 from moonpool.store.database import Store
 from moonpool.store.paging import Page
+from moonpool.store.text import storable
 
 MAX_PAGE_SIZE = 1000
+MAX_PAGE = 1_000_000_000
 
 
 class SnapshotService:
@@ -21,15 +23,11 @@ class SnapshotService:
         self._access = access
         self._clock = clock
         self._repository = SnapshotRepository()
-        self._general: dict[str, Snapshot] = {}
 
     async def start(self) -> None:
         """Create the general snapshots that every server has, where they are missing."""
         async with self._store.transaction() as transaction:
             await self._repository.ensure(transaction, seeds(self._clock.now()))
-        async with self._store.reading() as connection:
-            general = await self._repository.general(connection)
-        self._general = {key: item for item in general for key in (item.name, item.id)}
 
     async def get(self, principal: Principal, name_or_id: str) -> Snapshot:
         """By id or by name; a team's own comes before a general one of the same name."""
@@ -40,16 +38,18 @@ class SnapshotService:
         """One page, with a total."""
         self._access.require(principal, Scope.SNAPSHOTS_READ)
         query = query or SnapshotQuery()
-        if query.page < 1:
+        if not 1 <= query.page <= MAX_PAGE:
             raise InvalidInput("Pages count from 1", field="page")
         if not 1 <= query.limit <= MAX_PAGE_SIZE:
             raise InvalidInput(f"A page has 1 to {MAX_PAGE_SIZE} items", field="limit")
+        if query.name is not None and not storable(query.name):
+            raise InvalidInput("NUL and lone surrogates are not allowed", field="name")
         async with self._store.reading() as connection:
             return await self._repository.page(connection, principal.team_id, query)
 
     async def resolve(self, team_id: str, name_or_id: str) -> Snapshot:
-        """What a sandbox of this team starts from; general ones come from memory."""
-        if found := self._general.get(name_or_id):
-            return found
+        """What a sandbox of this team starts from; the key's scope was checked before."""
+        if not storable(name_or_id):
+            raise SnapshotNotFound("Snapshot not found")
         async with self._store.reading() as connection:
             return await self._repository.get(connection, team_id, name_or_id)

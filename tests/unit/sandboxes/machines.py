@@ -42,6 +42,7 @@ class MemoryMachines:
         self.resources: dict[str, Resources] = {}
         self.networks: dict[str, NetworkPolicy] = {}
         self.closed: bool | None = None
+        self.warming: Readiness | None = None
         self._failures: dict[str, BaseException] = {}
         self._gates: dict[str, Gate] = {}
         self._exited: Callable[[MachineExit], None] = lambda _exit: None
@@ -107,6 +108,8 @@ class MemoryMachines:
         return dict(self.states)
 
     def readiness(self) -> Readiness:
+        if self.warming is not None:
+            return self.warming
         running = sum(state is MachineState.RUNNING for state in self.states.values())
         return Readiness(ready=True, warm=4, target=4, running=running, asleep=0)
 

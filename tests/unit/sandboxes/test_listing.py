@@ -109,6 +109,9 @@ async def test_pages_with_a_total(world: World, five: list[Sandbox]) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
+        {"name_prefix": "\0"},
+        {"ids": ("\ud800",)},
+        {"labels": {"a": "\0"}},
         {"limit": 0},
         {"limit": 1001},
         {"limit": -1},
