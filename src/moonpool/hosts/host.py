@@ -28,7 +28,7 @@ from moonpool.hosts.model import (
     Readiness,
     Resources,
 )
-from moonpool.hosts.parts import Parts, Progress, open_parts, silent
+from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.threads import Threads, Unbroken
@@ -64,9 +64,10 @@ class Host:
         """Opens the engine, takes over what still runs, and begins to fill the warm pool."""
         threads = Threads()
         parts = await threads.run(open_parts, settings, progress)
-        warm = await threads.run(ensure_warm_image, parts, progress)
-        host = cls(parts, warm, settings, threads)
-        await host._adopt()
+        with undone_on_failure(parts.close, parts.instance):
+            warm = await threads.run(ensure_warm_image, parts, progress)
+            host = cls(parts, warm, settings, threads)
+            await host._adopt()
         host._warm.fill()
         return host
 
@@ -90,9 +91,7 @@ class Host:
         while self._burials:
             await asyncio.wait(self._burials)
         if not keep:
-            await self._threads.run(self._parts.network.close)
-            await self._threads.run(self._parts.cgroups.close)
-            await self._threads.run(self._parts.pool.close)
+            await self._threads.run(self._parts.close)
         self._threads.close()
 
     # -- lifecycle -----------------------------------------------------------------------------------------------------

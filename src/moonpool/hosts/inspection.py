@@ -58,7 +58,7 @@ def leftovers(settings: HostSettings) -> list[str]:
 def cgroup_names(settings: HostSettings) -> list[str]:
     """Members that have a control group, of a running server or left over."""
     try:
-        return Cgroups.existing(Instance(settings.data.resolve())).names()
+        return Cgroups.of(Instance(settings.data.resolve())).names()
     except MoonpoolError:
         return []
 

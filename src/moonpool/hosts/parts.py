@@ -1,6 +1,7 @@
 """The engine's parts, opened in the order in which they need each other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,13 @@ class Parts:
     driver: Driver
     agent: Path
 
+    def close(self) -> None:
+        """Leaves nothing on the machine but files; for when no sandbox runs any more. Every part is tried."""
+        with ExitStack() as stack:
+            stack.callback(self.pool.close)
+            stack.callback(self.cgroups.close)
+            stack.callback(self.network.close)
+
 
 def silent(_phase: str, _fraction: float) -> None:
     """Progress for those who do not watch."""
@@ -35,16 +43,29 @@ def open_images(settings: HostSettings, progress: Progress = silent) -> tuple[Pa
     instance = Instance(settings.data.resolve())
     instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     pool = Pool.open(instance, size_bytes=settings.disk_pool_bytes)
-    base = ensure_base(pool, settings.cache, progress)
-    guest_package = Path(next(iter(moonpool.guest.__path__)))
-    return ensure_agent(base.path, instance.data / "agent", guest_package), pool
+    with undone_on_failure(pool.close, instance):
+        base = ensure_base(pool, settings.cache, progress)
+        guest_package = Path(next(iter(moonpool.guest.__path__)))
+        return ensure_agent(base.path, instance.data / "agent", guest_package), pool
 
 
 def open_parts(settings: HostSettings, progress: Progress = silent) -> Parts:
     """Blocking; builds the base image where it is missing. Raises MachineUnfit where the machine cannot do this."""
     agent, pool = open_images(settings, progress)
     instance = Instance(settings.data.resolve())
-    cgroups = Cgroups.open(instance)
-    driver = Driver(instance, cgroups, agent, runsc=settings.runsc)
-    network = Network.open(instance, operator_allow=settings.operator_allow, operator_deny=settings.operator_deny)
+    with undone_on_failure(pool.close, instance):
+        cgroups = Cgroups.open(instance)
+        driver = Driver(instance, cgroups, agent, runsc=settings.runsc)
+        network = Network.open(instance, operator_allow=settings.operator_allow, operator_deny=settings.operator_deny)
     return Parts(instance, pool, cgroups, network, driver, agent)
+
+
+@contextmanager
+def undone_on_failure(undo: Callable[[], None], instance: Instance) -> Iterator[None]:
+    """A start that fails leaves nothing behind, but for what sandboxes of an earlier server still run on."""
+    try:
+        yield
+    except BaseException:
+        if not any((instance.run / "machines").glob("*.json")):
+            undo()
+        raise
