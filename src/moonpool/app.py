@@ -124,7 +124,7 @@ class Core:
 
 
 class Application:
-    """One server, an ASGI application: its lifespan starts and stops it. uvicorn serves ``app`` by ``http_protocol``."""
+    """One server, an ASGI application whose lifespan starts and stops it, to be served with ``http_protocol``."""
 
     http_protocol = BoundedHttpProtocol
 
