@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
 from moonpool.engine.storage import btrfs
 from moonpool.engine.storage.mounts import Mount
 from moonpool.errors import EngineError, MachineUnfit
@@ -19,6 +21,8 @@ LOOP_SET_CAPACITY, LOOP_SET_DIRECT_IO = 0x4C07, 0x4C08
 # writes mean nothing to the host.
 MOUNT_OPTIONS = "loop,noatime,nodev,nosuid,discard=async"
 UNMOUNT_ATTEMPTS, UNMOUNT_PAUSE = 20, 0.1  # seconds
+
+log = structlog.get_logger(__name__)
 
 
 def ensure_image(image: Path, size_bytes: int) -> None:
@@ -58,7 +62,7 @@ def backing_file(mount: Mount) -> Path | None:
 
 
 def unmount(point: Path, image: Path) -> None:
-    """Unmount, and wait until the loop device is free. Never lazily: raises EngineError that names who holds it."""
+    """Unmount, and let the loop device go. Never lazily: raises EngineError that names who holds the mount."""
     for attempt in range(UNMOUNT_ATTEMPTS):
         done = subprocess.run(["umount", str(point)], capture_output=True, text=True, check=False)
         if done.returncode == 0:
@@ -116,7 +120,11 @@ def _is_btrfs(image: Path) -> bool:
 
 
 def _detach(image: Path) -> None:
-    """The kernel detaches a device that ``mount`` attached, but not always before ``umount`` returns."""
+    """The kernel detaches a device that ``mount`` attached, but not always before ``umount`` returns.
+
+    A process of somebody else's that copied the mount table in the meantime keeps the device for as long as it lives;
+    then it goes by itself, and a next ``mount`` takes the same device again.
+    """
     for _ in range(UNMOUNT_ATTEMPTS):
         devices = devices_of(image)
         if not devices:
@@ -124,10 +132,8 @@ def _detach(image: Path) -> None:
         for device in devices:
             subprocess.run(["losetup", "--detach", str(device)], capture_output=True, check=False)
         time.sleep(UNMOUNT_PAUSE)
-    raise EngineError(
-        f"{image} is unmounted here but stays attached to {', '.join(map(str, devices))}",
-        hint=_named("Mounted in the namespace of", _processes_that(lambda process: _mounts_one_of(process, devices))),
-    )
+    holders = _named("Mounted in the namespace of", _processes_that(lambda process: _mounts_one_of(process, devices)))
+    log.warning("loop_device_held", image=str(image), devices=[str(device) for device in devices], holders=holders)
 
 
 def _holders_hint(point: Path) -> str:
