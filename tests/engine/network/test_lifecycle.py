@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def kernel_state(machine):
     return {
         "rules": output("nft", "list", "ruleset"),
         "links": output("ip", "-o", "link"),
-        "routes": output("ip", "route", "show", "table", "all"),
+        "routes": output("ip", "-4", "route", "show", "table", "all"),
         "policy rules": output("ip", "rule"),
         "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(machine.folder) in line],
         "forwarding": FORWARDING.read_text(),
@@ -184,6 +185,33 @@ def test_what_a_crash_left_half_made_is_removed(machine):
     assert os.listdir(whole.namespace.parent) == ["0"]
     assert reaches(machine, whole)
     assert [again.create(number) for number in range(1, 4)] == [no_route, no_link, no_namespace]
+
+
+def test_a_server_killed_while_it_makes_and_removes_slots(machine):
+    before = kernel_state(machine)
+    program = f"""
+from pathlib import Path
+from moonpool.engine.instance import Instance
+from moonpool.engine.network import Network, NetworkPolicy
+network = Network.open(Instance(Path({str(machine.instance().data)!r})))
+network.create(0)
+for number in range(1, 1000):
+    network.create(number)
+    network.set_policy(number, NetworkPolicy(allow=("203.0.113.0/24",)))
+    if number % 2:
+        network.destroy(number)
+    print(number, flush=True)
+"""
+    for rounds in range(1, 6):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as server:
+            for _ in range(rounds):
+                server.stdout.readline()
+            server.kill()
+        network = machine.network()
+        assert reaches(machine, network.slot(0))
+        assert set(network.numbers()) == {int(name) for name in os.listdir(network.slot(0).namespace.parent)}
+        network.close()
+        assert kernel_state(machine) == before
 
 
 def test_after_a_reboot_nothing_is_assumed(machine):
