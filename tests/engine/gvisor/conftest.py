@@ -13,63 +13,20 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyroute2 import IPRoute, NetNS, netns
-from pyroute2.netlink.exceptions import NetlinkError
 
 from moonpool.engine.cgroups import Cgroups, Limits
 from moonpool.engine.gvisor import Driver, Member, Running, Warm, ensure_warm
 from moonpool.engine.instance import Instance
+from moonpool.engine.network import AGENT_PORT, Network, Slot
 
-GUEST, HOST, PORT = "169.254.0.21", "169.254.0.22", 49983
-ANSWER_TIMEOUT = 30.0  # seconds
-ATTEMPT_TIMEOUT = 1.0  # seconds: a packet to an address that is not up yet is lost
-
-
-@dataclass(frozen=True)
-class LocalSlot:
-    """A namespace with ``eth0`` at the guest's address; ``link`` is its other end on the host. Good for one start:
-    runsc takes the address off ``eth0``."""
-
-    number: int
-    link: str
-    namespace: Path
-
-
-@contextmanager
-def network_slot(number: int) -> Iterator[LocalSlot]:
-    name, link = f"et{os.getpid()}-{number}", f"et{os.getpid():x}-{number}"
-    _remove(name, link)
-    netns.create(name)
-    try:
-        with IPRoute() as host, NetNS(name) as inside:
-            host.link("add", ifname=link, kind="veth", peer={"ifname": "eth0", "net_ns_fd": name})
-            index = host.link_lookup(ifname=link)[0]
-            host.addr("add", index=index, address=HOST, prefixlen=30)
-            host.link("set", index=index, state="up")
-            inside.link("set", index=inside.link_lookup(ifname="lo")[0], state="up")
-            eth0 = inside.link_lookup(ifname="eth0")[0]
-            inside.link("set", index=eth0, address="02:fc:00:00:00:05")
-            inside.addr("add", index=eth0, address=GUEST, prefixlen=30)
-            inside.link("set", index=eth0, state="up")
-            inside.route("add", dst="default", gateway=HOST)
-        yield LocalSlot(number, link, Path(f"/run/netns/{name}"))
-    finally:
-        _remove(name, link)
-
-
-def _remove(name: str, link: str) -> None:
-    if name in netns.listnetns():
-        netns.remove(name)
-    with IPRoute() as host:
-        for index in host.link_lookup(ifname=link):
-            with suppress(NetlinkError):  # it goes with the namespace, at a moment of the kernel's choice
-                host.link("del", index=index)
+ANSWER_TIMEOUT = 20.0  # seconds
+ATTEMPT_TIMEOUT = 1.0  # seconds: a packet to an agent that is not up yet is lost
 
 
 class RefusedInside(AssertionError):
@@ -79,14 +36,13 @@ class RefusedInside(AssertionError):
 class Agent:
     """A connection to the probe agent in the sandbox behind ``slot``; waits until it listens."""
 
-    def __init__(self, slot: LocalSlot) -> None:
+    def __init__(self, slot: Slot) -> None:
         deadline = time.monotonic() + ANSWER_TIMEOUT
         while True:
             self._socket = socket.socket()
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, slot.link.encode() + b"\0")
             self._socket.settimeout(ATTEMPT_TIMEOUT)
             try:
-                self._socket.connect((GUEST, PORT))
+                self._socket.connect((slot.address, AGENT_PORT))
                 break
             except OSError:
                 self._socket.close()
@@ -161,7 +117,7 @@ class Box:
 
     member: Member
     running: Running
-    slot: LocalSlot
+    slot: Slot
     disk: Path
 
     @property
@@ -188,14 +144,22 @@ class Engine:
 
     instance: Instance
     cgroups: Cgroups
+    network: Network
     driver: Driver
-    warm: Warm
-    numbers: Iterator[int]
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def warm(self) -> Warm:
+        return ensure_warm(self.driver, self.instance.data / "agent", self.slot, quiesce)
 
     @contextmanager
-    def slot(self) -> Iterator[LocalSlot]:
-        with network_slot(next(self.numbers)) as slot:
-            yield slot
+    def slot(self) -> Iterator[Slot]:
+        """Good for one start: runsc takes the address off the namespace's link."""
+        number = next(self.numbers)
+        try:
+            yield self.network.create(number)
+        finally:
+            self.network.destroy(number)
 
     @contextmanager
     def box(
@@ -224,7 +188,7 @@ class Engine:
             yield box, agent
 
 
-def quiesce(slot: LocalSlot, secret: str) -> None:
+def quiesce(slot: Slot, secret: str) -> None:
     with Agent(slot) as agent:
         assert agent.ask("secret") == secret
 
@@ -236,31 +200,38 @@ def agent_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory, agent_folder: Path) -> Iterator[Engine]:
-    numbers = itertools.count(1)
     instance = Instance(tmp_path_factory.mktemp("engine"))
-    cgroups = Cgroups.open(instance)
-    driver = Driver(instance, cgroups, agent_folder)
-    warm = ensure_warm(driver, instance.data / "agent", lambda: network_slot(next(numbers)), quiesce)
-    yield Engine(instance, cgroups, driver, warm, numbers)
-    cgroups.close()
-    driver.close()
-    shutil.rmtree(instance.data)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, instance.data)
+        cgroups = Cgroups.open(instance)
+        stack.callback(cgroups.close)
+        network = Network.open(instance)
+        stack.callback(network.close)
+        driver = Driver(instance, cgroups, agent_folder)
+        stack.callback(driver.close)
+        yield Engine(instance, cgroups, network, driver)
 
 
 @pytest.fixture(autouse=True)
-def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+def leaves_nothing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """After every test: no sandbox, process, control group, file of runsc's or mount more than before."""
     engine: Engine | None = request.getfixturevalue("engine") if "engine" in request.fixturenames else None
-    mounts = Path("/proc/self/mountinfo").read_text()
+    base = str(tmp_path_factory.getbasetemp())
+    mounts = mounts_below(base)
     yield
     if engine:
         assert engine.driver.names() == []
         assert engine.cgroups.names() == []
         assert list((engine.instance.run / "runsc").iterdir()) == []
         assert processes_of(engine.instance) == []
-        assert engine.warm.path.is_dir()
-    ours = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"et{os.getpid()}-" in line]
-    assert [line for line in ours if line not in mounts] == []
+        assert engine.network.numbers() == []
+    assert mounts_below(base) == mounts
+
+
+def mounts_below(folder: str) -> list[str]:
+    """Mount points on the host; other programs may mount what they like elsewhere."""
+    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return sorted(point for point in points if point.startswith(folder))
 
 
 def processes_of(instance: Instance) -> list[str]:
@@ -276,7 +247,7 @@ def processes_of(instance: Instance) -> list[str]:
 
 
 @pytest.fixture
-def quiesce_agent() -> Callable[[LocalSlot, str], None]:
+def quiesce_agent() -> Callable[[Slot, str], None]:
     return quiesce
 
 
@@ -291,5 +262,5 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def connect() -> Callable[[LocalSlot], Agent]:
+def connect() -> Callable[[Slot], Agent]:
     return Agent

@@ -142,12 +142,35 @@ class TestRealOnes:
             with box.agent() as agent:
                 assert agent.ask("identity")
 
-    def test_open_connections_are_dropped_not_refused(self, engine, tmp_path):
-        with engine.box() as box, box.agent() as agent:
+    def test_programs_with_connections_find_them_cut_and_go_on_serving(self, engine, tmp_path):
+        """Those of the agent, which waits on an epoll set with them in it."""
+        with engine.box() as box, box.agent() as first, box.agent() as second:
             engine.driver.checkpoint(box.name, tmp_path / "image")
-            agent.abandon()
+            first.abandon()
+            second.abandon()
+        with engine.box(tmp_path / "image") as box:
+            for _ in range(3):
+                with box.agent() as agent:
+                    assert agent.ask("identity")
+
+    def test_left_running_its_connections_are_cut_and_it_goes_on_serving(self, engine, tmp_path):
+        with engine.box() as box, box.agent() as cut:
+            engine.driver.checkpoint(box.name, tmp_path / "image", leave_running=True)
+            cut.abandon()
+            for _ in range(3):
+                with box.agent() as agent:
+                    assert agent.ask("identity")
+            engine.driver.verify(tmp_path / "image", checksum=True)
+
+    def test_connections_inside_the_sandbox_last(self, engine, tmp_path):
+        with engine.box() as box:
+            with box.agent() as agent:
+                agent.exec("import socket; here = socket.create_server(('127.0.0.1', 7000))")
+                agent.exec("near = socket.create_connection(('127.0.0.1', 7000)); far, _ = here.accept()")
+            engine.driver.checkpoint(box.name, tmp_path / "image")
         with engine.box(tmp_path / "image") as box, box.agent() as agent:
-            assert agent.ask("identity")
+            agent.exec("near.sendall(b'still here')")
+            assert agent.eval("far.recv(100).decode()") == "still here"
 
     def test_a_checkpoint_of_a_dead_sandbox_is_an_error(self, engine, tmp_path):
         with engine.box() as box:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moonpool.engine.gvisor import Driver, Member
+from moonpool.engine.gvisor import Driver, Member, ensure_warm
 from moonpool.engine.gvisor import checkpoint as images
 from moonpool.errors import CheckpointCorrupt
 
@@ -42,8 +42,8 @@ def killed_in(engine, agent_folder, halting_runsc):
     """Runs one driver call in a process of its own and kills that process when runsc has come to the given point."""
     halted: list[int] = []
 
-    def run(action: str, namespace: Path, image: Path, *, after: bool) -> None:
-        runsc, reached = halting_runsc(action, after=after)
+    def run(action: str, namespace: Path, image: Path, *, after: bool, command: str = "") -> None:
+        runsc, reached = halting_runsc(command or action, after=after)
         words = [engine.instance.data, agent_folder, runsc, action, namespace, image]
         process = subprocess.Popen([sys.executable, CALLER, *map(str, words)])
         halted.append(int(reached.read_text()))
@@ -86,3 +86,13 @@ def test_in_the_middle_of_a_checkpoint(engine, agent_folder, killed_in, connect,
                 assert agent.ask("identity")
         finally:
             engine.driver.kill("victim")
+
+
+@pytest.mark.parametrize("command", ["run", "checkpoint"])
+def test_in_the_middle_of_making_the_warm_checkpoint(engine, killed_in, quiesce_agent, tmp_path, command):
+    folder = tmp_path / "agent"
+    with engine.slot() as slot:
+        killed_in("warm", slot.namespace, folder, after=True, command=command)
+        assert engine.driver.names() == ["warm-build"]
+    warm = ensure_warm(engine.driver, folder, engine.slot, quiesce_agent)
+    assert sorted(entry.name for entry in folder.iterdir()) == sorted([warm.path.name, "warm.lock"])

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from moonpool.engine.cgroups import Cgroups
@@ -48,13 +48,12 @@ class Driver:
 
     def boot(self, member: Member, *, secret: str) -> Running:
         """Start the agent on an empty root; it expects ``secret`` of whoever connects. About 0.3 s."""
-        bundle = self._prepare(member, secret)
-        with (bundle / AGENT_LOG).open("wb") as output:
-            try:
-                running = self._launch(member, ["run", "--detach", f"--bundle={bundle}", member.name], (), output)
-            finally:
-                (bundle / "config.json").unlink(missing_ok=True)
-        return running
+        bundle = self._members / member.name
+        command = ["run", "--detach", f"--bundle={bundle}", member.name]
+        try:
+            return self._launch(member, secret, command, (), bundle / AGENT_LOG)
+        finally:
+            (bundle / "config.json").unlink(missing_ok=True)
 
     def restore(self, member: Member, image: Path, *, root: Path | None = None) -> Running:
         """Start ``member`` with the memory of checkpoint ``image``; ``root`` is what was attached when it was made.
@@ -62,11 +61,11 @@ class Driver:
         Raises CheckpointIncompatible or CheckpointCorrupt, having started nothing.
         """
         images.verify(image, self.capabilities)
-        bundle = self._prepare(member, None)
-        arguments = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
+        bundle = self._members / member.name
+        command = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
         binds = (launch.Bind(root, self._late / "root"),) if root else ()
         try:
-            return self._launch(member, [*arguments, member.name], binds, subprocess.DEVNULL)
+            return self._launch(member, None, [*command, member.name], binds, Path(os.devnull))
         except EngineError:
             images.verify(image, self.capabilities, checksum=True)
             raise
@@ -78,35 +77,36 @@ class Driver:
         except OSError as error:
             raise EngineError(f"cannot attach {source.name} to {running.name}: {error}") from error
 
-    def _prepare(self, member: Member, secret: str | None) -> Path:
-        bundle = self._members / member.name
-        bundle.mkdir(mode=0o700, exist_ok=True)
-        (bundle / "member.json").write_text(json.dumps({"cgroup": member.cgroup}))
-        spec.write(bundle, spec.build(member.slot.namespace, self.agent, self._empty, self._late, secret))
-        self._cgroups.create(member.cgroup)
-        return bundle
-
     def _launch(
-        self, member: Member, arguments: Sequence[str], binds: tuple[launch.Bind, ...], output: launch.Output
+        self, member: Member, secret: str | None, command: Sequence[str], binds: Iterable[launch.Bind], output: Path
     ) -> Running:
-        """Whatever goes wrong, nothing of the member is left."""
-        # What all sandboxes share is read-only here already. The specification saying so is not enough: root inside may
-        # remount, and runsc's gofer has the folder writable.
-        shared = (launch.Bind(path, path, read_only=True) for path in (self._empty, self._late, self.agent))
-        groups = tuple(self._cgroups.procs_files(member.cgroup))
-        surroundings = launch.Surroundings(member.slot.namespace, (*shared, *binds), groups)
+        """Start runsc for a member; ``output`` is where the agent writes to. Where it fails, nothing is left."""
         try:
-            process = launch.start_in(surroundings, self._command(member.name, arguments), output)
-            code = launch.finish(process, START_TIMEOUT)
+            self._prepare(member, secret)
+            # What all sandboxes share is read-only here already. The specification saying so is not enough: root
+            # inside may remount, and runsc's gofer has the folder writable.
+            shared = (launch.Bind(path, path, read_only=True) for path in (self._empty, self._late, self.agent))
+            groups = self._cgroups.procs_files(member.cgroup)
+            words = self._command(member.name, command)
+            with output.open("wb") as file:
+                process = launch.start_in_network(member.slot.namespace, (*shared, *binds), groups, words, file)
+                code = launch.finish(process, START_TIMEOUT)
             running = state.read(self._state, member.name)
             if code or running is None:
-                raise EngineError(f"runsc {arguments[0]} failed ({code}): {self._log(member.name)}")
+                raise EngineError(f"runsc {command[0]} failed ({code}): {self._log(member.name)}")
         except (OSError, EngineError) as error:
             self.kill(member.name)
             if isinstance(error, EngineError):
                 raise
             raise EngineError(f"cannot launch {member.name}: {error}") from error
         return running
+
+    def _prepare(self, member: Member, secret: str | None) -> None:
+        bundle = self._members / member.name
+        bundle.mkdir(mode=0o700, exist_ok=True)
+        (bundle / "member.json").write_text(json.dumps({"cgroup": member.cgroup}))
+        spec.write(bundle, spec.build(member.slot.namespace, self.agent, self._empty, self._late, secret))
+        self._cgroups.create(member.cgroup)
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
@@ -123,21 +123,25 @@ class Driver:
         target: Path,
         *,
         leave_running: bool = False,
+        connected: bool = True,
         checksum: bool = True,
         extra: Mapping[str, str] | None = None,
     ) -> None:
         """Save the memory to the new folder ``target``, on disk and whole when this returns.
 
         Without ``leave_running`` the sandbox is ended, but only when the checkpoint is safe; with it, the sandbox goes
-        on, so pause it first where its files must fit its memory. Raises CheckpointRefused: then nothing is left at
-        ``target`` and the sandbox goes on.
+        on, so pause it first where its files must fit its memory. TCP connections to the outside are cut in either
+        case. ``connected`` may be False where there are none, which is quicker. Raises CheckpointRefused: then nothing
+        is left at ``target`` and the sandbox goes on.
         """
         partial = images.partial_folder(target)
         try:
             if not leave_running:
                 self.pause(name)
             try:
-                self._save(name, partial)
+                if connected:
+                    self._cut_connections(name, partial)
+                self._save(name, launch.spawn(self._checkpoint_command(name, partial), subprocess.DEVNULL))
                 images.publish(partial, target, self.capabilities, checksum=checksum, extra=extra or {})
             except (EngineError, OSError):
                 if not leave_running:
@@ -150,19 +154,24 @@ class Driver:
         if not leave_running:
             self.kill(name)
 
-    def _save(self, name: str, folder: Path) -> None:
-        arguments = [
-            "checkpoint",
-            *self.capabilities.checkpoint_flags,
-            "--leave-running",
-            f"--image-path={folder}",
-            name,
-        ]
-        try:
-            self._call(name, arguments, CHECKPOINT_TIMEOUT)
-        except EngineError as error:
+    def _cut_connections(self, name: str, partial: Path) -> None:
+        """Have runsc drop all connections, by a checkpoint that comes to nothing for want of room.
+
+        runsc drops them while it writes, so that what it has written of an epoll set with one of them in it is torn:
+        the program that waits on it spins after the restore and hears of nothing any more. Dropped beforehand they do
+        no harm.
+        """
+        with contextlib.suppress(CheckpointRefused):
+            self._save(name, launch.start_without_room(partial, self._checkpoint_command(name, partial)))
+
+    def _save(self, name: str, process: launch.Process) -> None:
+        if launch.finish(process, CHECKPOINT_TIMEOUT):
             log = self._members / name / RUNSC_LOG
-            raise refusal(name, state.read(self._state, name), log) from error
+            raise refusal(name, state.read(self._state, name), log)
+
+    def _checkpoint_command(self, name: str, folder: Path) -> list[str]:
+        flags = (*self.capabilities.checkpoint_flags, "--leave-running", f"--image-path={folder}")
+        return self._command(name, ["checkpoint", *flags, name])
 
     def verify(self, image: Path, *, checksum: bool = False) -> None:
         """Raises CheckpointIncompatible or CheckpointCorrupt; sizes only, unless ``checksum``."""

@@ -10,16 +10,17 @@ import select
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TypeAlias, TypeVar
 
 from moonpool.engine.gvisor import linux
 from moonpool.errors import EngineError
 
 T = TypeVar("T")
 Output = IO[bytes] | int
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 # runsc 20240729 takes a namespace for the machine's own, and refuses it, where /proc/sys/net/core/rmem_default exists:
 # newer kernels have that file in every network namespace. An empty file system over the folder hides it.
@@ -37,15 +38,6 @@ class Bind:
     source: Path
     target: Path
     read_only: bool = False
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where a process is launched; ``groups`` are the cgroup.procs files to enter."""
-
-    network: Path
-    binds: tuple[Bind, ...]
-    groups: tuple[Path, ...]
 
 
 def in_own_thread(action: Callable[[], T]) -> T:
@@ -67,24 +59,44 @@ def in_own_thread(action: Callable[[], T]) -> T:
     return results[0]
 
 
-def start_in(surroundings: Surroundings, command: Sequence[str], output: Output) -> "subprocess.Popen[bytes]":
-    """Start ``command`` there; raises OSError where a namespace or mount cannot be had."""
-    groups = [str(path) for path in surroundings.groups]
+def start_in_network(
+    network: Path, binds: Iterable[Bind], groups: Iterable[Path], command: Sequence[str], output: Output
+) -> Process:
+    """Start ``command`` in a network namespace and control groups (``cgroup.procs`` files), with ``binds`` mounted.
 
-    def action() -> "subprocess.Popen[bytes]":
-        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_FS)
-        linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    Raises OSError where one of them cannot be had.
+    """
+
+    def action() -> Process:
+        _leave_mounts()
         # First the network: /proc/sys/net shows other entries in every namespace, and the mount is on one of them.
-        enter(surroundings.network, linux.CLONE_NEWNET)
+        enter(network, linux.CLONE_NEWNET)
         linux.mount("none", HIDDEN_FOLDER, "tmpfs", linux.MS_RDONLY, "size=4k")
-        for bind in surroundings.binds:
+        for bind in binds:
             linux.bind(bind.source, bind.target, read_only=bind.read_only)
-        return spawn(["/bin/sh", "-c", ENTER_GROUPS, "sh", *groups, "--", *command], output)
+        return spawn(["/bin/sh", "-c", ENTER_GROUPS, "sh", *map(str, groups), "--", *command], output)
 
     return in_own_thread(action)
 
 
-def spawn(command: Sequence[str], output: Output) -> "subprocess.Popen[bytes]":
+def start_without_room(folder: Path, command: Sequence[str]) -> Process:
+    """Start ``command`` so that it finds ``folder`` on a file system that takes no more than a page."""
+
+    def action() -> Process:
+        _leave_mounts()
+        linux.mount("none", folder, "tmpfs", 0, "size=4k")
+        return spawn(command, subprocess.DEVNULL)
+
+    return in_own_thread(action)
+
+
+def _leave_mounts() -> None:
+    """From here on the calling thread's mounts are its own and nobody else's."""
+    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_FS)
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+
+
+def spawn(command: Sequence[str], output: Output) -> Process:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -104,7 +116,7 @@ def enter(namespace: Path, kind: int) -> None:
         os.close(descriptor)
 
 
-def finish(process: "subprocess.Popen[bytes]", timeout: float) -> int:
+def finish(process: Process, timeout: float) -> int:
     """Wait for the exit code; the process is killed, and EngineError raised, after ``timeout`` seconds.
 
     Waits on a pidfd: Popen.wait() with a timeout looks only now and then, which costs up to 50 ms.

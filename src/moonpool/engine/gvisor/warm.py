@@ -98,7 +98,7 @@ def _build(
         driver.boot(Member(NAME, slot, NAME), secret=secret)
         try:
             quiesce(slot, secret)
-            driver.checkpoint(NAME, target, extra={"key": key, "secret": secret})
+            driver.checkpoint(NAME, target, connected=False, extra={"key": key, "secret": secret})
         finally:
             driver.kill(NAME)
     return Warm(target, secret)
