@@ -31,9 +31,14 @@ class Cgroups:
         self._parent = parent
 
     @classmethod
+    def of(cls, instance: Instance, layout: Layout | None = None) -> "Cgroups":
+        """This server's groups as they are, for looking at them: makes none."""
+        return cls(layout or detect(), f"moonpool-{instance.tag}")
+
+    @classmethod
     def open(cls, instance: Instance, layout: Layout | None = None) -> "Cgroups":
         """Make this server's parent group; raises MachineUnfit where the machine does not let it."""
-        groups = cls(layout or detect(), f"moonpool-{instance.tag}")
+        groups = cls.of(instance, layout)
         for hierarchy in groups.layout.hierarchies:
             parent = hierarchy.path / groups._parent
             try:
@@ -51,6 +56,10 @@ class Cgroups:
         for hierarchy in self.layout.hierarchies:
             with contextlib.suppress(OSError):
                 (hierarchy.path / self._parent).rmdir()
+
+    def exists(self) -> bool:
+        """Whether this server has its parent group in any hierarchy."""
+        return any((hierarchy.path / self._parent).is_dir() for hierarchy in self.layout.hierarchies)
 
     def create(self, name: str) -> None:
         """Make the member's group; nothing happens where it exists."""
