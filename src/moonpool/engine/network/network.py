@@ -170,8 +170,13 @@ class Network:
     def close(self) -> None:
         """Remove every slot, the rules, and the settings that were changed; idempotent."""
         links.remove_group(host.link_group(self._tag))
-        for number in sorted({*self._policies, *self.numbers(), *kept_numbers(self._folder)}):
-            self.destroy(number)
+        for name in links.names(ruleset.link_prefix(self._tag)):
+            links.remove(name)
+        for number in sorted({*self._policies, *kept_numbers(self._folder)}):
+            slot = self._describe(number)
+            namespaces.forget(slot.namespace)
+            self._cut(slot, lambda destination: True)
+        self._policies.clear()
         passage.close_passage(self._tag, self._nftables)
         host.release(self._tag, self._nftables)
         namespaces.remove_folder(self._folder)
@@ -203,9 +208,8 @@ class Network:
 
     def _cut(self, slot: Slot, unwanted: Callable[[IPv4Address], bool]) -> None:
         """End connections. Asking the kernel walks its whole table (10 ms), so only for a slot that has had any."""
-        table = ruleset.table_name(self._tag)
-        counted = self._nftables.has_element(table, "connections", f'"{slot.link}"')
-        if counted or slot.number in self._uncounted or not self._installed():
+        never = self._nftables.lacks(ruleset.table_name(self._tag), "connections", f'"{slot.link}"')
+        if slot.number in self._uncounted or not never:
             conntrack.cut(slot.address, unwanted)
 
     def _change_policy(self, slot: Slot, policy: NetworkPolicy) -> None:

@@ -14,6 +14,8 @@ from moonpool.engine.network.model import NetworkFailed
 from moonpool.errors import MachineUnfit
 
 LIBRARY = "libnftables.so.1"
+# What the library says when the kernel finds no such element; about a table that is gone it does not ask the kernel.
+NO_ELEMENT = "Could not process rule: No such file or directory"
 OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON in nftables/libnftables.h
 
 
@@ -51,13 +53,13 @@ class Nftables:
         items: list[dict[str, Any]] = json.loads(text)["nftables"] if text else []
         return [item for item in items if "metainfo" not in item]
 
-    def has_element(self, table: str, name: str, element: str) -> bool:
-        """Whether an element is in a set of a table of the inet family."""
+    def lacks(self, table: str, name: str, element: str) -> bool:
+        """Whether the kernel says that a set of the inet family is without an element; False where the set is gone."""
         try:
             self._call(f"get element inet {table} {name} {{ {element} }}", flags=0)
-        except NetworkFailed:
-            return False
-        return True
+        except NetworkFailed as error:
+            return NO_ELEMENT in error.message
+        return False
 
     def tables(self) -> set[tuple[str, str]]:
         """(family, name) of every table."""
