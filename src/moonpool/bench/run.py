@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 
 async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
-    """Every figure, and the baseline they are compared with."""
+    """Every figure, and the baseline they are compared with. ``data`` is absolute."""
     say("plain runsc")
     plain = await baseline.plain_runsc(max(5, plan.runs // 5))
     say("engine alone")
@@ -47,7 +47,7 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         if sdk.installed():
             say("Daytona SDK")
             figures += await sdk.sdk_figures(server, plan.runs)
-        cgroups = Cgroups.open(Instance(data.resolve()))
+        cgroups = Cgroups.open(Instance(data))
         say("at rest")
         figures += await http.rest(server, lambda: total_cpu(cgroups), plan.resting, REST_SECONDS)
         say("density")

@@ -23,7 +23,7 @@ def bench(
     plan = QUICK if quick else Plan()
     with tempfile.TemporaryDirectory(prefix="moonpool-bench-", dir="/var/tmp") as temporary:
         figures, plain = asyncio.run(
-            run(data or Path(temporary), plan, lambda phase: errors.print(f"measuring: {phase}"))
+            run((data or Path(temporary)).resolve(), plan, lambda phase: errors.print(f"measuring: {phase}"))
         )
     if markdown:
         markdown.write_text(as_markdown(figures, plain))

@@ -72,11 +72,13 @@ class AgentClient:
         """Returns when no process but the agent is alive inside, however long that takes."""
         await self._connection.call("wait_alone", {}, timeout=None)
 
-    async def quiesce(self) -> None:
-        """Before a checkpoint: what was written is on disk, and the agent has no open connection when this returns."""
-        await self._call("quiesce", WORK_TIMEOUT)
+    async def quiesce(self) -> bool:
+        """Before a checkpoint: what was written is on disk, and the agent has no open connection when this returns.
+        True when programs inside have TCP connections to the outside."""
+        connected = bool((await self._call("quiesce", WORK_TIMEOUT))["connected"])
         self._connection.finish_writing()
         await within(ANSWER_TIMEOUT, self._wait_closed())
+        return connected
 
     async def _wait_closed(self) -> None:
         await self.closed.wait()

@@ -45,7 +45,7 @@ async def adopt(parts: Parts, foundry: Foundry, records: Records, saving: set[st
 
 async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads) -> None:
     """Removes processes, cgroups, slots and staged subvolumes of nobody."""
-    names = {one.name for one in await threads.run(parts.driver.running)} | set(await threads.run(parts.cgroups.names))
+    names = set(await threads.run(parts.driver.names)) | set(await threads.run(parts.cgroups.names))
     for name in names - keep:
         log.info("removing_leftover", member=name)
         await foundry.clear(name, None)

@@ -217,9 +217,9 @@ class Host:
             try:
                 await self._threads.run(self._parts.pool.sync, self._disk(machine_id))
                 await self._threads.run(self._memory.save_secret, machine_id, machine.member.secret)
-                await machine.member.agent.quiesce()
-                target = self._memory.image(machine_id)
-                await self._threads.run(self._parts.driver.checkpoint, machine.member.name, target)
+                connected = await machine.member.agent.quiesce()
+                name, target = machine.member.name, self._memory.image(machine_id)
+                await self._threads.run(self._parts.driver.checkpoint, name, target, connected=connected)
             except BaseException as error:
                 machine.may_rest()
                 await self._threads.run(self._memory.remove, machine_id)

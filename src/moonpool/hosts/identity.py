@@ -24,4 +24,5 @@ def identity_of(spec: MachineSpec, resolv_conf: str, secret: str) -> Identity:
         machine_id=hashlib.sha256(spec.id.encode()).hexdigest()[:32],
         secret=secret.encode(),
         user=spec.user,
+        processes=spec.resources.pids,
     )

@@ -12,7 +12,7 @@ DEFAULT_PIDS = 4096
 
 @dataclass(frozen=True)
 class Resources:
-    """Limits of one sandbox: ``cpu`` in cores (fractions allowed), memory and disk in MiB, ``pids`` host tasks."""
+    """Limits of a sandbox: ``cpu`` in cores (fractions allowed), memory and disk in MiB, ``pids`` processes inside."""
 
     cpu: float
     memory_mib: int

@@ -32,6 +32,7 @@ class Parts:
             stack.callback(self.pool.close)
             stack.callback(self.cgroups.close)
             stack.callback(self.network.close)
+            stack.callback(self.driver.close)
 
 
 def silent(_phase: str, _fraction: float) -> None:

@@ -1,7 +1,6 @@
 """The start of the agent, as the first process of a sandbox or, in tests, as an ordinary one."""
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import itertools
@@ -13,7 +12,6 @@ from .limits import Limits
 from .server import Server
 
 DEFAULT_LISTEN = "0.0.0.0:49983"
-PR_SET_CHILD_SUBREAPER = 36
 # Signals whose default is to end or stop a process. A handler, not "ignore", since children would inherit the latter.
 HARMLESS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "TSTP", "TTIN", "TTOU", "IO", "PWR")
 
@@ -28,9 +26,6 @@ def main() -> None:
     os.chdir("/")
     for name in HARMLESS:
         signal.signal(signal.Signals[f"SIG{name}"], _nothing)
-    if os.getpid() != 1:
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     listener = socket.create_server((address, int(port)))
     limits = Limits()
     if listen is None:
@@ -38,7 +33,7 @@ def main() -> None:
     server = Server(secret, listener.getsockname()[1], limits)
     gc.collect()
     gc.freeze()
-    asyncio.run(server.serve(listener))
+    asyncio.run(server.serve(listener, elevate=listen is None))
 
 
 def _take_secret(name: str) -> bytes:

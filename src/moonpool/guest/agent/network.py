@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from ..protocol import CHUNK, DATA, END, EVENT, Stream, encode
@@ -12,7 +13,8 @@ from .errors import AgentError
 from .request import Request
 from .workers import Workers
 
-LISTEN = "0A"
+LISTEN, INODE_FIELD = "0A", 9  # in the kernel's tables
+LOOPBACK = ("127.", "::1", "::ffff:127.")
 DIAL_TIMEOUT = 10.0  # seconds
 SOCKET = re.compile(r"socket:\[(\d+)\]")
 
@@ -24,6 +26,10 @@ class Network:
 
     async def ports(self, stream: Stream, request: Request) -> dict[str, Any]:
         return await self._workers.call(None, lambda: {"ports": _listening(self._own_port)})
+
+    async def connected(self) -> bool:
+        """Whether a program has a TCP connection to the outside."""
+        return await self._workers.call(None, lambda: _has_connections(self._own_port))
 
     async def dial(self, stream: Stream, request: Request) -> dict[str, Any]:
         """A connection to a port on the sandbox's own loopback, IPv4 first."""
@@ -66,15 +72,30 @@ async def _inward(stream: Stream, writer: asyncio.StreamWriter) -> None:
             writer.write_eof()
 
 
+def _sockets() -> Iterator[tuple[socket.AddressFamily, list[str]]]:
+    """The kernel's rows of TCP sockets: local address, remote address, state and the rest."""
+    for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as table:
+            for line in table.readlines()[1:]:
+                if len(fields := line.split()) > INODE_FIELD:
+                    yield family, fields
+
+
+def _has_connections(own_port: int) -> bool:
+    for family, fields in _sockets():
+        address, _, port = fields[1].partition(":")
+        outside = not _address(address, family).startswith(LOOPBACK)
+        if outside and fields[3] != LISTEN and int(port, 16) != own_port:
+            return True
+    return False
+
+
 def _listening(own_port: int) -> list[dict[str, Any]]:
     found: dict[tuple[int, str], str] = {}
-    for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
-        with contextlib.suppress(OSError, ValueError, IndexError), open(path, encoding="ascii") as table:
-            for line in table.readlines()[1:]:
-                fields = line.split()
-                address, _, port = fields[1].partition(":")
-                if fields[3] == LISTEN and int(port, 16) != own_port:
-                    found[int(port, 16), _address(address, family)] = fields[9]
+    for family, fields in _sockets():
+        address, _, port = fields[1].partition(":")
+        if fields[3] == LISTEN and int(port, 16) != own_port:
+            found[int(port, 16), _address(address, family)] = fields[INODE_FIELD]
     owners = _owners(set(found.values()) - {"0"}) if found else {}
     return [
         {"port": port, "address": address, **owners.get(inode, {"pid": None, "process": None})}

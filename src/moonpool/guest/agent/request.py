@@ -25,10 +25,7 @@ class Request:
         value = self._get(name, str)
         if value is None:
             return None
-        text = str(value)
-        if "\0" in text:
-            raise AgentError("invalid_input", f"{name}: contains a NUL character")
-        return text
+        return _checked(name, value)
 
     def text(self, name: str) -> str:
         value = self.optional_text(name)
@@ -41,15 +38,14 @@ class Request:
 
     def texts(self, name: str) -> list[str]:
         values = self._get(name, list) or []
-        if not all(isinstance(value, str) and "\0" not in value for value in values):
-            raise AgentError("invalid_input", f"{name}: not a list of texts")
-        return list(values)
+        return [_checked(name, value) for value in values]
 
     def table(self, name: str) -> dict[str, str]:
         values: dict[str, Any] = self._get(name, dict) or {}
         for key, value in values.items():
-            if not key or "=" in key or "\0" in key or not isinstance(value, str) or "\0" in value:
-                raise AgentError("invalid_input", f"{name}: not a table of texts: {key[:80]!r}")
+            _checked(name, value)
+            if "=" in _checked(name, key) or not key:
+                raise AgentError("invalid_input", f"{name}: not a name: {key[:80]!r}")
         return values
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -80,6 +76,19 @@ class Request:
         if value is None:
             raise AgentError("invalid_input", "selector: missing")
         return value  # type: ignore[no-any-return]
+
+
+def _checked(name: str, value: object) -> str:
+    """A text that can be given to the kernel: bytes that are no Unicode come as lone low surrogates."""
+    if not isinstance(value, str):
+        raise AgentError("invalid_input", f"{name}: not a text")
+    if "\0" in value:
+        raise AgentError("invalid_input", f"{name}: contains a NUL character")
+    try:
+        value.encode(errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        raise AgentError("invalid_input", f"{name}: is not valid Unicode") from error
+    return value
 
 
 def check_path(value: object) -> str:

@@ -146,7 +146,7 @@ class Server:
         self.machine = Machine(secret, users, self.processes, workers, limits)
         files = Files(users, workers)
         transfer = Transfer(files, workers)
-        network = Network(workers, port)
+        network = self._network = Network(workers, port)
         processes, machine = self.processes, self.machine
         self.operations: dict[str, Operation] = {
             "ping": _ping,
@@ -172,21 +172,23 @@ class Server:
         self._connections.discard(connection)
         self.strangers.pop(connection, None)
 
-    async def _quiesce(self, stream: Stream, request: Request) -> None:
+    async def _quiesce(self, stream: Stream, request: Request) -> dict[str, Any]:
         """Write everything to disk and let go of every connection; of the asking one when its client has closed it,
-        so that the client knows that nothing is open any more."""
+        so that the client knows that nothing is open any more. Tells whether programs have connections of their own."""
         await self.machine.sync(stream, request)
         for connection in list(self._connections):
             if connection is not stream.connection:
                 connection.abort(ConnectionResetError("the sandbox is being saved"))
         last = stream.connection
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, last.abort, ConnectionResetError("not closed in time"))
+        return {"connected": await self._network.connected()}
 
-    async def serve(self, listener: socket.socket) -> None:
+    async def serve(self, listener: socket.socket, *, elevate: bool) -> None:
+        """`elevate`: make root of users whom the image's sudo trusts; only in a sandbox of its own."""
         loop = asyncio.get_running_loop()
         signal.signal(signal.SIGCHLD, lambda number, frame: loop.call_soon_threadsafe(self.processes.reap))
         self.processes.reap()
-        if os.getpid() == 1:  # Elsewhere it would make root of the machine's own users.
+        if elevate:
             self._elevation.listen()
         server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
         print(f"listening on port {listener.getsockname()[1]}", flush=True)
