@@ -1,11 +1,16 @@
-"""A real agent, started as an ordinary process on loopback, and clients connected to it."""
+"""A real agent on loopback, and clients connected to it.
+
+The agent is the first process of namespaces of its own, as it is in a sandbox: what it mounts, kills and names stays
+its own, and when it ends nothing of what it started is left.
+"""
 
 import asyncio
 import contextlib
 import os
 import secrets
+import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +20,7 @@ import moonpool.guest.agent
 from moonpool.guest.client import AgentClient
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
+ISOLATED = ("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc")
 
 
 @dataclass
@@ -28,11 +34,28 @@ class RunningAgent:
     async def connect(self, secret: bytes | None = None) -> AgentClient:
         return await AgentClient.connect("127.0.0.1", self.port, secret or self.secret, timeout=10)
 
+    @property
+    def pid(self) -> int:
+        """The agent's own process id, as this side sees it."""
+        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text())
+
+    async def kill(self) -> None:
+        """End it, and with it all that it has started."""
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(self.pid, signal.SIGKILL)
+        await self.process.wait()
+
+    async def raw(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection that has said nothing yet."""
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
 
 @contextlib.asynccontextmanager
-async def running_agent(prefix: Sequence[str] = ()) -> AsyncIterator[RunningAgent]:
+async def running_agent(*prefix: str) -> AsyncIterator[RunningAgent]:
+    """`prefix` is a command that starts the one after it."""
     secret = secrets.token_hex(16)
     process = await asyncio.create_subprocess_exec(
+        *ISOLATED,
         *prefix,
         sys.executable,
         "-I",
@@ -43,12 +66,13 @@ async def running_agent(prefix: Sequence[str] = ()) -> AsyncIterator[RunningAgen
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
+    agent = RunningAgent(process, 0, secret.encode())
     try:
         line = await asyncio.wait_for(process.stdout.readline(), 20)
-        yield RunningAgent(process, int(line.split()[-1]), secret.encode())
+        agent.port = int(line.split()[-1])
+        yield agent
     finally:
-        process.kill()
-        await process.wait()
+        await agent.kill()
 
 
 @pytest.fixture
@@ -62,3 +86,13 @@ async def agent(running: RunningAgent) -> AsyncIterator[AgentClient]:
     client = await running.connect()
     yield client
     await client.close()
+
+
+@pytest.fixture
+def everyones(tmp_path: Path) -> Path:
+    """A folder that every user may look into and write to."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    tmp_path.chmod(0o1777)
+    return tmp_path
