@@ -160,8 +160,8 @@ async def rest(server: RunningServer, cgroup_cpu: Callable[[], float], count: in
 async def _all_asleep(client: httpx.AsyncClient, count: int) -> None:
     async with asyncio.timeout(120):
         # Another process: its only sign is what it answers (503 while the pool is being filled).
-        while (await client.get("/healthz")).json()["asleep"] < count:
-            await asyncio.sleep(0.2)  # noqa: ASYNC110
+        while (await client.get("/healthz")).json()["asleep"] < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
 
 
 async def density(server: RunningServer, memory: Callable[[], int], count: int) -> list[Figure]:
