@@ -16,8 +16,8 @@ CONSUMER = "server"
 class EventRepository:
     async def insert(self, transaction: Transaction, new: NewEvent) -> Event:
         values = vars(new) | {"data": dict(new.data)}
-        statement = insert(events).values(**values).returning(events.c.id)
-        event_id = (await transaction.connection.execute(statement)).scalar_one()
+        result = await transaction.connection.execute(insert(events), values)
+        (event_id,) = result.inserted_primary_key
         return Event(id=event_id, **values)
 
     async def after(self, connection: AsyncConnection, since: int, team_id: str | None, limit: int) -> list[Event]:

@@ -36,9 +36,9 @@ class Admission:
     default_snapshot: str
     clock: Clock
 
-    async def admit(self, principal: Principal, new: NewSandbox) -> Sandbox:
+    def admit(self, principal: Principal, new: NewSandbox) -> Sandbox:
         """The row of a new sandbox. InvalidInput, LimitExceeded, SnapshotNotFound."""
-        snapshot = await self.snapshots.resolve(principal.team_id, new.snapshot or self.default_snapshot)
+        snapshot = self.snapshots.resolve(principal.team_id, new.snapshot or self.default_snapshot)
         resources = merged(snapshot.resources, cpu=new.cpu, memory_mib=new.memory_mib, disk_mib=new.disk_mib)
         self._check_count(principal.team_id)
         sandbox_id = new_sandbox_id() if new.id is None else check_id(new.id)

@@ -46,7 +46,7 @@ class Lifecycle:
         machines.on_exit(self.exited)
 
     async def create(self, principal: Principal, new: NewSandbox, *, wait: bool = True) -> Sandbox:
-        sandbox = await self._admission.admit(principal, new)
+        sandbox = self._admission.admit(principal, new)
 
         async def work(accept: Accept) -> Sandbox:
             accept(await self._records.insert(sandbox))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,12 +20,18 @@ from moonpool.store.tables import sandboxes
 
 RESOURCES = ("cpu", "memory_mib", "disk_mib", "pids")
 
+UPDATE_UNCHANGED = update(sandboxes).where(
+    sandboxes.c.id == bindparam("old_id"),
+    sandboxes.c.state == bindparam("old_state"),
+    sandboxes.c.version == bindparam("old_version"),
+)
+
 
 class SandboxRepository:
     async def insert(self, transaction: Transaction, sandbox: Sandbox) -> None:
         """NameTaken when the team has a live sandbox of this name."""
         try:
-            await transaction.connection.execute(insert(sandboxes).values(**values_of(sandbox)))
+            await transaction.connection.execute(insert(sandboxes), values_of(sandbox))
         except IntegrityError as error:
             raise name_taken(sandbox) from error
 

@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from moonpool.errors import SnapshotNotFound
 from moonpool.hosts.model import Resources
 from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotState
 from moonpool.store.database import Transaction
@@ -23,14 +22,9 @@ class SnapshotRepository:
             if snapshot.id not in known:
                 await transaction.connection.execute(insert(snapshots).values(**values_of(snapshot)))
 
-    async def get(self, connection: AsyncConnection, team_id: str, name_or_id: str) -> Snapshot:
-        """By id or name, the team's own first; SnapshotNotFound."""
-        matches = or_(snapshots.c.id == name_or_id, snapshots.c.name == name_or_id)
-        query = select(snapshots).where(and_(visible(team_id), matches))
-        rows = (await connection.execute(query)).all()
-        if not rows:
-            raise SnapshotNotFound(f"Snapshot {name_or_id} not found")
-        return snapshot_of(min(rows, key=lambda row: (row.id != name_or_id, row.team_id is None)))
+    async def all(self, connection: AsyncConnection) -> list[Snapshot]:
+        """Every team's, for the server itself."""
+        return [snapshot_of(row) for row in await connection.execute(select(snapshots))]
 
     async def page(self, connection: AsyncConnection, team_id: str, query: SnapshotQuery) -> Page[Snapshot]:
         wanted = visible(team_id)

@@ -23,16 +23,21 @@ class SnapshotService:
         self._access = access
         self._clock = clock
         self._repository = SnapshotRepository()
+        self._known: dict[tuple[str | None, str], Snapshot] = {}
 
     async def start(self) -> None:
-        """Create the general snapshots that every server has, where they are missing."""
+        """Create the general snapshots that every server has, where they are missing; read them all."""
         async with self._store.transaction() as transaction:
             await self._repository.ensure(transaction, seeds(self._clock.now()))
+        async with self._store.reading() as connection:
+            for snapshot in await self._repository.all(connection):
+                self._known[snapshot.team_id, snapshot.name] = snapshot
+                self._known[snapshot.team_id, snapshot.id] = snapshot
 
     async def get(self, principal: Principal, name_or_id: str) -> Snapshot:
         """By id or by name; a team's own comes before a general one of the same name."""
         self._access.require(principal, Scope.SNAPSHOTS_READ)
-        return await self.resolve(principal.team_id, name_or_id)
+        return self.resolve(principal.team_id, name_or_id)
 
     async def list(self, principal: Principal, query: SnapshotQuery | None = None) -> Page[Snapshot]:
         """One page, with a total."""
@@ -47,9 +52,9 @@ class SnapshotService:
         async with self._store.reading() as connection:
             return await self._repository.page(connection, principal.team_id, query)
 
-    async def resolve(self, team_id: str, name_or_id: str) -> Snapshot:
-        """What a sandbox of this team starts from; the key's scope was checked before."""
-        if not storable(name_or_id):
-            raise SnapshotNotFound("Snapshot not found")
-        async with self._store.reading() as connection:
-            return await self._repository.get(connection, team_id, name_or_id)
+    def resolve(self, team_id: str, name_or_id: str) -> Snapshot:
+        """What a sandbox of this team starts from, out of memory; the key's scope was checked before."""
+        found = self._known.get((team_id, name_or_id)) or self._known.get((None, name_or_id))
+        if found is None:
+            raise SnapshotNotFound(f"Snapshot {name_or_id} not found")
+        return found

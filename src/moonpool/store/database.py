@@ -67,7 +67,7 @@ class Store:
         if parsed.get_backend_name() == "sqlite":
             writer, reader = sqlite_engines(parsed)
         else:
-            writer = create_async_engine(parsed, pool_size=POSTGRESQL_CONNECTIONS, pool_pre_ping=True)
+            writer = new_engine(parsed, pool_size=POSTGRESQL_CONNECTIONS, pool_pre_ping=True)
             reader = writer.execution_options(isolation_level="AUTOCOMMIT")
         store = cls(writer, reader)
         async with writer.connect() as connection:
@@ -112,9 +112,14 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def new_engine(url: URL, **options: Any) -> AsyncEngine:
+    """Errors name no values: users' environments are among them, and errors are logged."""
+    return create_async_engine(url, hide_parameters=True, **options)
+
+
 def sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
-    writer = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
-    reader = create_async_engine(
+    writer = new_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
+    reader = new_engine(
         url, poolclass=AsyncAdaptedQueuePool, pool_size=SQLITE_READERS, max_overflow=0, pool_reset_on_return=None
     )
     prepare_sqlite(writer, WRITER_PRAGMAS)
@@ -122,7 +127,9 @@ def sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
 
     @event.listens_for(writer.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # Straight on the driver: SQLAlchemy's own cursor would cost two more trips to the connection's thread.
+        driver: Any = connection.connection.dbapi_connection
+        driver.run_async(lambda aiosqlite: aiosqlite.execute("BEGIN IMMEDIATE"))
 
     return writer, reader
 

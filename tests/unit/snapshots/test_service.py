@@ -28,10 +28,11 @@ async def service(store: Store, clock: ManualClock) -> SnapshotService:
     return made
 
 
-async def own(store: Store, clock: ManualClock, admin: Principal, name: str) -> Snapshot:
+async def own(service: SnapshotService, store: Store, clock: ManualClock, admin: Principal, name: str) -> Snapshot:
     snapshot = replace(seeds(clock.now())[0], id=f"id-of-{name}", team_id=admin.team_id, name=name)
     async with store.transaction() as transaction:
-        await transaction.connection.execute(insert(snapshots).values(**values_of(snapshot)))
+        await transaction.connection.execute(insert(snapshots), values_of(snapshot))
+    await service.start()
     return snapshot
 
 
@@ -61,7 +62,7 @@ async def test_a_second_start_makes_no_second_ones(
 async def test_a_teams_own_is_its_own(
     service: SnapshotService, store: Store, clock: ManualClock, admin: Principal
 ) -> None:
-    mine = await own(store, clock, admin, "mine")
+    mine = await own(service, store, clock, admin, "mine")
     assert await service.get(admin, "mine") == mine
     stranger = replace(admin, team_id="00000000-0000-0000-0000-000000000000")
     for key in ("mine", mine.id):
@@ -74,7 +75,7 @@ async def test_a_teams_own_is_its_own(
 async def test_its_own_comes_before_a_general_one_of_the_same_name(
     service: SnapshotService, store: Store, clock: ManualClock, admin: Principal
 ) -> None:
-    mine = await own(store, clock, admin, "minimal")
+    mine = await own(service, store, clock, admin, "minimal")
     assert await service.get(admin, "minimal") == mine
 
 
