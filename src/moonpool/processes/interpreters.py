@@ -27,7 +27,7 @@ from moonpool.processes.model import (
 TAG = "interpreter:"
 DEFAULT = "default"
 LANGUAGE = "python"
-REPLAY_BYTES = 64 * 1024
+REPLAY_BYTES = 1024 * 1024  # well above what a live reader may lag behind, so that no event is lost
 INTERRUPT_TIMEOUT = 3.0  # seconds for interrupted code to give up before its interpreter is killed
 KILL_TIMEOUT = 5.0  # seconds for a killed interpreter to be gone
 QUEUED_LINES = 256  # events that wait for a slow reader before the interpreter is held back

@@ -21,7 +21,7 @@ from moonpool.processes.model import Sandboxes, Terminal, checked_environment, c
 
 TAG = "terminal:"
 SHELLS = (("bash", "-i", "-l"), ("sh", "-i"))
-SCROLLBACK = 256 * 1024  # bytes kept for those who attach later
+SCROLLBACK = 1024 * 1024  # bytes kept for those who attach later, and for those who read slowly
 REMEMBERED = 4096  # terminals of which the extra variables are known
 TERM = "xterm-256color"
 KILL_TIMEOUT = 5.0  # seconds for a killed shell to be gone

@@ -5,6 +5,7 @@ user "daytona", so that this needs no image and takes milliseconds. The SDK's sc
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -234,6 +235,15 @@ class Sockets:
     def __call__(self, path: str, key: str = KEY, **options: Any) -> websockets.connect:
         headers = {"Authorization": f"Bearer {key}", **options.pop("headers", {})}
         return websockets.connect(self.base + path, additional_headers=headers, proxy=None, **options)
+
+    @staticmethod
+    async def rest(socket: websockets.ClientConnection) -> list[str | bytes]:
+        """What still comes, up to the close, whatever its code."""
+        found = []
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                found.append(await socket.recv())
+        return found
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ async def run(socket_to: Any, code: str, **request: Any) -> tuple[list[dict[str,
     """The events and the close code."""
     async with asyncio.timeout(30), socket_to(EXECUTE) as socket:
         await socket.send(json.dumps({"code": code, **request}))
-        events = [json.loads(message) async for message in socket]
+        events = [json.loads(message) for message in await socket_to.rest(socket)]
     return events, socket.close_code
 
 
@@ -118,7 +118,7 @@ async def test_one_piece_at_a_time(socket_to: Any) -> None:
 async def test_messages_that_are_none(socket_to: Any, message: str) -> None:
     async with asyncio.timeout(10), socket_to(EXECUTE) as socket:
         await socket.send(message)
-        assert [event async for event in socket] == []
+        assert await socket_to.rest(socket) == []
         assert socket.close_code == 1008
 
 

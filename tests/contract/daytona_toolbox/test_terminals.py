@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 from typing import Any
 
 import daytona_toolbox_api_client as sdk
@@ -34,14 +35,10 @@ async def read_until(socket: Any, text: bytes) -> bytes:
     return seen
 
 
-async def last_words(socket: Any) -> list[Any]:
+async def last_words(socket_to: Any, socket: Any) -> list[Any]:
     """Control messages up to the close."""
-    found = []
     async with asyncio.timeout(10):
-        async for message in socket:
-            if isinstance(message, str):
-                found.append(json.loads(message))
-    return found
+        return [json.loads(message) for message in await socket_to.rest(socket) if isinstance(message, str)]
 
 
 async def test_create_and_connect(socket_to: Any, client: httpx.AsyncClient) -> None:
@@ -55,7 +52,7 @@ async def test_create_and_connect(socket_to: Any, client: httpx.AsyncClient) -> 
         assert (info.id, info.cwd, info.cols, info.rows, info.active) == ("one", "/usr", 100, 30, True)
         assert info.envs == {"MINE": "a b"}
         await socket.send("exit 3\n")
-        assert await last_words(socket) == [
+        assert await last_words(socket_to, socket) == [
             {"type": "control", "status": "exited", "exitCode": 3, "exitReason": "non-zero exit"}
         ]
     assert (socket.close_code, json.loads(socket.close_reason)) == (
@@ -68,7 +65,7 @@ async def test_a_good_end(socket_to: Any) -> None:
     async with socket_to(CREATE.format("one")) as socket:
         await connected(socket)
         await socket.send(b"exit\n")
-        assert await last_words(socket) == []
+        assert await last_words(socket_to, socket) == []
     assert (socket.close_code, json.loads(socket.close_reason)) == (1000, {"exitCode": 0})
 
 
@@ -96,7 +93,7 @@ async def test_resize(socket_to: Any, client: httpx.AsyncClient) -> None:
         for size in ({"cols": 1001, "rows": 1}, {"cols": 0, "rows": 1}, {"cols": "5", "rows": 1}, {"cols": 5}):
             assert (await client.post("/process/pty/one/resize", json=size)).status_code == 400
         await socket.send(b"exit\n")
-        await last_words(socket)
+        await last_words(socket_to, socket)
     gone = await client.post("/process/pty/one/resize", json={"cols": 77, "rows": 11})
     assert (gone.status_code, gone.json()["source"]) == (410, "DAYTONA_DAEMON")
 
@@ -105,7 +102,7 @@ async def test_delete_kills(socket_to: Any, client: httpx.AsyncClient) -> None:
     async with socket_to(CREATE.format("one"), subprotocols=[EXIT_CONTROL]) as socket:
         await connected(socket)
         assert (await client.delete("/process/pty/one")).status_code == 200
-        assert await last_words(socket) == [
+        assert await last_words(socket_to, socket) == [
             {"type": "control", "status": "exited", "exitCode": 137, "exitReason": "SIGKILL"}
         ]
     assert (await client.get("/process/pty")).json() == {"sessions": []}
@@ -168,18 +165,27 @@ async def test_environments_that_are_none(socket_to: Any, token: str) -> None:
     assert refused.value.response.status_code == 400
 
 
-async def test_a_slow_client_is_given_up_and_holds_up_nobody(socket_to: Any) -> None:
-    async with socket_to(CREATE.format("one"), max_queue=1) as slow, socket_to("/process/pty/one/connect") as quick:
+async def test_a_slow_client_is_given_up_and_holds_up_nobody(socket_to: Any, url: str) -> None:
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    host, port = url.removeprefix("http://").split(":")
+    narrow.connect((host, int(port)))
+    async with (
+        socket_to(CREATE.format("one"), sock=narrow, max_queue=1) as slow,
+        socket_to("/process/pty/one/connect") as quick,
+    ):
         await connected(slow)
         await connected(quick)
-        await quick.send(b"head -c 60000000 /dev/zero | tr '\\0' x; echo; echo e''nd\n")
+        await quick.send(b"head -c 30000000 /dev/zero | tr '\\0' x; echo; echo e''nd\n")
+        received, tail = 0, b""
         async with asyncio.timeout(60):
-            tail = b""
             while b"end" not in tail:
-                tail = tail[-10:] + await quick.recv()
+                message = await quick.recv()
+                received += message.count(b"x")
+                tail = tail[-10:] + message
+        assert received >= 30_000_000
         async with asyncio.timeout(10):
-            async for _ in slow:
-                pass
+            await socket_to.rest(slow)
         assert (slow.close_code, slow.close_reason) == (1008, "slow consumer")
 
 
@@ -189,7 +195,7 @@ async def test_terminals_outlive_a_pause(socket_to: Any, world: Any, sandbox: st
         await socket.send(b"cd /usr; echo he''re\n")
         await read_until(socket, b"here")
         await world.core.sandboxes.pause(world.principal, sandbox)
-        await last_words(socket)
+        await last_words(socket_to, socket)
         assert socket.close_code == 1011
     await world.core.sandboxes.resume(world.principal, sandbox)
     async with socket_to("/process/pty/one/connect") as socket:

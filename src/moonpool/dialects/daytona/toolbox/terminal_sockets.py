@@ -8,6 +8,7 @@ close frame: 1000 for exit code 0, else 1011.
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 from typing import Any
 
@@ -29,6 +30,7 @@ from moonpool.processes.terminals import AttachedTerminal, NewTerminal
 EXIT_CONTROL = "X-Daytona-Pty-Exit-Control"  # sub-protocol: the client wants to be told of the end
 ENVIRONMENT = "X-Daytona-Pty-Envs~"  # sub-protocol: unpadded url-safe base64 of a JSON object of variables
 ENVIRONMENT_LIMIT = 512 * 1024  # characters
+CLOSE_TIMEOUT = 10.0  # seconds for a client that does not read to take the close frame
 QUEUE_LIMIT = 4 * 1024 * 1024  # bytes that wait for a slow client before it is given up
 SIGNALS = {9: "SIGKILL", 15: "SIGTERM", 2: "Ctrl+C"}
 SIGNAL_BASE = 128  # a shell's exit code for a death by signal N is this + N
@@ -51,12 +53,21 @@ async def connect(call: Call) -> None:
 
 
 async def attach(call: Call, terminal_id: str) -> None:
-    async with call.tools.terminals.attach(call.principal, call.sandbox, terminal_id) as terminal:
-        wants_exit = EXIT_CONTROL in offered(call)
-        await call.socket.accept(subprotocol=EXIT_CONTROL if wants_exit else None)
-        await send_control(call, status="connected")
-        outbox = Outbox(call, wants_exit=wants_exit)
-        await run_until_first(outbox.fill(terminal), outbox.drain(), pass_input(call, terminal))
+    try:
+        async with call.tools.terminals.attach(call.principal, call.sandbox, terminal_id) as terminal:
+            wants_exit = EXIT_CONTROL in offered(call)
+            await call.socket.accept(subprotocol=EXIT_CONTROL if wants_exit else None)
+            await send_control(call, status="connected")
+            outbox = Outbox(call, wants_exit=wants_exit)
+            await run_until_first(outbox.fill(terminal), outbox.drain(), pass_input(call, terminal))
+    except SlowConsumer:
+        # Only here has the terminal been let go: the close frame has to wait for the client as well.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(call.socket.close(POLICY_VIOLATION, "slow consumer"), CLOSE_TIMEOUT)
+
+
+class SlowConsumer(Exception):
+    """The client does not read what the terminal shows."""
 
 
 async def pass_input(call: Call, terminal: AttachedTerminal) -> None:
@@ -79,7 +90,7 @@ class Outbox:
         self._waiting = 0  # bytes
 
     async def fill(self, terminal: AttachedTerminal) -> None:
-        """Ends only by being cancelled, or with the client given up."""
+        """Ends only by being cancelled; raises SlowConsumer."""
         async for event in terminal.events:
             if isinstance(event, Exited):
                 self._queue.put_nowait(event)
@@ -88,8 +99,7 @@ class Outbox:
                 self._waiting += len(event.data)
                 self._queue.put_nowait(event.data)
                 if self._waiting > QUEUE_LIMIT:
-                    await self._call.socket.close(POLICY_VIOLATION, "slow consumer")
-                    return
+                    raise SlowConsumer
 
     async def drain(self) -> None:
         while not isinstance(item := await self._queue.get(), Exited):
