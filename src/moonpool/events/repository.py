@@ -17,7 +17,7 @@ class EventRepository:
     async def insert(self, transaction: Transaction, new: NewEvent) -> Event:
         values = vars(new) | {"data": dict(new.data)}
         result = await transaction.connection.execute(insert(events), values)
-        (event_id,) = result.inserted_primary_key
+        (event_id,) = result.inserted_primary_key or ()
         return Event(id=event_id, **values)
 
     async def after(self, connection: AsyncConnection, since: int, team_id: str | None, limit: int) -> list[Event]:
