@@ -1,7 +1,7 @@
 """All SQL of events."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,7 +17,7 @@ class EventRepository:
     async def insert(self, transaction: Transaction, new: NewEvent) -> Event:
         values = vars(new) | {"data": dict(new.data)}
         result = await transaction.connection.execute(insert(events), values)
-        (event_id,) = result.inserted_primary_key or ()
+        (event_id,) = cast(tuple[int], result.inserted_primary_key)
         return Event(id=event_id, **values)
 
     async def after(self, connection: AsyncConnection, since: int, team_id: str | None, limit: int) -> list[Event]:
