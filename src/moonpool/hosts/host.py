@@ -9,7 +9,14 @@ import structlog
 
 from moonpool.engine.gvisor import Warm
 from moonpool.engine.storage import Kind
-from moonpool.errors import CheckpointRefused, InvalidState, MoonpoolError, SandboxNotFound, SnapshotNotFound
+from moonpool.errors import (
+    CheckpointRefused,
+    EngineError,
+    InvalidState,
+    MoonpoolError,
+    SandboxNotFound,
+    SnapshotNotFound,
+)
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.adoption import Adopted, adopt, sweep
 from moonpool.hosts.identity import identity_of
@@ -36,6 +43,7 @@ from moonpool.hosts.warm import ensure_warm_image
 from moonpool.hosts.warm_pool import WarmPool
 
 LATE_ROOT = "/.late/root"
+NETWORK_UPKEEP = 30.0  # seconds
 QUIESCE_TIMEOUT = 30.0  # seconds for the agent to sync before its sandbox is stopped or saved
 
 log = structlog.get_logger(__name__)
@@ -57,6 +65,7 @@ class Host:
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
         self._burials: set[asyncio.Task[None]] = set()
+        self._upkeep: asyncio.Task[None] | None = None
         self._on_exit: OnExit = lambda _exit: None
 
     @classmethod
@@ -69,6 +78,7 @@ class Host:
             host = cls(parts, warm, settings, threads)
             await host._adopt()
         host._warm.fill()
+        host._upkeep = asyncio.create_task(host._keep_network())
         return host
 
     def on_exit(self, callback: OnExit) -> None:
@@ -77,6 +87,8 @@ class Host:
 
     async def close(self, *, keep: bool = False) -> None:
         """Leaves nothing behind; with ``keep``, leaves running sandboxes for the next start to adopt."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
         await self._unbroken.drain()
         await self._warm.close()
         machines = list(self._machines.values())
@@ -339,6 +351,15 @@ class Host:
         return path
 
     # -- what happens unasked ------------------------------------------------------------------------------------------
+
+    async def _keep_network(self) -> None:
+        """Follows what others change on the machine: its resolvers, its firewall. None of that raises an event."""
+        while True:
+            await asyncio.sleep(NETWORK_UPKEEP)
+            try:
+                await self._threads.run(self._parts.network.refresh)
+            except EngineError as error:
+                log.warning("network_upkeep_failed", error=error.message)
 
     async def _adopt(self) -> None:
         adopted = await adopt(self._parts, self._foundry, self._records, self._memory.started(), self._threads)
