@@ -171,7 +171,7 @@ async def test_a_slow_client_is_given_up_and_holds_up_nobody(socket_to: Any, url
     host, port = url.removeprefix("http://").split(":")
     narrow.connect((host, int(port)))
     async with (
-        socket_to(CREATE.format("one"), sock=narrow, max_queue=1) as slow,
+        socket_to(CREATE.format("one"), sock=narrow, max_queue=1, compression=None) as slow,
         socket_to("/process/pty/one/connect") as quick,
     ):
         await connected(slow)
