@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+import pytest_asyncio
 import uvicorn
 import websockets
 from pydantic import SecretStr
@@ -156,19 +157,24 @@ class ProcessMachines:
         self._callbacks.append(callback)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path, api_key=SecretStr(KEY), on_exit="keep", max_memory_mib=16384)
+# One server for the tests of a file; each test leaves it as it found it (see ``api``).
+shared = pytest_asyncio.fixture(scope="module", loop_scope="module")
+each = pytest_asyncio.fixture(loop_scope="module")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data=tmp_path_factory.mktemp("data"), api_key=SecretStr(KEY), on_exit="keep", max_memory_mib=16384)
+
+
+@shared
 async def machines() -> AsyncIterator[ProcessMachines]:
     machines = ProcessMachines()
     yield machines
     await machines.close()
 
 
-@pytest.fixture
+@shared
 async def core(settings: Settings, machines: ProcessMachines) -> AsyncIterator[Core]:
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.database)
@@ -179,7 +185,7 @@ async def core(settings: Settings, machines: ProcessMachines) -> AsyncIterator[C
         yield core
 
 
-@pytest.fixture
+@shared
 async def url(core: Core, machines: ProcessMachines) -> AsyncIterator[str]:
     """A real server: uploads break off, clients vanish and WebSockets are refused as they would be."""
     # The protocol must be named, else asyncio leaves Nagle's algorithm on for its connections.
@@ -253,13 +259,15 @@ def validate(schema: Mapping[str, Any], value: Any) -> None:
     jsonschema.Draft202012Validator({**schema, "components": CONTRACT["components"]}).validate(value)
 
 
-@pytest.fixture
+@each
 async def api(url: str) -> AsyncIterator[Api]:
     async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": KEY}, trust_env=False, timeout=60) as http:
         yield Api(url, http, set())
+        for left in (await http.get("/v1/capsules")).json():
+            await http.delete(f"/v1/capsules/{left['id']}")
 
 
-@pytest.fixture
+@each
 async def capsule(api: Api) -> str:
     return await api.capsule()
 
@@ -275,8 +283,8 @@ def contract() -> Mapping[str, Any]:
     return CONTRACT
 
 
-@pytest.fixture
+@each
 async def reader_key(core: Core) -> str:
     """A key that may look at sandboxes and nothing else."""
     admin = await core.access.local_principal()
-    return (await core.access.create_key(admin, "reader", {Scope.SANDBOXES_READ})).secret
+    return (await core.access.create_key(admin, f"reader {secrets.token_hex(4)}", {Scope.SANDBOXES_READ})).secret

@@ -28,7 +28,12 @@ def services_of(connection: HTTPConnection) -> Services:
     return services
 
 
-Provided = Annotated[Services, Depends(services_of)]
+async def provided(connection: HTTPConnection) -> Services:
+    """A coroutine, since FastAPI sends dependencies that are none to a thread."""
+    return services_of(connection)
+
+
+Provided = Annotated[Services, Depends(provided)]
 
 
 async def caller(connection: HTTPConnection, services: Provided) -> Principal:
