@@ -113,14 +113,15 @@ class Core:
         await self.access.close()
 
     async def _keep_up(self) -> None:
+        """Each step on its own: one that fails is logged, and done again the next time."""
         next_prune = 0.0
         while True:
             if (now := self._clock.monotonic()) >= next_prune:
-                await self.records.prune()
-                await self.events.prune()
+                self.background.spawn(self.records.prune(), "prune sandboxes")
+                self.background.spawn(self.events.prune(), "prune events")
                 next_prune = now + PRUNE_EVERY
             await asyncio.sleep(SAVE_EVERY)
-            await self.events.save()
+            self.background.spawn(self.events.save(), "save events")
 
 
 class Application:

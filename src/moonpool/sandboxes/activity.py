@@ -53,7 +53,8 @@ class Activity:
             self._open[sandbox.id] -= 1
             if not self._open[sandbox.id]:
                 del self._open[sandbox.id]
-            if self._records.cached(sandbox.id) is not None:
+            current = self._records.cached(sandbox.id)
+            if current is not None and current.state is not SandboxState.DESTROYED:
                 self.touch(sandbox)
 
     def idle_since(self, sandbox: Sandbox) -> float:

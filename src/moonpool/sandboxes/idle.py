@@ -160,5 +160,6 @@ class IdleRules:
             log.warning("rule_failed", sandbox=sandbox.id, act=act.value, reason=error.message)
         else:
             self._not_before.pop(sandbox.id, None)
-        if (current := self._records.cached(sandbox.id)) is not None:
-            self._changed(current)
+        finally:
+            if (current := self._records.cached(sandbox.id)) is not None:
+                self._changed(current)

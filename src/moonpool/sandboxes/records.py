@@ -65,9 +65,10 @@ class Records:
 
     async def find(self, team_id: str, id_or_name: str, *, include_destroyed: bool = False) -> Sandbox:
         """The team's sandbox of this id, else of this name; SandboxNotFound."""
-        found = self._live.get(id_or_name) or self._live.get(self._names.get((team_id, id_or_name), ""))
-        if found is not None and found.team_id == team_id:
-            return found
+        for sandbox_id in (id_or_name, self._names.get((team_id, id_or_name), "")):
+            found = self._live.get(sandbox_id)
+            if found is not None and found.team_id == team_id:
+                return found
         if include_destroyed and storable(id_or_name):
             async with self._store.reading() as connection:
                 destroyed = await self._repository.find(connection, team_id, id_or_name)

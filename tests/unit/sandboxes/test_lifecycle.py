@@ -377,6 +377,13 @@ class TestSession:
                 pass
         assert caught.value.state == "paused"
 
+    async def test_one_that_outlives_its_sandbox_leaves_no_trace_of_use(self, world: World) -> None:
+        sandbox = await world.create()
+        async with world.sandboxes.session(world.admin, sandbox.id):
+            destroyed = await world.sandboxes.destroy(world.admin, sandbox.id)
+        world.clock.advance(10)
+        assert await world.get(sandbox) == destroyed
+
     async def test_usage_of_a_running_one(self, world: World) -> None:
         sandbox = await world.create()
         assert (await world.sandboxes.usage(world.admin, sandbox.id)).disk_bytes == 3
