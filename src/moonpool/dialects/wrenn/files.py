@@ -70,7 +70,7 @@ async def list_directory(id: str, request: Request, services: Provided, principa
     depth = 1 if wanted.depth is None else wanted.depth
     if not 0 <= depth <= MAX_DEPTH:
         raise InvalidInput(f"depth: must be 0 to {MAX_DEPTH}", field="depth")
-    path = wanted.path or "."
+    path = wanted.path or "~"
     async with open_session(services, principal, id) as session:
         found = await as_owner(session, lambda user: session.agent.list(path, max(depth, 1), user=user), path)
     return answer(ListDirResponse(entries=[entry(info) for info in found]))

@@ -7,7 +7,7 @@ import signal
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from moonpool.dialects.wrenn.commands import REPLAY_BYTES, command, pid_or_tag
+from moonpool.dialects.wrenn.commands import command, pid_or_tag
 from moonpool.dialects.wrenn.messages import StreamControl, StreamStart
 from moonpool.dialects.wrenn.requests import validate
 from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
@@ -16,6 +16,9 @@ from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessSpec
 from moonpool.processes.service import check
 from moonpool.sandboxes.model import AgentSession
+
+# Bytes kept of what a command prints before its stream is attached; from then on the reader sets the pace.
+HEAD_START = 16 * 1024 * 1024
 
 router = APIRouter()
 
@@ -47,7 +50,7 @@ async def run_and_show(websocket: WebSocket, session: AgentSession) -> None:
         cwd=start.cwd or None,
         env=start.envs or {},
         user=session.sandbox.user,
-        replay_bytes=REPLAY_BYTES,
+        replay_bytes=HEAD_START,
     )
     check(spec)
     process = await session.agent.start(spec)
