@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
 
@@ -105,11 +106,8 @@ class TestNobodyThere:
             await AgentClient.connect("127.0.0.1", running.port, b"secret", timeout=0.1)
 
     async def test_silent(self) -> None:
-        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-        async with server:
-            port = server.sockets[0].getsockname()[1]
-            with pytest.raises(errors.AgentTimeout):
-                await AgentClient.connect("127.0.0.1", port, b"secret", timeout=0.1)
+        with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(errors.AgentTimeout):
+            await AgentClient.connect("127.0.0.1", listener.getsockname()[1], b"secret", timeout=0.1)
 
     async def test_comes_up_later(self) -> None:
         """As a sandbox does that is being restored."""
