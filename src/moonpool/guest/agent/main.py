@@ -22,6 +22,9 @@ def main() -> None:
     secret = _take_secret("MOONPOOL_AGENT_SECRET")
     listen = os.environ.pop("MOONPOOL_AGENT_LISTEN", None)
     address, _, port = (listen or DEFAULT_LISTEN).rpartition(":")
+    library = ctypes.CDLL(None)
+    for option, value in MALLOC.items():
+        library.mallopt(option, value)
     os.umask(0o022)
     os.chdir("/")
     for name in HARMLESS:

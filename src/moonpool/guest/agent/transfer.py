@@ -14,6 +14,7 @@ from .upload import Upload
 from .workers import Workers
 
 MAX_SIZE = (1 << 63) - 1
+BATCH = 1 << 20  # bytes that one turn of a worker writes: changing threads costs more than writing
 READ_AHEAD = 4  # chunks that one turn of a worker reads
 
 
@@ -71,15 +72,16 @@ class Transfer:
 
 
 async def _collect(stream: Stream, pieces: list[bytes]) -> bool:
-    """Add what has arrived, at least one piece; False at the end of the data."""
-    item = await stream.next() if not pieces else stream.next_ready()
-    while item is not None:
+    """Add a batch; False at the end of the data."""
+    size = sum(map(len, pieces))
+    while size < BATCH:
+        item = await stream.next()
         if item.kind == END:
             return False
         if item.kind != DATA:
             raise ProtocolError("an upload that is not data")
         pieces.append(item.payload)
-        item = stream.next_ready()
+        size += len(item.payload)
     return True
 
 
