@@ -12,6 +12,8 @@ from .limits import Limits
 from .server import Server
 
 DEFAULT_LISTEN = "0.0.0.0:49983"
+# Of mallopt: buffers of bulk transfers come from memory that is used again. Fresh pages cost gVisor more than copying.
+MALLOC = {-3: 8 << 20, -1: 16 << 20, -8: 1}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD (bytes), M_ARENA_MAX
 # Signals whose default is to end or stop a process. A handler, not "ignore", since children would inherit the latter.
 HARMLESS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "TSTP", "TTIN", "TTOU", "IO", "PWR")
 
