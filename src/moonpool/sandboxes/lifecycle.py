@@ -11,7 +11,7 @@ from moonpool.errors import InvalidState, MoonpoolError, TransitionInProgress
 from moonpool.hosts.model import MachineExit, MachineSpec, MachineState
 from moonpool.sandboxes.admission import Admission, new_preview_token, spec_of
 from moonpool.sandboxes.background import Background
-from moonpool.sandboxes.flights import Accept, Flights, Operation, Work
+from moonpool.sandboxes.flights import Accept, Flight, Flights, Operation, Work
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import TRANSITIONAL, DesiredState, NewSandbox, Sandbox, SandboxState
 from moonpool.sandboxes.outcomes import INTERNAL_ERROR, Found, Outcome, after_failure
@@ -147,6 +147,8 @@ class Lifecycle:
 
         A row in mid-transition that nobody is working on was left by a write that failed: it is put right first.
         """
+        while (flight := self.flights.get(sandbox.id)) and self._landing(flight, sandbox.id):
+            await asyncio.wait({flight.task})
         current = self._records.current(sandbox.id)
         if current.state in TRANSITIONAL and self.flights.get(current.id) is None:
 
@@ -158,6 +160,12 @@ class Lifecycle:
         if self.flights.get(current.id) is not None:
             raise TransitionInProgress(state=current.state)
         return current
+
+    def _landing(self, flight: Flight, sandbox_id: str) -> bool:
+        """Whether a change is over in a moment, and its outcome perhaps seen by the client who now asks for the next:
+        its last state is written, or nobody asked for it."""
+        began = flight.accepted.done() or flight.operation is Operation.RECOVER
+        return began and self._records.current(sandbox_id).state not in TRANSITIONAL
 
     async def _launch(self, sandbox: Sandbox, operation: Operation, work: Work, *, wait: bool) -> Sandbox:
         return await self.flights.launch(sandbox.id, operation, work).outcome(wait=wait)
