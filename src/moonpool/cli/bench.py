@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from moonpool.bench.report import as_json, as_markdown, as_table
-from moonpool.bench.run import QUICK, Plan, run
-
 
 def bench(
     as_json_text: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -19,6 +16,9 @@ def bench(
     data: Annotated[Path | None, typer.Option(help="Empty folder to work in; a temporary one when left out.")] = None,
 ) -> None:
     """Time to interactive, commands, pause, resume, transfer, density, beside plain runsc in the same run."""
+    from moonpool.bench.report import as_json, as_markdown, as_table
+    from moonpool.bench.run import QUICK, Plan, run
+
     errors = Console(stderr=True)
     plan = QUICK if quick else Plan()
     with tempfile.TemporaryDirectory(prefix="moonpool-bench-", dir="/var/tmp") as temporary:

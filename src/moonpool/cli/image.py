@@ -1,19 +1,22 @@
 """``moonpool image``: the images that sandboxes start from."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from moonpool.cli.settings import data_lock, load_settings
-from moonpool.hosts.images import build_images, list_images
-from moonpool.hosts.parts import Progress as Report
+from moonpool.cli.output import print_table
+from moonpool.cli.settings import data_lock, load_settings, lock_holder
+from moonpool.config import Settings
 
+if TYPE_CHECKING:
+    from moonpool.engine.images import Image
+
+Report = Callable[[str, float], None]  # a phase, and how much of all is done, 0 to 1
 app = typer.Typer(no_args_is_help=True, help="The images that sandboxes start from.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -21,22 +24,33 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
     """Every image on this host."""
-    rows = [{"name": image.name, "recipe": image.hash} for image in list_images(load_settings().host())]
+    rows = [{"name": image.name, "recipe": image.hash} for image in images_here(load_settings())]
     if as_json:
         print(json.dumps(rows))
-        return
-    table = Table("name", "recipe")
-    for row in rows:
-        table.add_row(row["name"], row["recipe"])
-    Console().print(table)
+    else:
+        print_table(("name", "recipe"), [(row["name"], row["recipe"]) for row in rows])
 
 
 @app.command("build")
 def build() -> None:
     """Build the base image where it is missing or its recipe has changed; seconds where it has not."""
+    from moonpool.hosts.images import build_images
+
     settings = load_settings()
-    with data_lock(settings.data), showing_progress() as report:
+    with data_lock(settings.data, "builds images"), showing_progress() as report:
         build_images(settings.host(), report)
+
+
+def images_here(settings: Settings) -> "list[Image]":
+    """Beside a server its own view is used; without one nothing is made in order to look."""
+    from moonpool.hosts.images import list_images
+
+    if lock_holder(settings.data):
+        return list_images(settings.host())
+    if not (settings.data / "pool").exists():
+        return []
+    with data_lock(settings.data, "lists images"):
+        return list_images(settings.host())
 
 
 @contextmanager

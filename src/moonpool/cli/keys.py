@@ -4,15 +4,17 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from moonpool.access.model import ALL_SCOPES, ApiKey, Principal, Scope
-from moonpool.access.service import AccessService, open_access
+from moonpool.cli.client import CommandFailed
+from moonpool.cli.output import print_table
 from moonpool.cli.settings import load_settings
+
+if TYPE_CHECKING:
+    from moonpool.access.service import AccessService
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -41,15 +43,12 @@ def list_keys(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*(cell(row[column]) for column in COLUMNS))
-    Console().print(table)
+    print_table(COLUMNS, [[cell(row[column]) for column in COLUMNS] for row in rows])
 
 
 @app.command("revoke")
 def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")]) -> None:
-    """End a key at once."""
+    """End a key. A running server that has just seen it takes it for at most 10 more seconds."""
     print(_with_access(lambda access, who: access.revoke_key(who, name)).name)
 
 
@@ -69,9 +68,19 @@ def describe(key: ApiKey) -> dict[str, object]:
     }
 
 
-def _with_access(action: Callable[[AccessService, Principal], Awaitable[T]]) -> T:
+def _with_access(action: Callable[["AccessService", Principal], Awaitable[T]]) -> T:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from moonpool.access.service import open_access
+
     async def run() -> T:
-        async with open_access(load_settings().database) as access:
+        async with open_access(settings.database) as access:
             return await action(access, await access.local_principal())
 
-    return asyncio.run(run())
+    settings = load_settings()
+    if settings.database_url is None:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return asyncio.run(run())
+    except SQLAlchemyError as error:
+        raise CommandFailed(f"The database cannot be used: {error}") from error

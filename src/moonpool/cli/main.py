@@ -1,9 +1,12 @@
 """The command line, put together."""
 
+import os
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from moonpool.cli import bench, doctor, image, keys, sandbox, serve, up
 from moonpool.cli.client import CommandFailed
@@ -25,14 +28,19 @@ app.add_typer(keys.app, name="keys")
 
 def main() -> None:
     """Errors that a user can act on are a sentence and a hint, not a traceback."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         app()
     except CommandFailed as error:
-        console.print(f"[red]error:[/red] {error}")
-        sys.exit(1)
+        fail(str(error), code=error.exit_code)
     except MoonpoolError as error:
-        console.print(f"[red]error:[/red] {error.message}")
-        if error.hint:
-            console.print(f"  {error.hint}")
-        sys.exit(1)
+        fail(error.message, error.hint)
+    except OSError as error:
+        fail(str(error), "" if os.geteuid() == 0 else "Run this as root.")
+
+
+def fail(message: str, hint: str = "", code: int = 1) -> NoReturn:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("[red]error:[/red]", escape(message))
+    if hint:
+        console.print(" ", escape(hint))
+    sys.exit(code)

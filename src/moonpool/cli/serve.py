@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 
-from moonpool.app import build
 from moonpool.cli.client import CommandFailed
-from moonpool.cli.settings import data_lock, load_settings
+from moonpool.cli.settings import SERVING, WRONG_USE, data_lock, load_settings
 
+HIGHEST_PORT = 65535
 GRACE = 10  # seconds for open requests to end after SIGTERM
 
 
@@ -28,13 +27,15 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C. MOONPOOL_API_KEY sets the first key."""
-    settings = load_settings()
-    changes = {"listen": listen, "data": data, "on_exit": on_exit and on_exit.value}
-    settings = settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    import uvicorn
+
+    from moonpool.app import build
+
+    settings = load_settings(listen=listen, data=data, on_exit=on_exit and on_exit.value)
     host, _, port = settings.listen.rpartition(":")
-    if not host or not port.isdigit():
-        raise CommandFailed(f"--listen wants ADDRESS:PORT, not '{settings.listen}'")
-    with data_lock(settings.data):
+    if not host or not port.isdigit() or int(port) > HIGHEST_PORT:
+        raise CommandFailed(f"--listen wants ADDRESS:PORT, not '{settings.listen}'", WRONG_USE)
+    with data_lock(settings.data, f"{SERVING}{settings.listen}"):
         application = build(settings)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -13,10 +13,11 @@ import tty
 from collections.abc import Iterator
 
 import httpx
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from moonpool.cli.client import CommandFailed, Target
+from moonpool.cli.sockets import open_socket
 
 CHUNK = 65536  # bytes read from the keyboard at once
 
@@ -31,10 +32,8 @@ def open_shell(target: Target, sandbox_id: str) -> int:
 async def _run(target: Target, sandbox_id: str) -> int:
     size = shutil.get_terminal_size()
     session = f"cli-{secrets.token_hex(4)}"
-    base = target.url.replace("http", "ws", 1) + f"/toolbox/{sandbox_id}/process/pty"
-    url = f"{base}/create-connect?id={session}&cols={size.columns}&rows={size.lines}"
-    headers = {"Authorization": f"Bearer {target.api_key}"}
-    async with connect(url, additional_headers=headers, max_size=None, proxy=None) as socket:
+    path = f"/toolbox/{sandbox_id}/process/pty/create-connect?id={session}&cols={size.columns}&rows={size.lines}"
+    async with open_socket(target, path) as socket:
         loop = asyncio.get_running_loop()
         resizes: set[asyncio.Task[None]] = set()
 
@@ -60,9 +59,10 @@ async def _show(socket: ClientConnection) -> int:
                 sys.stdout.buffer.flush()
     except ConnectionClosed:
         pass  # A shell that ends with another code than 0 closes with 1011; the reason says which.
-    with contextlib.suppress(ValueError, TypeError):
-        return int(json.loads(socket.close_reason or "{}").get("exitCode", 0))
-    return 0
+    try:
+        return int(json.loads(socket.close_reason or "")["exitCode"])
+    except (ValueError, TypeError, KeyError):
+        raise CommandFailed(f"The connection was lost: {socket.close_reason or 'no reason was given'}") from None
 
 
 async def _type(socket: ClientConnection) -> None:
@@ -81,7 +81,8 @@ async def _resize(target: Target, sandbox_id: str, session: str) -> None:
     headers = {"Authorization": f"Bearer {target.api_key}"}
     async with httpx.AsyncClient(base_url=target.url, headers=headers, trust_env=False) as client:
         path = f"/toolbox/{sandbox_id}/process/pty/{session}/resize"
-        await client.post(path, json={"cols": size.columns, "rows": size.lines})
+        with contextlib.suppress(httpx.TransportError):  # Then the terminal's own connection will say so.
+            await client.post(path, json={"cols": size.columns, "rows": size.lines})
 
 
 @contextlib.contextmanager

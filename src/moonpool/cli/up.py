@@ -11,15 +11,13 @@ import httpx
 from rich.console import Console
 
 from moonpool.cli import snippets
-from moonpool.cli.client import ENVIRONMENT_FILE, CommandFailed, Target, call, find_target, open_client
+from moonpool.cli.client import DEFAULT_LISTEN, CommandFailed, Target, call, environment_file, find_target, open_client
+from moonpool.cli.command import Command, run_command
 from moonpool.cli.image import showing_progress
-from moonpool.cli.sandbox import execute
 from moonpool.cli.settings import data_lock, load_settings
-from moonpool.hosts.images import build_images
 
 UNIT = Path("/etc/systemd/system/moonpool.service")
 DEFAULT_DATA = "/var/lib/moonpool"
-DEFAULT_LISTEN = "127.0.0.1:8080"
 START_TIMEOUT = 120.0  # seconds until the warm pool is filled
 console = Console(highlight=False, soft_wrap=True)
 
@@ -29,8 +27,10 @@ def up() -> None:
     note_environment()
     target = find_target()
     if not healthy(target):
+        from moonpool.hosts.images import build_images
+
         settings = load_settings()
-        with showing_progress() as report, data_lock(settings.data):
+        with showing_progress() as report, data_lock(settings.data, "builds images"):
             build_images(settings.host(), report)
         start_server(settings.data)
         wait_until_ready(target)
@@ -41,15 +41,15 @@ def up() -> None:
 
 def note_environment() -> None:
     """The first key and where the server listens, for the service and for later commands; root alone may read it."""
-    if ENVIRONMENT_FILE.exists():
+    if environment_file().exists():
         return
-    ENVIRONMENT_FILE.parent.mkdir(parents=True, exist_ok=True)
+    environment_file().parent.mkdir(parents=True, exist_ok=True)
     values = {
         "MOONPOOL_API_KEY": os.environ.get("MOONPOOL_API_KEY") or f"mp_{secrets.token_urlsafe(32)}",
         "MOONPOOL_LISTEN": os.environ.get("MOONPOOL_LISTEN", DEFAULT_LISTEN),
         "MOONPOOL_DATA": os.environ.get("MOONPOOL_DATA", DEFAULT_DATA),
     }
-    descriptor = os.open(ENVIRONMENT_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(environment_file(), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())
 
@@ -82,7 +82,7 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
-EnvironmentFile={ENVIRONMENT_FILE}
+EnvironmentFile={environment_file()}
 ExecStart={Path(sys.argv[0]).resolve()} serve
 KillMode=process
 TimeoutStopSec=300
@@ -110,7 +110,7 @@ def first_sandbox(target: Target) -> float:
         started = time.perf_counter()
         sandbox = call(client, "POST", "/api/sandbox", json={})
         try:
-            execute(client, sandbox["id"], "echo hi")
+            run_command(target, sandbox["id"], Command(("echo", "hi")), lambda _stream, _text: None)
             return (time.perf_counter() - started) * 1000
         finally:
             call(client, "DELETE", f"/api/sandbox/{sandbox['id']}")

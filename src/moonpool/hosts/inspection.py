@@ -11,6 +11,7 @@ from pathlib import Path
 from moonpool.engine.cgroups.layout import detect
 from moonpool.engine.gvisor.capabilities import probe
 from moonpool.engine.images import base_recipe
+from moonpool.engine.images.base import HASH_SHOWN
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import Network
 from moonpool.errors import MoonpoolError
@@ -58,7 +59,7 @@ def inspect_machine(settings: HostSettings) -> list[Finding]:
         _checked("network", lambda: _network(settings)),
         _disk(settings.data.resolve()),
         _memory(),
-        _base_image(settings),
+        _checked("base image", lambda: _base_image(settings)),
     ]
 
 
@@ -92,7 +93,9 @@ def _btrfs() -> Finding:
         return Finding("btrfs in the kernel", Verdict.GOOD, "there")
     if any((MODULES / platform.release()).rglob("btrfs.ko*")):
         return Finding("btrfs in the kernel", Verdict.GOOD, "a module")
-    return Finding("btrfs in the kernel", Verdict.BAD, "not there", "Run a kernel with btrfs: Debian's and Ubuntu's do.")
+    return Finding(
+        "btrfs in the kernel", Verdict.BAD, "not there", "Run a kernel with btrfs: Debian's and Ubuntu's do."
+    )
 
 
 def _control_groups() -> Finding:
@@ -126,10 +129,11 @@ def _memory() -> Finding:
 
 
 def _base_image(settings: HostSettings) -> Finding:
-    archive = settings.cache / f"base-{base_recipe().hash}.tar.zst"
+    archive = settings.cache / f"base-{base_recipe().digest[:HASH_SHOWN]}.tar.zst"
     if archive.exists():
         return Finding("base image", Verdict.GOOD, str(archive))
-    return Finding("base image", Verdict.NOTE, "not built yet", "moonpool image build")
+    hint = "'moonpool image build' makes it, and so does the first start: that takes some minutes."
+    return Finding("base image", Verdict.NOTE, f"not in {settings.cache}", hint)
 
 
 def _checked(subject: str, check: Callable[[], Finding]) -> Finding:
