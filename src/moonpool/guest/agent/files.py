@@ -13,6 +13,7 @@ from ..protocol import Stream
 from . import search
 from .errors import AgentError
 from .request import Request, check_path
+from .upload import make_folders
 from .users import User, Users
 from .workers import Stop, Workers
 
@@ -87,7 +88,7 @@ class Files:
 
         def make() -> dict[str, Any]:
             if parents:
-                os.makedirs(os.path.dirname(path.rstrip("/")) or "/", exist_ok=True)
+                make_folders(os.path.dirname(path.rstrip("/")) or "/")
             try:
                 os.mkdir(path)
                 os.chmod(path, mode)  # the process's mask does not apply to what was asked for

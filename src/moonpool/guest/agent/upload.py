@@ -1,10 +1,19 @@
 """Writing a file so that nobody ever sees half of it."""
 
 import contextlib
+import errno
 import os
 import stat
 
 TEMPORARY = ".moonpool-upload-"
+
+
+def make_folders(path: str) -> None:
+    """A folder and those above it, as far as they are missing."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path) from error
 
 
 class Upload:
@@ -32,7 +41,7 @@ class Upload:
         self.path = os.path.realpath(self.path)
         folder = os.path.dirname(self.path)
         if parents:
-            os.makedirs(folder, exist_ok=True)
+            make_folders(folder)
         try:
             existing = self._check_target()
         except FileNotFoundError:
