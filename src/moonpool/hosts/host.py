@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -19,7 +19,7 @@ from moonpool.errors import (
 )
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.adoption import Adopted, adopt, sweep
-from moonpool.hosts.identity import identity_of
+from moonpool.hosts.identity import identity_files, identity_of, write_identity_files
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.hosts.machine import REST_AFTER, LiveMachine
 from moonpool.hosts.members import Foundry, LiveMember, limits_of
@@ -252,7 +252,7 @@ class Host:
                 member = await self._foundry.revive(image, disk, spec.resources, secret)
                 try:
                     await self._threads.run(self._set_bounds, member, spec)
-                    await self._identify(member, spec)
+                    await self._identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
                 except BaseException:
                     await self._foundry.retire(member)
                     raise
@@ -276,24 +276,34 @@ class Host:
         self._parts.pool.snapshot(image, Kind.SANDBOXES, spec.id, limit_bytes=limit)
 
     async def _bring_up(self, member: LiveMember, spec: MachineSpec) -> None:
-        await self._threads.run(self._join, member, spec)
+        left = await self._threads.run(self._join, member, spec)
         await member.agent.enter(LATE_ROOT)
-        await self._identify(member, spec)
+        await self._identify(member, spec, left)
         self._track(spec, member)
 
-    async def _identify(self, member: LiveMember, spec: MachineSpec) -> None:
-        problems = await member.agent.thaw(identity_of(spec, self._parts.network.resolv_conf, member.secret))
+    async def _identify(self, member: LiveMember, spec: MachineSpec, files: Mapping[str, str]) -> None:
+        problems = await member.agent.thaw(identity_of(spec, member.secret, files))
         if problems:  # Its disk may be full: it runs all the same.
             log.warning("identity_incomplete", sandbox=spec.id, problems=problems)
 
-    def _join(self, member: LiveMember, spec: MachineSpec) -> None:
-        """Everything between a warm member and a sandbox's disk that needs no answer from inside, in one thread hop."""
+    def _join(self, member: LiveMember, spec: MachineSpec) -> Mapping[str, str]:
+        """Everything between a warm member and a sandbox's disk that needs no answer from inside, in one thread hop.
+
+        Answers with the identity's files that are left for the agent to write.
+        """
+        disk, files = self._disk(spec.id), identity_files(spec, self._parts.network.resolv_conf)
+        try:
+            write_identity_files(disk, files)
+            files = {}
+        except OSError as error:
+            log.warning("identity_left_to_agent", sandbox=spec.id, error=str(error))
         self._records.write(Record(spec, member.name, member.slot.number, member.secret))
         self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
         self._parts.cgroups.thaw(member.name)
         if spec.network != NetworkPolicy():
             self._parts.network.set_policy(member.slot.number, spec.network.to_engine())
-        self._parts.driver.attach(member.running, self._disk(spec.id), LATE_ROOT)
+        self._parts.driver.attach(member.running, disk, LATE_ROOT)
+        return files
 
     def _set_bounds(self, member: LiveMember, spec: MachineSpec) -> None:
         self._records.write(Record(spec, member.name, member.slot.number, member.secret))

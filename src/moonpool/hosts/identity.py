@@ -1,12 +1,19 @@
 """What makes one sandbox differ from another inside: names, addresses, environment, secret."""
 
+import contextlib
 import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
 from moonpool.engine.network.addresses import GUEST_ADDRESS
 from moonpool.guest.model import Identity
 from moonpool.hosts.model import MachineSpec
 
 WARM_HOSTNAME = "moonpool"
+FOLDER = "etc"
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def warm_identity(secret: str) -> Identity:
@@ -14,15 +21,56 @@ def warm_identity(secret: str) -> Identity:
     return Identity(secret=secret.encode(), hostname=WARM_HOSTNAME)
 
 
-def identity_of(spec: MachineSpec, resolv_conf: str, secret: str) -> Identity:
-    hosts = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{GUEST_ADDRESS} {spec.hostname}\n"
+def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str]) -> Identity:
+    """``files``: those of `identity_files` that the agent is to write; the others are left as they are."""
     return Identity(
         hostname=spec.hostname,
-        hosts=hosts,
-        resolv_conf=resolv_conf,
+        hosts=files.get("hosts"),
+        resolv_conf=files.get("resolv.conf"),
         env=dict(spec.env),
-        machine_id=hashlib.sha256(spec.id.encode()).hexdigest()[:32],
+        machine_id=files.get("machine-id"),
         secret=secret.encode(),
         user=spec.user,
         processes=spec.resources.pids,
     )
+
+
+def identity_files(spec: MachineSpec, resolv_conf: str) -> dict[str, str]:
+    """Names in /etc and their contents."""
+    return {
+        "hostname": f"{spec.hostname}\n",
+        "hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{GUEST_ADDRESS} {spec.hostname}\n",
+        "resolv.conf": resolv_conf,
+        "machine-id": f"{hashlib.sha256(spec.id.encode()).hexdigest()[:32]}\n",
+    }
+
+
+def write_identity_files(root: Path, files: Mapping[str, str]) -> None:
+    """Into a disk that nothing runs on: ten times cheaper than from inside. Raises OSError (no /etc, a full disk).
+
+    Whatever links the image has in these places are replaced, never followed.
+    """
+    top = os.open(root, FOLDER_FLAGS)
+    try:
+        folder = os.open(FOLDER, FOLDER_FLAGS, dir_fd=top)
+        try:
+            for name, content in files.items():
+                _replace(folder, name, content.encode())
+        finally:
+            os.close(folder)
+    finally:
+        os.close(top)
+
+
+def _replace(folder: int, name: str, content: bytes) -> None:
+    temporary = f"{name}.moonpool"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=folder)
+    try:
+        with open(os.open(temporary, FILE_FLAGS, 0o644, dir_fd=folder), "wb") as file:
+            file.write(content)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
