@@ -1,21 +1,27 @@
-"""The first lines of code for each SDK, as `moonpool up` prints them."""
+"""The first lines of code for each SDK, as `moonpool up` prints them: ready to paste into a shell."""
+
+import shutil
+import sys
+from pathlib import Path
 
 from moonpool.cli.client import Target
 
-DAYTONA = """# Daytona SDK: pip install daytona
+DAYTONA = """# Daytona SDK
 export DAYTONA_API_URL={url}/api DAYTONA_API_KEY={key}
-python3 - <<'PYTHON'
+{uv} run --no-project --with daytona==0.226.1 python - <<'PYTHON'
 from daytona import Daytona
+
 sandbox = Daytona().create()
 print(sandbox.process.exec("echo hi").result)
 sandbox.delete()
 PYTHON
 """
 
-WRENN = """# Wrenn SDK (Python 3.13): pip install wrenn
+WRENN = """# Wrenn SDK, which needs Python 3.13
 export WRENN_BASE_URL={url} WRENN_API_KEY={key}
-python3 - <<'PYTHON'
+{uv} run --no-project --python 3.13 --with wrenn==0.2.0 python - <<'PYTHON'
 from wrenn import Capsule
+
 with Capsule(wait=True) as capsule:
     print(capsule.commands.run("echo hi").stdout)
 PYTHON
@@ -23,6 +29,7 @@ PYTHON
 
 
 def all_snippets(target: Target) -> str:
-    """Ready to paste, with this server's address and key."""
-    parts = (f"Moonpool listens on {target.url}; your key is {target.api_key}\n", DAYTONA, WRENN)
-    return "\n".join(parts).format(url=target.url, key=target.api_key)
+    """With this server's address and key, and the uv that ./up installed beside its own environment."""
+    own = Path(sys.prefix).parent / ".venv-uv" / "bin" / "uv"
+    uv = str(own) if own.exists() else shutil.which("uv") or "uv"
+    return "\n".join((DAYTONA, WRENN)).format(url=target.url, key=target.api_key, uv=uv)
