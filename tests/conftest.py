@@ -1,8 +1,10 @@
 """Fixtures that several test folders share: a clock that stands still, and a database of each kind."""
 
 import asyncio
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -19,6 +21,7 @@ from moonpool.store.database import Store
 
 POSTGRESQL = Path("/usr/lib/postgresql")
 LOOPBACK = "127.0.0.1"
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class ManualClock:
@@ -46,30 +49,42 @@ def clock() -> ManualClock:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """The URL of a cluster of the tests' own, without a database's name."""
+    """The URL of a cluster of the tests' own, without a database's name. It ends with the tests, even killed ones."""
     binaries = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name))
     folder = Path(tempfile.mkdtemp(prefix="moonpool-postgresql-", dir="/var/tmp"))
-    data = folder / "data"
+    data, port = str(folder / "data"), free_port()
     owner: dict[str, str] = {}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root.
         shutil.chown(folder, "postgres", "postgres")
         owner = {"user": "postgres", "group": "postgres"}
-    port = free_port()
-    options = f"-p {port} -c listen_addresses={LOOPBACK} -c unix_socket_directories={folder} -c fsync=off"
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, **owner)
-
+    initialise = [binaries / "initdb", "--pgdata", data, "--auth=trust", "--username=moonpool", "--no-sync"]
+    settings = {
+        "listen_addresses": LOOPBACK,
+        "unix_socket_directories": str(folder),
+        "fsync": "off",
+        "log_min_messages": "log",  # Nothing of what tests provoke, so that the unread pipe never fills.
+        "log_checkpoints": "off",
+    }
+    command = [binaries / "postgres", "-D", data, "-p", str(port)]
+    command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     try:
-        run(str(binaries / "initdb"), "--pgdata", str(data), "--auth=trust", "--username=moonpool", "--no-sync")
-        control = [str(binaries / "pg_ctl"), "--pgdata", str(data), "--wait"]
-        run(*control, "--log", str(folder / "log"), "--options", options, "start")
-        try:
-            yield f"postgresql://moonpool@{LOOPBACK}:{port}"
-        finally:
-            run(*control, "--mode=immediate", "stop")
+        subprocess.run(initialise, check=True, cwd=folder, stdout=subprocess.DEVNULL, **owner)
+        with subprocess.Popen(
+            command, cwd=folder, stderr=subprocess.PIPE, preexec_fn=die_with_parent, **owner
+        ) as server:
+            try:
+                assert server.stderr is not None
+                assert any(b"ready to accept connections" in line for line in server.stderr)
+                yield f"postgresql://moonpool@{LOOPBACK}:{port}"
+            finally:
+                server.send_signal(signal.SIGQUIT)
     finally:
         shutil.rmtree(folder)
+
+
+def die_with_parent() -> None:
+    """In a child before its program: the kernel ends it when this process ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def free_port() -> int:
