@@ -1,5 +1,42 @@
-"""Faults are tried on a real server."""
+"""Faults are tried on a real server: one for the whole folder, started again by whichever test has killed it."""
 
-from tests.servers import server, server_factory
+from collections.abc import Iterator
 
-__all__ = ["server", "server_factory"]
+import httpx
+import pytest
+
+from moonpool.hosts.leftovers import leftovers
+from moonpool.hosts.settings import HostSettings
+from tests.faults.sandboxes import Sandbox, create
+from tests.servers import Server, open_client, running_server, server_factory
+
+__all__ = ["server_factory"]
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+    assert leftovers(HostSettings(data=server.data)) == []
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """Running, whatever the test before did to it."""
+    if shared_server.process.poll() is not None:
+        shared_server.start_again()
+    return shared_server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with open_client(server) as client:
+        yield client
+
+
+@pytest.fixture
+def box(client: httpx.Client) -> Iterator[Sandbox]:
+    """A sandbox of the test's own."""
+    made = create(client)
+    yield made
+    made.destroy()
