@@ -98,6 +98,7 @@ class ClientConnection(FrameConnection):
             stream.feed(kind, payload)
             if kind == REPLY:
                 self._finish(stream)
+                stream.fail(ConnectionResetError("the operation is over"))  # whoever still sends need not wait
 
     def _finish(self, stream: Stream) -> None:
         assert isinstance(stream, ClientStream)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from moonpool.errors import AgentUnavailable
+from moonpool.errors import AgentUnavailable, PortClosed
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientStream, within
 from moonpool.guest.model import FileInfo
 from moonpool.guest.protocol import DATA, END, FINAL, Buffer
@@ -52,9 +52,13 @@ class ByteStream:
         return item.payload
 
     async def write(self, data: Buffer) -> None:
-        if self._stream.finished:
-            raise AgentUnavailable("The connection inside the sandbox was closed")
-        await within(WORK_TIMEOUT, self._stream.send_data(data))
+        """Send it, as fast as the other side reads; PortClosed when it has closed the connection."""
+        try:
+            await within(WORK_TIMEOUT, self._stream.send_data(data))
+        except AgentUnavailable as error:
+            if not self._stream.finished:
+                raise
+            raise PortClosed("The connection inside the sandbox was closed") from error
 
     async def write_eof(self) -> None:
         """Nothing more will be written; reading goes on."""
