@@ -142,8 +142,8 @@ def _refused(error: OSError, name: str) -> AgentError:
         return NotStarted("access_denied", f"may not be executed: {name[:200]}")
     if error.errno == errno.ENOEXEC:
         return NotStarted("command_not_found", f"not a program for this machine: {name[:200]}")
-    if error.errno == errno.E2BIG:
-        return AgentError("invalid_input", "the arguments and the environment are too long")
+    if error.errno in (errno.E2BIG, errno.ENAMETOOLONG):  # gVisor says the latter of one that is too long by itself
+        return AgentError("invalid_input", "the arguments or the environment are too long")
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
         return AgentError("process_limit_reached", "another process cannot be started now")
     return AgentError("guest_error", f"cannot start {name[:200]}: {error.strerror}")
