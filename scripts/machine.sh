@@ -64,7 +64,7 @@ sync_environment() {
   local python
   python=$(find_python)
   [ -x .venv-uv/bin/uv ] || { "$python" -m venv .venv-uv && .venv-uv/bin/pip install -q 'uv>=0.5,<1'; }
-  UV_PYTHON_DOWNLOADS=never .venv-uv/bin/uv sync -q --frozen --python "$python" "$@"
+  UV_PYTHON_DOWNLOADS=never .venv-uv/bin/uv sync -q --frozen --compile-bytecode --python "$python" "$@"
 }
 
 prepare_machine() {
