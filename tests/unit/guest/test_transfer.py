@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,15 @@ class TestWrite:
         os.chown(path, 65534, 65534)
         await store(agent, str(path), b"mine", user="nobody")
         assert (path.read_text(), path.stat().st_uid) == ("mine", 65534)
+
+    async def test_running_program_is_replaced(self, agent: AgentClient, tmp_path: Path) -> None:
+        program = tmp_path / "program"
+        shutil.copy("/bin/sleep", program)
+        started = await agent.start(ProcessSpec(argv=(str(program), "1000")))
+        await store(agent, str(program), b"new")
+        assert program.read_bytes() == b"new"
+        assert program.stat().st_mode & 0o777 == 0o755
+        assert (await agent.process(started.pid)).running
 
     async def test_belongs_to_the_user(self, agent: AgentClient, everyones: Path) -> None:
         await store(agent, f"{everyones}/a/b", b"x", user="nobody")

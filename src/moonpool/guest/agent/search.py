@@ -120,8 +120,16 @@ def replace(paths: list[str], pattern: str, new: str, stop: Stop) -> list[dict[s
                 raise OSError("not a text file")
             changed = content.replace(os.fsencode(pattern), os.fsencode(new))
             if changed != content:
-                Upload.whole(path, changed)
+                _write(path, changed)
             results.append({"file": path, "success": True, "error": None})
         except OSError as error:
             results.append({"file": path, "success": False, "error": error.strerror or str(error)})
     return results
+
+
+def _write(path: str, content: bytes) -> None:
+    upload = Upload(path)
+    try:
+        upload.write([content], last=True)
+    finally:
+        upload.abandon()

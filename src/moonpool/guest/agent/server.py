@@ -63,6 +63,8 @@ class Connection(FrameConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # asyncio leaves this off for a socket that does not name its protocol, and an accepted one does not.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server.arrived(self)
 
     def _too_late(self) -> None:

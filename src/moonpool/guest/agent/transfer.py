@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from ..protocol import CHUNK, DATA, END, EVENT, HEADER, ProtocolError, Stream, encode
-from .errors import AgentError
 from .files import Files
 from .request import Request
 from .upload import Upload
@@ -15,7 +14,7 @@ from .workers import Workers
 
 MAX_SIZE = (1 << 63) - 1
 BATCH = 1 << 20  # bytes that one turn of a worker writes: changing threads costs more than writing
-READ_AHEAD = 4  # chunks that one turn of a worker reads
+READ_AHEAD = 4 * CHUNK  # bytes that one turn of a worker reads
 
 
 class Transfer:
@@ -24,51 +23,51 @@ class Transfer:
         self._workers = workers
 
     async def read(self, stream: Stream, request: Request) -> dict[str, Any]:
+        """What is known of the file, then its bytes. Of a regular file those that it has when it is opened."""
         user = self._files.user(request)
-        path = user.resolve(request.path("path"))
-        offset = request.integer("offset", 0, MAX_SIZE, 0)
-        left = request.optional_integer("length", 0, MAX_SIZE)
-        left = MAX_SIZE if left is None else left
-        descriptor = await self._workers.call(user, lambda: _open_for_reading(path))
+        length = request.optional_integer("length", 0, MAX_SIZE)
+        download = Download(
+            user.resolve(request.path("path")), request.integer("offset", 0, MAX_SIZE, 0), length, stream.number
+        )
         try:
-            info = await self._workers.call(user, lambda: self._files.describe(path, follow=True))
+            count = await stream.credit(READ_AHEAD)
+            info, frames = await self._workers.call(user, partial(self._open, download, count))
             stream.connection.send_message(EVENT, stream.number, encode(info))
-            total = 0
-            while left > 0:
-                count = await stream.credit(min(left, CHUNK * READ_AHEAD))
-                frames = await self._workers.call(None, partial(_read, descriptor, offset, count, stream.number))
-                sent = sum(len(frame) - HEADER.size for frame in frames)
-                stream.give_back(count - sent)
+            while True:
+                stream.give_back(count - sum(len(frame) - HEADER.size for frame in frames))
                 for frame in frames:
                     stream.connection.send_prepared(frame)
                 await stream.connection.drain()
-                if sent == 0:
-                    break
-                offset, left, total = offset + sent, left - sent, total + sent
-            return {"bytes": total}
+                if download.left == 0:
+                    return {"bytes": download.read_bytes}
+                count = await stream.credit(READ_AHEAD)
+                frames = await self._workers.call(None, partial(download.read, count))
         finally:
-            os.close(descriptor)
+            download.close()
+
+    def _open(self, download: "Download", count: int) -> tuple[dict[str, Any], list[memoryview]]:
+        download.open()
+        return self._files.describe(download.path, follow=True), download.read(count)
 
     async def write(self, stream: Stream, request: Request) -> dict[str, Any]:
         user = self._files.user(request)
-        upload = Upload(user.resolve(request.path("path")))
-        mode = request.optional_integer("mode", 0, 0o7777)
-        size = request.optional_integer("size", 0, MAX_SIZE)
-        append, parents = request.flag("append"), request.flag("parents", True)
+        upload = Upload(
+            user.resolve(request.path("path")),
+            mode=request.optional_integer("mode", 0, 0o7777),
+            size=request.optional_integer("size", 0, MAX_SIZE),
+            append=request.flag("append"),
+            parents=request.flag("parents", True),
+        )
         try:
-            await self._workers.call(user, lambda: upload.open(mode, append=append, parents=parents))
-            pieces, more = [request.body] if request.body else [], True
+            more = True
             while more:
+                pieces: list[bytes] = []
                 more = await _collect(stream, pieces)
-                if pieces:
-                    given, pieces = pieces, []
-                    await self._workers.call(None, partial(upload.write, given))
-            if size is not None and upload.written != size:
-                raise AgentError("invalid_input", f"{upload.written} bytes arrived where {size} were announced")
-            await self._workers.call(user, upload.commit)
+                await self._workers.call(user, partial(upload.write, pieces, last=not more))
             return await self._workers.call(user, lambda: self._files.describe(upload.path))
         finally:
-            await self._workers.call(None, upload.abandon)
+            if upload.unfinished:
+                await self._workers.call(None, upload.abandon)
 
 
 async def _collect(stream: Stream, pieces: list[bytes]) -> bool:
@@ -85,34 +84,51 @@ async def _collect(stream: Stream, pieces: list[bytes]) -> bool:
     return True
 
 
-def _open_for_reading(path: str) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise IsADirectoryError(errno.EISDIR, "is a directory", path)
-    return descriptor
+class Download:
+    """An open file on its way out."""
 
+    def __init__(self, path: str, offset: int, length: int | None, number: int) -> None:
+        self.path = path
+        self.left = MAX_SIZE if length is None else length  # bytes that may still come
+        self.read_bytes = 0
+        self._offset = offset
+        self._number = number
+        self._descriptor = -1
 
-def _read(descriptor: int, offset: int, count: int, number: int) -> list[memoryview]:
-    """Frames, headers included, so that nothing is copied afterwards."""
-    frames = []
-    while count > 0:
-        size = min(count, CHUNK)
-        frame = memoryview(bytearray(HEADER.size + size))
-        got = _read_at(descriptor, frame[HEADER.size :], offset)
-        if got:
-            HEADER.pack_into(frame, 0, DATA, number, got)
+    def open(self) -> None:
+        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        found = os.fstat(self._descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", self.path)
+        if stat.S_ISREG(found.st_mode) and found.st_size > 0:  # the kernel's own files say 0 and are not empty
+            self.left = min(self.left, max(0, found.st_size - self._offset))
+
+    def read(self, count: int) -> list[memoryview]:
+        """Up to `count` bytes as frames, headers included, so that nothing is copied afterwards."""
+        frames: list[memoryview] = []
+        while count > 0 and self.left > 0:
+            size = min(count, CHUNK, self.left)
+            frame = memoryview(bytearray(HEADER.size + size))
+            got = self._read_into(frame[HEADER.size :])
+            if got == 0:
+                self.left = 0
+                break
+            HEADER.pack_into(frame, 0, DATA, self._number, got)
             frames.append(frame[: HEADER.size + got])
-        if got < size:
-            break
-        offset, count = offset + got, count - got
-    return frames
+            count -= got
+            self._offset += got
+            self.left -= got
+            self.read_bytes += got
+        return frames
 
+    def _read_into(self, target: memoryview) -> int:
+        try:
+            return os.preadv(self._descriptor, [target], self._offset)
+        except OSError as error:
+            if error.errno != errno.ESPIPE:  # a device or a pipe has no positions
+                raise
+            return os.readv(self._descriptor, [target])
 
-def _read_at(descriptor: int, target: memoryview, offset: int) -> int:
-    try:
-        return os.preadv(descriptor, [target], offset)
-    except OSError as error:
-        if error.errno != errno.ESPIPE:  # a device or a pipe has no positions
-            raise
-        return os.readv(descriptor, [target])
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)

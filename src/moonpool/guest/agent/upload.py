@@ -5,6 +5,8 @@ import errno
 import os
 import stat
 
+from .errors import AgentError
+
 TEMPORARY = ".moonpool-upload-"
 
 
@@ -19,45 +21,66 @@ def make_folders(path: str) -> None:
 class Upload:
     """A file being written: beside its target under another name, and put in its place when it is whole."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        mode: int | None = None,
+        size: int | None = None,
+        append: bool = False,
+        parents: bool = False,
+    ) -> None:
         self.path = path
-        self.written = 0
+        self._mode, self._size, self._append, self._parents = mode, size, append, parents
+        self._written = 0
         self._temporary: str | None = None
         self._descriptor = -1
 
-    @classmethod
-    def whole(cls, path: str, content: bytes) -> None:
-        """Replace a file's content at once, with the rights that the thread has."""
-        upload = cls(path)
-        try:
-            upload.open(None, append=False, parents=False)
-            upload.write([content])
-            upload.commit()
-        finally:
-            upload.abandon()
+    @property
+    def unfinished(self) -> bool:
+        return self._descriptor >= 0
 
-    def open(self, mode: int | None, *, append: bool, parents: bool) -> None:
-        """With the user's rights. An existing file keeps its mode and owner; links are followed."""
+    def write(self, pieces: list[bytes], *, last: bool) -> None:
+        """With the user's rights. After the `last` pieces the file is in its place."""
+        if self._descriptor < 0:
+            self._open()
+        for piece in pieces:
+            view = memoryview(piece)
+            while len(view):
+                count = os.write(self._descriptor, view)
+                view = view[count:]
+                self._written += count
+        if last:
+            if self._size is not None and self._written != self._size:
+                raise AgentError("invalid_input", f"{self._written} bytes arrived where {self._size} were announced")
+            self._commit()
+
+    def _open(self) -> None:
+        """An existing file keeps its mode and owner; links are followed."""
         self.path = os.path.realpath(self.path)
         folder = os.path.dirname(self.path)
-        if parents:
+        if self._parents:
             make_folders(folder)
-        try:
-            existing = self._check_target()
-        except FileNotFoundError:
-            existing = None
-        if append or (existing is not None and not stat.S_ISREG(existing.st_mode)):
+        existing = self._check_target()
+        if self._append or (existing is not None and not stat.S_ISREG(existing.st_mode)):
             self._open_in_place(os.O_APPEND | os.O_CREAT)
         else:
             self._open_beside(folder, existing)
-        if mode is not None:
-            os.fchmod(self._descriptor, mode)
+        if self._mode is not None:
+            os.fchmod(self._descriptor, self._mode)
         elif existing is not None and self._temporary is not None:
             os.fchmod(self._descriptor, existing.st_mode & 0o7777)
 
-    def _check_target(self) -> os.stat_result:
+    def _check_target(self) -> os.stat_result | None:
         """The existing file, which the user must be allowed to write."""
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ETXTBSY or self._append:  # a running program cannot be written, only replaced
+                raise
+            return os.stat(self.path)
         try:
             return os.fstat(descriptor)
         finally:
@@ -86,19 +109,13 @@ class Upload:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | how
         self._descriptor = os.open(self.path, flags, 0o644)
 
-    def write(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            view = memoryview(piece)
-            while len(view):
-                count = os.write(self._descriptor, view)
-                view = view[count:]
-                self.written += count
-
-    def commit(self) -> None:
-        """Put the file in its place; what was there before is replaced in one step."""
+    def _commit(self) -> None:
+        """What was there before is replaced in one step."""
         if self._temporary is not None:
             os.rename(self._temporary, self.path)
             self._temporary = None
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     def abandon(self) -> None:
         """Close, and remove what has not been put in its place. With the agent's own rights; never fails."""
