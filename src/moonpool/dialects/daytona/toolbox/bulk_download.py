@@ -19,10 +19,14 @@ async def bulk_download(call: Call) -> None:
     request = await call.body(FilesDownloadRequest)
     if not request.paths:
         raise InvalidInput("paths must not be empty", field="paths")
+    await call.unless_gone(send_files(call, request.paths))
+
+
+async def send_files(call: Call, paths: list[str]) -> None:
     boundary = secrets.token_hex(16)
     async with call.tools.files.open(call.principal, call.sandbox) as files:
         await begin(call, {"content-type": f"multipart/form-data; boundary={boundary}"})
-        for number, path in enumerate(request.paths):
+        for number, path in enumerate(paths):
             await send_part(call, files, path, f"--{boundary}\r\n" if not number else f"\r\n--{boundary}\r\n")
         await call.send({"type": "http.response.body", "body": f"\r\n--{boundary}--\r\n".encode()})
 

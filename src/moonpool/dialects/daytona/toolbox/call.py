@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -123,6 +123,16 @@ class Call:
             task.cancel()
             watcher.cancel()
             await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+def while_listened(handler: Callable[[Call], Coroutine[Any, Any, Result]]) -> Callable[[Call], Awaitable[Result]]:
+    """For an operation that sends without end and reads no body: it stops when the client hangs up. Without this it
+    would go on, since what is sent to nobody is thrown away without a word."""
+
+    async def guarded(call: Call) -> Result:
+        return await call.unless_gone(handler(call))
+
+    return guarded
 
 
 async def disconnected(receive: Receive) -> None:

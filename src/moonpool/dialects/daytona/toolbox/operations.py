@@ -23,7 +23,7 @@ from moonpool.dialects.daytona.toolbox import (
     terminals,
     transfer,
 )
-from moonpool.dialects.daytona.toolbox.call import Call
+from moonpool.dialects.daytona.toolbox.call import Call, while_listened
 from moonpool.dialects.daytona.toolbox.errors import MethodNotAllowed, UnknownPath
 from moonpool.dialects.daytona.toolbox.unsupported import UNSUPPORTED, refuse
 
@@ -49,7 +49,7 @@ OPERATIONS: Mapping[str, Handler] = {
     "GET /files/search": files.search,
     "GET /files/find": files.find,
     "POST /files/replace": files.replace,
-    "GET /files/download": transfer.download,
+    "GET /files/download": while_listened(transfer.download),
     "POST /files/bulk-download": bulk_download.bulk_download,
     "POST /files/upload": transfer.upload,
     "POST /files/upload-v2": transfer.upload,
