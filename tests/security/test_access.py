@@ -136,9 +136,7 @@ class TestOneSandbox:
 
 
 @pytest.mark.parametrize("operation", [*CHANGES, *ENDS], ids=name_of)
-def test_a_reading_key_changes_nothing(
-    anonymous: httpx.Client, keys: Keys, box: Sandbox, operation: Operation
-) -> None:
+def test_a_reading_key_changes_nothing(anonymous: httpx.Client, keys: Keys, box: Sandbox, operation: Operation) -> None:
     assert "scope" in refused(operation.call(anonymous, box.id, authorization=f"Bearer {keys.reading}"), 403)
     assert box.state == "started"
 

@@ -250,8 +250,9 @@ def test_bodies_without_end(client: httpx.Client, box: Sandbox) -> None:
         refused(client.post(path, content=body), 413)
 
 
-def test_environments_without_end(client: httpx.Client, box: Sandbox) -> None:
-    for env in ({"A": "x" * MEGABYTE}, {f"A{n}": "x" for n in range(5000)}, {"": "x"}, {"A=B": "x"}):
+def test_environments_that_cannot_be(client: httpx.Client, box: Sandbox) -> None:
+    refused(client.post("/api/sandbox", json={"env": {f"A{n}": "x" for n in range(5000)}}), 400)
+    for env in ({"A": "x" * MEGABYTE}, {"": "x"}, {"A=B": "x"}):
         refused(client.post("/api/sandbox", json={"env": env}), 400)
-        refused(box.try_run("true", envs=env), 400, 413)
-        refused(client.post(f"{box.capsule}/exec", json={"cmd": "true", "envs": env}), 400, 413)
+        refused(box.try_run("true", envs=env), 400)
+        refused(client.post(f"{box.capsule}/exec", json={"cmd": "true", "envs": env}), 400)
