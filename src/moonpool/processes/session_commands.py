@@ -141,22 +141,26 @@ async def read_logs(shell: Shell, command_id: str) -> CommandLogs:
     return CommandLogs(stdout, stderr, cut or cut_too)
 
 
-async def read_file(shell: Shell, path: str, offset: int = 0, length: int = TEXT_LIMIT) -> bytes | None:
+async def read_file(shell: Shell, path: str) -> bytes | None:
     """None where there is no such file: a command that waits has no output yet."""
     try:
-        async with shell.agent.read(path, offset=offset, length=length) as reader:
+        async with shell.agent.read(path, length=TEXT_LIMIT, user=shell.user) as reader:
             return b"".join([chunk async for chunk in reader])
     except FileNotFound:
         return None
 
 
 async def read_tail(shell: Shell, path: str) -> tuple[bytes, bool]:
+    """The latest bytes of an output, and whether there are older ones."""
+    start = 0
     try:
-        size = (await shell.agent.stat(path)).size
+        while True:
+            async with shell.agent.read(path, offset=start, length=LOG_LIMIT, user=shell.user) as reader:
+                if start or reader.info.size <= LOG_LIMIT:
+                    return b"".join([chunk async for chunk in reader]), start > 0
+                start = reader.info.size - LOG_LIMIT
     except FileNotFound:
         return b"", False
-    start = max(0, size - LOG_LIMIT)
-    return await read_file(shell, path, start, LOG_LIMIT) or b"", start > 0
 
 
 @asynccontextmanager
@@ -200,6 +204,6 @@ async def grow(shell: Shell, files: CommandFiles, end: asyncio.Event) -> AsyncGe
 
 async def read_chunks(shell: Shell, path: str, offset: int) -> AsyncIterator[bytes]:
     with contextlib.suppress(FileNotFound):
-        async with shell.agent.read(path, offset=offset) as reader:
+        async with shell.agent.read(path, offset=offset, user=shell.user) as reader:
             async for chunk in reader:
                 yield chunk

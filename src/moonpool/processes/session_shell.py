@@ -29,15 +29,14 @@ __moonpool_finish() {
 }
 """
 
-# The log gets the input before the command does, so that it reads in order. Opened for reading as well, a pipe whose
-# command ends in this moment blocks nobody.
+# A pipe opened for writing alone waits until the command has opened it, so nothing is lost on a command that has not
+# begun. tee writes to its own output first: the log gets the input before the command can answer it.
 INPUT_SCRIPT = """\
 cd "$0" || exit 1
-if [ -p quiet ]; then exec cat 1<>quiet; fi
-[ -p input ] || exit 3
-exec tee -a stdout 1<>input
+until [ -p input ] || [ -p quiet ]; do sleep 0.05; done
+if [ -p quiet ]; then exec cat >quiet; fi
+exec tee input >>stdout
 """
-INPUT_GONE = 3  # exit code: the pipe is not there
 
 # Everything below the shell, also what left its process group; /proc is read without a process per entry.
 KILL_TREE_SCRIPT = """\

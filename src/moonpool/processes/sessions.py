@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from moonpool.access.model import Principal
-from moonpool.errors import FileNotFound, ProcessEnded, ProcessNotFound
+from moonpool.errors import FileNotFound, InvalidInput, ProcessEnded, ProcessNotFound
 from moonpool.guest.model import ProcessSpec
 from moonpool.processes.errors import SessionCommandCompleted, SessionExists, SessionNotFound
 from moonpool.processes.model import CommandLogs, LogChunk, Sandboxes, SessionCommand, ShellSession, checked_name
@@ -29,7 +29,6 @@ from moonpool.processes.session_commands import (
     write_text,
 )
 from moonpool.processes.session_shell import (
-    INPUT_GONE,
     INPUT_SCRIPT,
     KILL_TREE_SCRIPT,
     TAG,
@@ -89,12 +88,14 @@ class ShellSessions:
     ) -> tuple[SessionCommand, CommandLogs]:
         """Run and wait. The shell goes on when the caller is cancelled: the command belongs to the session."""
         command_id = new_command_id()
-        async with self._shell(principal, sandbox, session_id) as shell:
+        async with (
+            self._shell(principal, sandbox, session_id) as shell,
+            shell.agent.attach(shell.info.pid, replay=False) as events,
+        ):
             shell.require_running()
             files = await write_text(shell, command_id, text)
-            async with shell.agent.attach(shell.info.pid, replay=False) as events:
-                await feed(shell, invocation(files, background=False, echo_input=False))
-                exit_code = await completion(events, command_id)
+            await feed(shell, invocation(files, background=False, echo_input=False))
+            exit_code = await completion(events, command_id)
             return SessionCommand(command_id, text, exit_code), await read_logs(shell, command_id)
 
     async def execute_in_background(
@@ -127,8 +128,10 @@ class ShellSessions:
             folder = CommandFiles.of(session_id, command_id).folder
             spec = ProcessSpec(argv=("sh", "-c", INPUT_SCRIPT, folder), user=shell.user, timeout=INPUT_TIMEOUT)
             result = await shell.agent.run(spec, stdin=line.encode(), output_limit=0)
-            if result.exit_code == INPUT_GONE:
-                raise SessionCommandCompleted("The command takes no input: it has not begun, or was not started async")
+            if result.timed_out:
+                raise InvalidInput(
+                    "The command takes no input: it was not started async, or does not read", field="data"
+                )
 
     async def logs(self, principal: Principal, sandbox: str, session_id: str, command_id: str) -> CommandLogs:
         async with self._shell(principal, sandbox, session_id) as shell:

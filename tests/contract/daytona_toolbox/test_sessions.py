@@ -165,6 +165,14 @@ async def test_input(session: Session) -> None:
     assert (late.status_code, late.json()["code"]) == (410, "COMMAND_ALREADY_COMPLETED")
 
 
+async def test_input_for_a_command_that_has_not_begun(session: Session) -> None:
+    await session.start("sleep 0.5")
+    command_id = await session.start('read a; echo "got $a"')
+    assert (await session.type(command_id, "early")).status_code == 204
+    assert await session.end_of(command_id) == 0
+    assert (await session.logs(command_id)).json()["stdout"] == "early\ngot early\n"
+
+
 async def test_input_that_is_not_repeated(session: Session) -> None:
     command_id = await session.start('read a; echo "got $a"', suppressInputEcho=True)
     assert (await session.type(command_id, "secret")).status_code == 204
