@@ -5,6 +5,7 @@ lost fails every operation in progress with `AgentUnavailable`. A caller that is
 a `run` then loses its processes, while those of `start` live on.
 """
 
+import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -205,9 +206,10 @@ class AgentClient:
         return FileInfo(**await self._call("stat", path=path, follow=follow, user=user))
 
     async def list(self, path: str, depth: int = 1, *, user: str | None = None) -> list[FileInfo]:
-        """What is below a folder, to that depth, sorted; TooLarge above 100,000 entries."""
-        answer = await self._call("list", WORK_TIMEOUT, path=path, depth=depth, user=user)
-        return [FileInfo(**entry) for entry in answer["entries"]]
+        """What is below a folder, to that depth, sorted; TooLarge above some 80,000 entries."""
+        document = {"path": path, "depth": depth, "user": user}
+        message = await self._connection.call("list", document, timeout=WORK_TIMEOUT)
+        return [FileInfo(**entry) for entry in json.loads(message.body)]
 
     async def mkdir(
         self, path: str, mode: int = 0o755, parents: bool = True, exist_ok: bool = True, *, user: str | None = None

@@ -348,6 +348,13 @@ class TestSearch:
         assert [match.line for match in await agent.grep(f"{tree}/src/deep/b.py", "needle", limit=1)] == [1]
         assert await agent.grep(str(tree), ".*") == []
 
+    async def test_grep_of_very_many_lines(self, agent: AgentClient, tmp_path: Path) -> None:
+        (tmp_path / "many").write_bytes(b"a\n" * 5_000_000)
+        (tmp_path / "long").write_bytes(b"a" * 5_000_000)
+        assert len(await agent.grep(str(tmp_path), "a", limit=100_000)) < 100_000
+        (match,) = await agent.grep(f"{tmp_path}/long", "a")
+        assert len(match.content) == 4096
+
     async def test_grep_passes_over_what_it_may_not_read(self, agent: AgentClient, everyones: Path) -> None:
         (everyones / "secret").write_text("needle")
         (everyones / "secret").chmod(0o600)

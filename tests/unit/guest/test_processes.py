@@ -72,6 +72,10 @@ class TestStart:
         assert await agent.processes() == []
         assert len(os.listdir(f"/proc/{running.pid}/fd")) == before
 
+    async def test_long_command_is_told_in_part(self, agent: AgentClient) -> None:
+        started = await agent.start(ProcessSpec(shell=f": {'x' * 5_000_000}; sleep 1000"))
+        assert len(started.argv[0]) == 4096
+
     async def test_timeout(self, agent: AgentClient) -> None:
         started = await agent.start(sleeper(timeout=0.1))
         ended = await agent.wait(started.pid, timeout=LIMIT)

@@ -15,6 +15,29 @@ from moonpool.guest.model import ProcessSpec, TerminalSize
 from .conftest import RunningAgent
 
 BINARY = bytes(range(256)) * 5000
+SHELL_TEXTS = [
+    ("echo hi", b"hi\n"),
+    ("echo -n hi", b"hi"),
+    ("echo -e 'a\\tb'", b"a\tb\n"),
+    (r"echo 'a\tb'", b"a\\tb\n"),
+    ("echo \"two  words\" 'and $HOME'", b"two  words and $HOME\n"),
+    ("echo *nothing-like-it*", b"*nothing-like-it*\n"),
+    ("echo ~", b"/root\n"),
+    ("echo {1..3}", b"1 2 3\n"),
+    ("A=1 env | grep ^A=", b"A=1\n"),
+    ("A=5", b""),
+    ("[[ x == x ]] && echo bash", b"bash\n"),
+    ("printf '%s-%s' a b", b"a-b"),
+    ("python3 -c 'print(6 * 7)'", b"42\n"),
+    ("  true  ", b""),
+    ("expr 1 + 1", b"2\n"),
+    ("a=(1 2 3); echo ${a[1]}", b"2\n"),
+    ("type -t type", b"builtin\n"),
+    ("source /dev/null; echo $?", b"0\n"),
+    ("# only a comment", b""),
+    ("echo a\necho b", b"a\nb\n"),
+    ("ls -d /etc /usr", b"/etc\n/usr\n"),
+]
 
 
 def shell(text: str) -> ProcessSpec:
@@ -236,35 +259,10 @@ class TestShellText:
         result = await agent.run(shell(f"ls /proc/self/fd | wc -l; : {'x' * 200_000}"))
         assert int(result.stdout) == 4
 
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("echo hi", b"hi\n"),
-            ("echo -n hi", b"hi"),
-            ("echo -e 'a\\tb'", b"a\tb\n"),
-            (r"echo 'a\tb'", b"a\\tb\n"),
-            ("echo \"two  words\" 'and $HOME'", b"two  words and $HOME\n"),
-            ("echo *nothing-like-it*", b"*nothing-like-it*\n"),
-            ("echo ~", b"/root\n"),
-            ("echo {1..3}", b"1 2 3\n"),
-            ("A=1 env | grep ^A=", b"A=1\n"),
-            ("A=5", b""),
-            ("[[ x == x ]] && echo bash", b"bash\n"),
-            ("printf '%s-%s' a b", b"a-b"),
-            ("python3 -c 'print(6 * 7)'", b"42\n"),
-            ("  true  ", b""),
-            ("expr 1 + 1", b"2\n"),
-            ("a=(1 2 3); echo ${a[1]}", b"2\n"),
-            ("type -t type", b"builtin\n"),
-            ("source /dev/null; echo $?", b"0\n"),
-            ("# only a comment", b""),
-            ("echo a\necho b", b"a\nb\n"),
-            ("ls -d /etc /usr", b"/etc\n/usr\n"),
-        ],
-    )
-    async def test_means_what_bash_makes_of_it(self, agent: AgentClient, text: str, expected: bytes) -> None:
-        result = await agent.run(shell(text))
-        assert (result.stdout, result.stderr) == (expected, b"")
+    async def test_means_what_bash_makes_of_it(self, agent: AgentClient) -> None:
+        for text, expected in SHELL_TEXTS:
+            result = await agent.run(shell(text))
+            assert (result.stdout, result.stderr) == (expected, b""), text
 
     async def test_unknown_command_is_the_shells_answer(self, agent: AgentClient) -> None:
         result = await agent.run(shell("nosuchcommand --flag"))

@@ -3,13 +3,14 @@
 import builtins
 import contextlib
 import errno
+import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from typing import Any
 
-from ..protocol import Stream
+from ..protocol import Message, Stream
 from . import search
 from .errors import AgentError
 from .request import Request, check_path
@@ -18,7 +19,8 @@ from .users import User, Users
 from .workers import Stop, Workers
 
 MAX_DEPTH = 64
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 100_000  # that a search finds
+MAX_ANSWER = 24 << 20  # bytes
 MODE_BITS = 0o7777
 KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
 
@@ -65,21 +67,24 @@ class Files:
         path, follow = self._path(request, user), request.flag("follow", True)
         return await self._workers.call(user, lambda: self.describe(path, follow=follow))
 
-    async def list(self, stream: Stream, request: Request) -> dict[str, Any]:
-        """Everything below a folder, to a depth; what cannot be read further down is left out."""
+    async def list(self, stream: Stream, request: Request) -> Message:
+        """Everything below a folder, to a depth; what cannot be read further down is left out. The entries come as
+        JSON in the body: encoded one by one they take a fraction of the memory."""
         user, stop = self.user(request), Stop()
         path, depth = self._path(request, user), request.integer("depth", 1, MAX_DEPTH, 1)
 
-        def collect() -> dict[str, Any]:
-            entries: builtins.list[dict[str, Any]] = []
+        def collect() -> bytes:
+            entries: builtins.list[bytes] = []
+            size = 0
             for entry in walk(path, depth, stop):
-                if len(entries) >= MAX_ENTRIES:
-                    raise AgentError("too_large", f"more than {MAX_ENTRIES} entries below {path}")
                 with contextlib.suppress(FileNotFoundError):
-                    entries.append(self.describe(entry.path))
-            return {"entries": entries}
+                    entries.append(json.dumps(self.describe(entry.path), separators=(",", ":")).encode())
+                    size += len(entries[-1]) + 1
+                if size > MAX_ANSWER:
+                    raise AgentError("too_large", f"too many entries below {path}")
+            return b"[%s]" % b",".join(entries)
 
-        return await self._workers.call(user, collect, stop)
+        return Message({}, await self._workers.call(user, collect, stop))
 
     async def mkdir(self, stream: Stream, request: Request) -> dict[str, Any]:
         user = self.user(request)

@@ -35,10 +35,10 @@ def main() -> None:
     limits = Limits()
     if listen is None:
         limits.begin()
-    server = Server(secret, listener.getsockname()[1], limits)
+    server = Server(secret, listener.getsockname()[1], limits, alone=listen is None)
     gc.collect()
     gc.freeze()
-    asyncio.run(server.serve(listener, elevate=listen is None))
+    asyncio.run(server.serve(listener))
 
 
 def _take_secret(name: str) -> bytes:

@@ -20,6 +20,7 @@ from .privileges import file_rights
 READ = 64 << 10  # bytes at a time: what a pipe holds
 GRACE = 0.1  # seconds that output may still arrive after the end, from children that hold the pipe
 KILL_ROUNDS, KILL_PAUSE = 40, 0.05  # seconds between the rounds
+TOLD = 4096  # characters of a command and of each argument that are remembered
 UNLOCK_TERMINAL = 0x40045431  # TIOCSPTLCK
 TERMINAL_NUMBER = 0x80045430  # TIOCGPTN
 END_OF_INPUT = b"\x04"
@@ -59,6 +60,7 @@ class Process:
         self._input_ready: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.pid = self._launch()
+        self.program = _shortened(program)
 
     @property
     def running(self) -> bool:
@@ -69,7 +71,7 @@ class Process:
         return {
             "pid": self.pid,
             "tag": self.settings.tag,
-            "argv": list(self.program.argv) or [self.program.shell],
+            "argv": list(self.program.argv) or [self.program.shell or ""],
             "cwd": self.program.cwd or self.program.user.home,
             "user": self.program.user.name,
             "terminal": self.size is not None,
@@ -294,3 +296,13 @@ class Process:
 
     def _set_size(self, master: int) -> None:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *(self.size or (24, 80)), 0, 0))
+
+
+def _shortened(program: spawn.Program) -> spawn.Program:
+    """What is worth remembering of it for as long as its output is."""
+    return dataclasses.replace(
+        program,
+        argv=tuple(argument[:TOLD] for argument in program.argv[:TOLD]),
+        shell=program.shell and program.shell[:TOLD],
+        environment={},
+    )

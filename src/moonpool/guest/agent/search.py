@@ -4,6 +4,7 @@ ever, since Python's engine for them cannot be interrupted."""
 import contextlib
 import errno
 import fnmatch
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from .workers import Stop
 
 BINARY_SAMPLE = 8 << 10  # bytes in which a NUL marks a file as binary
 MAX_SEARCHED = 64 << 20  # bytes of a file that are searched or replaced in
+MAX_FOUND = 4 << 20  # characters of matches that one search gives
 MAX_LINE = 4 << 10  # characters of a matching line that are told
 
 
@@ -79,15 +81,19 @@ def grep(root: str, pattern: str, limit: int, stop: Stop) -> list[dict[str, Any]
     """Lines that contain `pattern`, in one file or in all below a folder."""
     wanted = os.fsencode(pattern)
     matches: list[dict[str, Any]] = []
+    size = 0
     os.stat(root)
     for path in _files(root):
-        if stop.wanted or len(matches) >= limit:
-            break
         with contextlib.suppress(OSError):
             content = _text(path)
-            if content is not None and wanted in content:
-                matches += _lines(path, content, wanted)
-    return matches[:limit]
+            for match in _lines(path, content, wanted) if content is not None and wanted in content else ():
+                size += len(path) + len(match["content"])
+                if stop.wanted or len(matches) >= limit or size > MAX_FOUND:
+                    return matches
+                matches.append(match)
+        if stop.wanted:
+            break
+    return matches
 
 
 def _files(root: str) -> Iterator[str]:
@@ -100,12 +106,11 @@ def _files(root: str) -> Iterator[str]:
             yield os.path.join(folder, name)
 
 
-def _lines(path: str, content: bytes, wanted: bytes) -> list[dict[str, Any]]:
-    return [
-        {"file": path, "line": number, "content": line.decode(errors="replace").rstrip("\r")[:MAX_LINE]}
-        for number, line in enumerate(content.split(b"\n"), 1)
-        if wanted in line
-    ]
+def _lines(path: str, content: bytes, wanted: bytes) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(io.BytesIO(content), 1):
+        if wanted in line:
+            text = line[: 4 * MAX_LINE].decode(errors="replace").rstrip("\r\n")
+            yield {"file": path, "line": number, "content": text[:MAX_LINE]}
 
 
 def replace(paths: list[str], pattern: str, new: str, stop: Stop) -> list[dict[str, Any]]:

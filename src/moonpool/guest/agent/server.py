@@ -16,6 +16,7 @@ from ..protocol import (
     HELLO,
     MAX_FRAME,
     MAX_HELLO,
+    MAX_MESSAGE,
     PART,
     PING,
     PONG,
@@ -65,6 +66,9 @@ class Connection(FrameConnection):
         super().connection_made(transport)
         # asyncio leaves this off for a socket that does not name its protocol, and an accepted one does not.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._server.alone and _from_inside(transport):
+            self.abort(ProtocolError("programs inside have no business here"))
+            return
         self._server.arrived(self)
 
     def _too_late(self) -> None:
@@ -78,6 +82,8 @@ class Connection(FrameConnection):
         elif kind == CANCEL:
             if number in self._tasks:
                 self._tasks[number].cancel()
+            else:
+                self.streams.pop(number, None)
         elif kind in (REQUEST, PART, DATA, END, CREDIT):
             self._stream_frame(kind, number, payload)
         else:
@@ -120,7 +126,10 @@ class Connection(FrameConnection):
             raise AgentError("not_supported", f"unknown operation: {str(message.document.get('op'))[:80]}")
         result = await operation(stream, Request(message.document, message.body))
         document, body = result if isinstance(result, Message) else (result or {}, b"")
-        self.send_message(REPLY, stream.number, encode(document, body))
+        answer = encode(document, body)
+        if len(answer) > MAX_MESSAGE:
+            raise AgentError("too_large", "the answer is too long")
+        self.send_message(REPLY, stream.number, answer)
 
     def _finished(self, stream: Stream, task: "asyncio.Task[None]") -> None:
         self.streams.pop(stream.number, None)
@@ -139,7 +148,11 @@ class Connection(FrameConnection):
 
 
 class Server:
-    def __init__(self, secret: bytes, port: int, limits: Limits) -> None:
+    """`alone`: this is a sandbox of its own, so nobody on the same address may connect, and users whom the image's
+    sudo trusts may become root."""
+
+    def __init__(self, secret: bytes, port: int, limits: Limits, *, alone: bool) -> None:
+        self.alone = alone
         self.strangers: dict[Connection, None] = {}  # in the order in which they came
         self._connections: set[Connection] = set()
         users, workers = Users(), Workers()
@@ -185,16 +198,19 @@ class Server:
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, last.abort, ConnectionResetError("not closed in time"))
         return {"connected": await self._network.connected()}
 
-    async def serve(self, listener: socket.socket, *, elevate: bool) -> None:
-        """`elevate`: make root of users whom the image's sudo trusts; only in a sandbox of its own."""
+    async def serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         signal.signal(signal.SIGCHLD, lambda number, frame: loop.call_soon_threadsafe(self.processes.reap))
         self.processes.reap()
-        if elevate:
+        if self.alone:
             self._elevation.listen()
         server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
         print(f"listening on port {listener.getsockname()[1]}", flush=True)
         await server.serve_forever()
+
+
+def _from_inside(transport: asyncio.BaseTransport) -> bool:
+    return bool(transport.get_extra_info("peername")[0] == transport.get_extra_info("sockname")[0])
 
 
 async def _ping(stream: Stream, request: Request) -> None:
