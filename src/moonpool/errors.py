@@ -20,7 +20,7 @@ class MoonpoolError(Exception):
         super().__init__(self.message)
 
 
-# -- who asks -----------------------------------------------------------------------------------------------------------
+# -- who asks ----------------------------------------------------------------------------------------------------------
 
 
 class Unauthorized(MoonpoolError):
@@ -41,7 +41,7 @@ class Forbidden(MoonpoolError):
     default_hint = "Use a key with the scope that the operation needs."
 
 
-# -- what is asked for --------------------------------------------------------------------------------------------------
+# -- what is asked for -------------------------------------------------------------------------------------------------
 
 
 class InvalidInput(MoonpoolError):
@@ -124,7 +124,7 @@ class NotSupported(MoonpoolError):
     default = "This server does not support that"
 
 
-# -- inside a sandbox ---------------------------------------------------------------------------------------------------
+# -- inside a sandbox --------------------------------------------------------------------------------------------------
 
 
 class GuestError(MoonpoolError):
@@ -213,7 +213,7 @@ class PortClosed(GuestError):
     default = "Nothing listens on this port in the sandbox"
 
 
-# -- the machine --------------------------------------------------------------------------------------------------------
+# -- the machine -------------------------------------------------------------------------------------------------------
 
 
 class EngineError(MoonpoolError):
