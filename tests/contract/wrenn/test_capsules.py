@@ -83,21 +83,29 @@ async def test_pause_and_resume(api: Any, capsule: str) -> None:
 async def test_what_takes_long_is_answered_in_mid_change(
     api: Any, capsule: str, machines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moonpool.dialects.wrenn.capsules.PATIENCE", 0.01)
+    monkeypatch.setattr("moonpool.dialects.wrenn.capsules.PATIENCE", 1.0)
     released = asyncio.Event()
-    pause = machines.pause
+    pause, create = machines.pause, machines.create
 
     async def slow(machine_id: str) -> None:
         await released.wait()
         await pause(machine_id)
 
+    async def slow_create(spec: Any) -> None:
+        await released.wait()
+        await create(spec)
+
+    monkeypatch.setattr(machines, "create", slow_create)
+    made = await api.call("createCapsule", 202, json={})
+    assert made["status"] == "starting"
     monkeypatch.setattr(machines, "pause", slow)
     here = {"id": capsule}
     assert (await api.call("pauseCapsule", 202, here))["status"] == "pausing"
     assert (await api.call("execCommand", 409, here, json={"cmd": "true"}))["code"] == "invalid_state"
     released.set()
     monkeypatch.undo()
-    await api.call("destroyCapsule", 202, here)
+    for changing in (here, {"id": made["id"]}):
+        await api.call("destroyCapsule", 202, changing)
 
 
 async def test_destroyed_capsules_are_seen_and_not_used(api: Any, capsule: str) -> None:

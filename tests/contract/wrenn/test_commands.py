@@ -56,6 +56,8 @@ async def test_tags(api: Any, capsule: str) -> None:
     first = await api.call("execCommand", 202, here, **shell("sleep 100", background=True, tag="mine"))
     assert first["tag"] == "mine"
     assert first["cmd"] == "/bin/sh"
+    again = await api.call("execCommand", 409, here, **shell("sleep 100", background=True, tag="mine"))
+    assert again["code"] == "conflict"
     made = await api.call("execCommand", 202, here, **shell("sleep 100", background=True))
     assert len(made["tag"]) == len("proc-12345678")
     for selector in ("mine", str(made["pid"])):

@@ -8,6 +8,7 @@ reached; only what takes longer than ``PATIENCE`` is answered with its transitio
 import asyncio
 import contextlib
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -20,6 +21,7 @@ from moonpool.dialects.wrenn.lookup import find, living
 from moonpool.dialects.wrenn.mapping import capsule, new_sandbox, sandbox_id
 from moonpool.dialects.wrenn.requests import Caller, Provided, answer, answer_list, parse
 from moonpool.errors import EngineError, InvalidState, SandboxNotFound
+from moonpool.ids import new_sandbox_id
 from moonpool.sandboxes.model import Sandbox, SandboxState
 from moonpool.sandboxes.query import SandboxQuery
 
@@ -33,7 +35,9 @@ router = APIRouter()
 @router.post("/v1/capsules")
 async def create_capsule(request: Request, services: Provided, principal: Caller) -> Response:
     wanted = new_sandbox(await parse(request, CreateCapsuleRequest))
-    return answer(capsule(await services.sandboxes.create(principal, wanted)), 202)
+    # The id is chosen here, so that a creation that takes too long can be answered with it.
+    wanted = replace(wanted, id=new_sandbox_id())
+    return await changed(services, principal, services.sandboxes.create(principal, wanted), str(wanted.id))
 
 
 @router.get("/v1/capsules")

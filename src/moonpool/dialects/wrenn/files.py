@@ -27,7 +27,7 @@ from moonpool.guest.model import FileInfo
 from moonpool.sandboxes.model import AgentSession
 
 MAX_DEPTH = 64  # folders below the one listed
-HELD = 8 * 1024 * 1024  # bytes; more than the agent takes before it tells that it refuses
+HELD = 4 * 1024 * 1024  # bytes; more than the agent takes before it tells that it refuses
 TYPE_BITS: Mapping[str, int] = {
     "file": stat.S_IFREG,
     "directory": stat.S_IFDIR,
@@ -120,6 +120,8 @@ async def store(session: AgentSession, path: str, chunks: AsyncIterator[bytes]) 
                 size += len(chunk)
                 if size <= HELD:
                     held.append(chunk)
+                else:
+                    held.clear()
                 await writer.write(chunk)
     except AccessDenied:
         if not path.startswith("/") or size > HELD:
