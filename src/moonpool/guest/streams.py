@@ -30,7 +30,7 @@ class FileWriter:
 
     async def write(self, data: Buffer) -> None:
         """Send a piece of any size, as fast as the sandbox takes it."""
-        await within(WORK_TIMEOUT, self._stream.send_data(data))
+        await within(WORK_TIMEOUT, self._stream.send_data(_unchanging(data)))
         self.written += len(data)
 
 
@@ -54,7 +54,7 @@ class ByteStream:
     async def write(self, data: Buffer) -> None:
         """Send it, as fast as the other side reads; PortClosed when it has closed the connection."""
         try:
-            await within(WORK_TIMEOUT, self._stream.send_data(data))
+            await within(WORK_TIMEOUT, self._stream.send_data(_unchanging(data)))
         except AgentUnavailable as error:
             if not self._stream.finished:
                 raise
@@ -69,3 +69,8 @@ class ByteStream:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while data := await self.read():
             yield data
+
+
+def _unchanging(data: Buffer) -> bytes:
+    """A transport may still hold what it was given when the caller already reuses its buffer."""
+    return data if isinstance(data, bytes) else bytes(data)

@@ -10,6 +10,8 @@ import pytest
 from moonpool import errors
 from moonpool.guest.client import AgentClient
 
+from .conftest import RunningAgent
+
 Call = Callable[[AgentClient, str], Awaitable[object]]
 # Every operation with one path, for what all of them have in common.
 OPERATIONS: dict[str, Call] = {
@@ -376,6 +378,12 @@ class TestSearch:
         assert (tree / "src/a.py").read_text() == "first\npin one\n"
         assert (tree / "src/deep/b.py").read_bytes() == b"pin two\r\nlast pin"
         assert (tree / "src/a.py").stat().st_mode & 0o777 == 0o755
+
+    async def test_no_descriptor_is_left_open(self, agent: AgentClient, running: RunningAgent, tree: Path) -> None:
+        before = len(os.listdir(f"/proc/{running.pid}/fd"))
+        await agent.replace([f"{tree}/src", f"{tree}/binary", f"{tree}/src/a.py"], "needle", "pin")
+        await agent.grep(str(tree), "needle")
+        assert len(os.listdir(f"/proc/{running.pid}/fd")) == before
 
     async def test_replace_nothing(self, agent: AgentClient, tree: Path) -> None:
         with pytest.raises(errors.InvalidInput):

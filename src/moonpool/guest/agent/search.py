@@ -69,12 +69,15 @@ def _skip(positions: set[int], parts: list[str]) -> set[int]:
 def _text(path: str) -> bytes | None:
     """The content of a regular file; None when it is binary, too large or something else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_SEARCHED:
             return None
-        start = file.read(BINARY_SAMPLE)
-        return None if b"\0" in start else start + file.read(MAX_SEARCHED)
+        with open(descriptor, "rb", closefd=False) as file:
+            start = file.read(BINARY_SAMPLE)
+            return None if b"\0" in start else start + file.read(MAX_SEARCHED)
+    finally:
+        os.close(descriptor)
 
 
 def grep(root: str, pattern: str, limit: int, stop: Stop) -> list[dict[str, Any]]:
