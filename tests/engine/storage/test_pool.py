@@ -150,7 +150,7 @@ def test_a_subvolume_that_is_mounted_elsewhere_is_not_deleted(pool: Pool, tmp_pa
     elsewhere.mkdir()
     subprocess.run(["mount", "--bind", str(sandbox / "home"), str(elsewhere)], check=True)
     try:
-        with pytest.raises(EngineError, match="mounted at .*elsewhere"):
+        with pytest.raises(EngineError, match=r"mounted at .*elsewhere"):
             pool.delete(Kind.SANDBOXES, "box")
     finally:
         subprocess.run(["umount", str(elsewhere)], check=True)

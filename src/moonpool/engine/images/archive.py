@@ -4,14 +4,17 @@ import fcntl
 import hashlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from moonpool.errors import EngineError
 
 CHUNK = 1024 * 1024  # bytes
+COMPLAINTS_SHOWN = 500  # bytes of what tar and zstd print
 # Device nodes are bound over by every sandbox's own /dev.
 EXTRACT = ("tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./dev/*", "--file=-")
 
@@ -53,29 +56,53 @@ class Archive:
         self.unfinished.rename(self.path)
 
     def unpack(self, target: Path) -> None:
-        """Raises ArchiveDamaged, with ``target`` half filled, when the archive is not what it was."""
-        digest = hashlib.sha256()
+        """Raises ArchiveDamaged when the archive is not what it was, EngineError when ``target`` cannot take it.
+
+        Either way ``target`` is half filled then.
+        """
         with (
-            subprocess.Popen(["zstd", "--quiet", "-dc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as unpacker,
-            subprocess.Popen([*EXTRACT, f"--directory={target}"], stdin=unpacker.stdout) as extractor,
+            tempfile.TemporaryFile() as complaints,
+            subprocess.Popen(
+                ["zstd", "--quiet", "-dc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
+            ) as unpacker,
+            subprocess.Popen(
+                [*EXTRACT, f"--directory={target}"], stdin=unpacker.stdout, stdout=complaints, stderr=complaints
+            ) as extractor,
         ):
             assert unpacker.stdin
             assert unpacker.stdout
             unpacker.stdout.close()
-            _feed(self.path, unpacker, digest)
-        if digest.hexdigest() != self.checksum.read_text().strip() or unpacker.returncode or extractor.returncode:
+            digest = _feed(self.path, unpacker.stdin)
+            unpacker.wait()
+            extractor.wait()
+            complaints.seek(0)
+            said = complaints.read(COMPLAINTS_SHOWN).decode(errors="replace").strip()
+        if digest != self.checksum.read_text().strip():
             raise ArchiveDamaged(f"{self.path} is damaged")
+        if unpacker.returncode or extractor.returncode:
+            raise EngineError(f"Cannot unpack {self.path} into {target}: {said}")
 
 
-def _feed(path: Path, unpacker: subprocess.Popen[bytes], digest: "hashlib._Hash") -> None:
-    assert unpacker.stdin
+def _feed(path: Path, pipe: IO[bytes]) -> str:
+    """The checksum of the whole file, also when whoever reads the pipe does not want the whole of it."""
+    digest = hashlib.sha256()
+    wanted = True
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            if wanted:
+                wanted = _accepts(pipe, chunk)
+    with suppress(BrokenPipeError):
+        pipe.close()
+    return digest.hexdigest()
+
+
+def _accepts(pipe: IO[bytes], chunk: bytes) -> bool:
     try:
-        with path.open("rb") as file, unpacker.stdin as pipe:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                pipe.write(chunk)
+        pipe.write(chunk)
     except BrokenPipeError:
-        digest.update(b"not read to its end")
+        return False
+    return True
 
 
 @contextmanager

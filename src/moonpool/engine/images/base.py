@@ -49,7 +49,7 @@ def _publish(pool: Pool, archive: Archive, recipe: Recipe, mirror: str | None, p
             break
         except ArchiveDamaged:
             archive.remove()
-            if attempt == 2 or pool.free_bytes() == 0:
+            if attempt == 2:
                 raise
     image = publish(pool, staged, BASE, recipe.digest)
     progress("base image ready", 1.0)

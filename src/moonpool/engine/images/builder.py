@@ -105,17 +105,11 @@ def report(lines: Iterable[str], progress: Progress) -> Iterator[str]:
 
 def _mmdebstrap(recipe: Recipe, overlay: Path, script: Path) -> list[str]:
     users = [f"{user.name}:{user.number}:{user.home}" for user in recipe.users]
-    hook = " ".join([str(script), '"$1"', str(overlay), str(recipe.epoch), *users])
-    options = [
-        "--mode=root",
-        "--variant=minbase",
-        "--verbose",
-        "--format=tar",
-        f"--include={','.join(recipe.packages)}",
-    ]
+    hook = " ".join([str(script), '"$1"', str(overlay), *users])
+    options = ["--mode=root", "--variant=minbase", "--verbose", "--format=tar"]
+    options += [f"--include={','.join(recipe.packages)}"] if recipe.packages else []
     options += [f"--dpkgopt={line}" for line in recipe.dpkg_options]
-    options += ['--aptopt=Acquire::Languages "none"', '--aptopt=APT::Install-Recommends "false"']
-    options += ['--aptopt=Acquire::Retries "3"', '--aptopt=Acquire::Queue-Mode "access"']
+    options += [f"--aptopt={line}" for line in recipe.apt_options]
     options += [f"--keyring={KEYRING}"] if KEYRING.exists() else []
     return ["mmdebstrap", *options, f"--customize-hook={hook}", recipe.suite, "-", "-"]
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Run by mmdebstrap when the packages are in: customise.sh ROOT OVERLAY EPOCH NAME:NUMBER:HOME...
+# Run by mmdebstrap when the packages are in: customise.sh ROOT OVERLAY NAME:NUMBER:HOME...
 set -eu
-root=$1 overlay=$2 epoch=$3
-shift 3
+root=$1 overlay=$2
+shift 2
 
 # Its place is taken by a program that works where the set-user-id bit does not.
 chroot "$root" dpkg-divert --quiet --local --rename --divert /usr/bin/sudo.real --add /usr/bin/sudo
@@ -30,11 +30,3 @@ chmod 1777 "$root/tmp" "$root/var/tmp"
 find "$root/var/log" -type f -delete
 rm -rf "$root"/var/cache/debconf/*-old "$root"/var/cache/ldconfig/aux-cache "$root"/var/lib/dpkg/*-old \
   "$root"/etc/*- "$root"/root/.cache
-
-# The archive holds no time stamp after EPOCH. Compiled Python notes the time of its source, so what is newer than
-# EPOCH is stamped, and compiled, before.
-newer=$(find "$root"/usr/lib/python3* -name '*.py' -newermt "@$epoch" -print -quit)
-if [ -n "$newer" ]; then
-  find "$root"/usr/lib/python3* -name '*.py' -newermt "@$epoch" -exec touch --date "@$epoch" {} +
-  chroot "$root" python3 -m compileall -q -f /usr/lib/python3.11 /usr/lib/python3/dist-packages
-fi

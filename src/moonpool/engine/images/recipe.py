@@ -72,6 +72,7 @@ class Recipe:
     architecture: str
     customise: str
     dpkg_options: tuple[str, ...]
+    apt_options: tuple[str, ...]
 
     @property
     def digest(self) -> str:
@@ -140,6 +141,8 @@ DPKG_OPTIONS = (
     "path-exclude=/usr/lib/python3*/EXTERNALLY-MANAGED",
 )
 
+APT_OPTIONS = ('Acquire::Languages "none"', 'Acquire::Retries "3"', 'APT::Install-Recommends "false"')
+
 USERS = (
     User("daytona", 1000, "/home/daytona"),
     User("wrenn-user", 1001, "/home/wrenn-user"),
@@ -168,6 +171,7 @@ def base_recipe() -> Recipe:
         architecture=machine,
         customise=folder.joinpath("customise.sh").read_text(),
         dpkg_options=DPKG_OPTIONS,
+        apt_options=APT_OPTIONS,
     )
 
 

@@ -50,7 +50,7 @@ def main() -> int:
     resize(master)
     signal.signal(signal.SIGWINCH, lambda *_: resize(master))
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is for the program
         return run(service, arguments, streams, (master, slave))
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, saved)
@@ -58,27 +58,34 @@ def main() -> int:
 
 def run(service: socket.socket, arguments: list[str], streams: list[int], pair: tuple[int, int] | None) -> int:
     """The program's exit code; a signal's number plus 128 when one ended it."""
-    request = {
-        "program": PROGRAM,
-        "arguments": arguments,
-        "directory": os.getcwd(),
-        "environment": dict(os.environ),
-        "terminal": pair is not None,
-    }
-    text = json.dumps(request).encode()
-    socket.send_fds(service, [HEADER.pack(len(text))], streams)
-    for number in FORWARDED:
-        signal.signal(number, lambda received, _: pass_on(service, received))
-    service.sendall(text)
-    if pair is not None:
-        os.close(pair[1])
-        relay(pair[0], service)
-    answer = service.recv(RESULT.size, socket.MSG_WAITALL)
+    try:
+        ask(service, arguments, streams, terminal=pair is not None)
+        if pair is not None:
+            os.close(pair[1])
+            relay(pair[0], service)
+        answer = service.recv(RESULT.size, socket.MSG_WAITALL)
+    except (BrokenPipeError, ConnectionResetError):
+        answer = b""
     if len(answer) < RESULT.size:
         print("sudo: this user is not in the group sudo, or the sandbox is being stopped", file=sys.stderr)
         return 1
     (code,) = RESULT.unpack(answer)
     return int(code) if code >= 0 else 128 - int(code)
+
+
+def ask(service: socket.socket, arguments: list[str], streams: list[int], *, terminal: bool) -> None:
+    request = {
+        "program": PROGRAM,
+        "arguments": arguments,
+        "directory": os.getcwd(),
+        "environment": dict(os.environ),
+        "terminal": terminal,
+    }
+    text = json.dumps(request).encode()
+    socket.send_fds(service, [HEADER.pack(len(text))], streams)
+    service.sendall(text)
+    for number in FORWARDED:
+        signal.signal(number, lambda received, _: pass_on(service, received))
 
 
 def pass_on(service: socket.socket, number: int) -> None:
