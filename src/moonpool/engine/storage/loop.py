@@ -70,6 +70,10 @@ def unmount(point: Path, image: Path) -> None:
         if attempt + 1 == UNMOUNT_ATTEMPTS:
             raise EngineError(f"{point} cannot be unmounted: {done.stderr.strip()}", hint=_holders_hint(point))
         time.sleep(UNMOUNT_PAUSE)
+    # Whoever copied the mount table has a copy of the mount, as every sandbox of another server on this machine does.
+    # The kernel takes those away when the folder below them goes.
+    with suppress(OSError):
+        point.rmdir()
     _detach(image)
 
 
@@ -122,8 +126,7 @@ def _is_btrfs(image: Path) -> bool:
 def _detach(image: Path) -> None:
     """The kernel detaches a device that ``mount`` attached, but not always before ``umount`` returns.
 
-    A process of somebody else's that copied the mount table in the meantime keeps the device for as long as it lives;
-    then it goes by itself, and a next ``mount`` takes the same device again.
+    One that stays is kept by somebody else's process, and goes with it; a next ``mount`` takes the same device again.
     """
     for _ in range(UNMOUNT_ATTEMPTS):
         devices = devices_of(image)
