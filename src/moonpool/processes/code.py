@@ -12,28 +12,30 @@ from moonpool.guest.model import ProcessResult, ProcessSpec
 from moonpool.processes.inside import source
 from moonpool.processes.service import ProcessService
 
-# The first of these that the image has. All read the code from standard input and have it write its own output.
+# The first of these that the image has. esbuild only drops the types, in milliseconds; what it cannot make a plain
+# script of (await at the top) becomes a module. The result goes to node's input, as JavaScript does: packages are looked
+# for where the code runs.
 TYPESCRIPT_SCRIPT = """\
-if command -v tsx >/dev/null 2>&1; then exec tsx - "$@"; fi
-code=$(mktemp -d) || exit 1
-trap 'rm -rf "$code"' EXIT
-cat >"$code/main.ts"
-if command -v ts-node >/dev/null 2>&1; then
-  ts-node --transpile-only --compilerOptions '{"module":"commonjs"}' "$code/main.ts" "$@"; exit
-fi
 if command -v esbuild >/dev/null 2>&1; then
-  esbuild --log-level=error --format=cjs --platform=node --outfile="$code/main.cjs" "$code/main.ts" || exit 1
-elif command -v tsc >/dev/null 2>&1; then
-  options='--target es2020 --module commonjs --skipLibCheck --noResolve'
-  tsc $options --outDir "$code" "$code/main.ts" >"$code/errors" || true
-  if [ ! -f "$code/main.js" ]; then cat "$code/errors" >&2; exit 1; fi
-  mv "$code/main.js" "$code/main.cjs"
-elif node --experimental-strip-types -e 0 >/dev/null 2>&1; then
-  node --no-warnings --experimental-strip-types "$code/main.ts" "$@"; exit
-else
-  echo "TypeScript needs tsx, ts-node, esbuild, tsc or Node.js 22.6 in the image" >&2; exit 127
+  text=$(cat; echo .)
+  compile() { printf %s "${text%.}" | esbuild --loader=ts --platform=node --log-level=error "$@"; }
+  if code=$(compile --format=cjs 2>/dev/null); then set -- - "$@"
+  elif code=$(compile --format=esm); then set -- --input-type=module - "$@"
+  else exit 1; fi
+  printf '%s\\n' "$code" | node "$@"
+  exit
 fi
-NODE_PATH="$PWD/node_modules${NODE_PATH:+:$NODE_PATH}" node "$code/main.cjs" "$@"
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+cat >"$folder/main.ts"
+if command -v tsx >/dev/null 2>&1; then tsx "$folder/main.ts" "$@"
+elif command -v ts-node >/dev/null 2>&1; then ts-node --transpile-only "$folder/main.ts" "$@"
+elif node --experimental-strip-types -e 0 >/dev/null 2>&1; then
+  node --no-warnings --experimental-strip-types "$folder/main.ts" "$@"
+else
+  echo "TypeScript needs esbuild, tsx, ts-node or Node.js 22.6 in the image" >&2
+  exit 127
+fi
 """
 
 
