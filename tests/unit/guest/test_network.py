@@ -37,8 +37,8 @@ class TestPorts:
     @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
     async def test_with_its_process(self, agent: AgentClient, address: str) -> None:
         port, pid = await echo_server(agent, address)
-        (found,) = [entry for entry in await agent.ports() if entry.port == port]
-        assert (found.address, found.pid) == (address, pid)
+        (found,) = [entry for entry in await agent.ports() if (entry.port, entry.address) == (port, address)]
+        assert found.pid == pid
         assert (found.process or "").startswith("python")
 
     async def test_gone(self, agent: AgentClient) -> None:

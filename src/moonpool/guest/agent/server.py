@@ -198,9 +198,19 @@ class Server:
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, last.abort, ConnectionResetError("not closed in time"))
         return {"connected": await self._network.connected()}
 
+    def _signalled(self, woken: socket.socket) -> None:
+        woken.recv(4096)
+        self.processes.reap()
+
     async def serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        signal.signal(signal.SIGCHLD, lambda number, frame: loop.call_soon_threadsafe(self.processes.reap))
+        # A signal that comes right before the loop begins to wait would not wake it: a byte in this socket does.
+        waking, woken = socket.socketpair()
+        waking.setblocking(False)
+        woken.setblocking(False)
+        signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        loop.add_reader(woken, self._signalled, woken)
         self.processes.reap()
         if self.alone:
             self._elevation.listen()
