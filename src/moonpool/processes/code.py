@@ -13,8 +13,8 @@ from moonpool.processes.inside import source
 from moonpool.processes.service import ProcessService
 
 # The first of these that the image has. esbuild only drops the types, in milliseconds; what it cannot make a plain
-# script of (await at the top) becomes a module. The result goes to node's input, as JavaScript does: packages are looked
-# for where the code runs.
+# script of (await at the top) becomes a module. The result goes to the input of node, as JavaScript does: packages are
+# looked for where the code runs.
 TYPESCRIPT_SCRIPT = """\
 if command -v esbuild >/dev/null 2>&1; then
   text=$(cat; echo .)

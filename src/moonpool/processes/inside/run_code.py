@@ -1,8 +1,8 @@
 """Runs the code that comes on standard input as ``__main__``; charts that it draws with matplotlib are reported.
 
 The first line of the input is a word that nobody can guess: what follows it on a line of the output, after the code has
-ended, is the list of charts (JSON). matplotlib finds its backend in a module made here, so that code which does not use
-it pays nothing.
+ended, is the list of charts (JSON). matplotlib finds its backend in a module that is made here when it asks for it, so
+that code which does not use it pays nothing.
 """
 
 # ruff: noqa: BLE001, B905, S102, SIM115 - running code is what this is for, whatever it raises; Python 3.8 has no strict
@@ -42,7 +42,7 @@ def _offer_backend(word: str) -> None:
     import atexit
     import os
     import sys
-    import types
+    from importlib.machinery import ModuleSpec
 
     charts: list[dict[str, Any]] = []
 
@@ -53,16 +53,25 @@ def _offer_backend(word: str) -> None:
             charts.append(_figure(pyplot.figure(number)))
         pyplot.close("all")
 
-    def attribute(wanted: str) -> Any:
-        if wanted.startswith("__"):
-            raise AttributeError(wanted)
-        from matplotlib.backends import backend_agg
+    class Backend:
+        """Finds and fills the module ``moonpool_charts`` when matplotlib asks for it, and not before."""
 
-        return getattr(backend_agg, wanted)
+        def find_spec(self, name: str, *_place: object) -> ModuleSpec | None:
+            return ModuleSpec(name, loader) if name == "moonpool_charts" else None
+
+        def create_module(self, spec: ModuleSpec) -> None:
+            return None
+
+        def exec_module(self, module: Any) -> None:
+            from matplotlib.backends import backend_agg
+
+            module.FigureCanvas = backend_agg.FigureCanvasAgg
+            module.FigureManager = backend_agg.FigureManagerBase
+            module.show = show
+            # What is registered last runs first: before matplotlib throws away the figures that were not shown.
+            atexit.register(report)
 
     def report() -> None:
-        if "matplotlib.pyplot" not in sys.modules:
-            return
         try:
             show()
         except Exception as error:  # what goes wrong with a chart is no reason to fail the code
@@ -70,12 +79,9 @@ def _offer_backend(word: str) -> None:
         if charts:
             _write(word, charts)
 
-    backend: Any = types.ModuleType("moonpool_charts")
-    backend.show = show
-    backend.__getattr__ = attribute
-    sys.modules["moonpool_charts"] = backend
+    loader: Any = Backend()
+    sys.meta_path.append(loader)
     os.environ.setdefault("MPLBACKEND", "module://moonpool_charts")
-    atexit.register(report)
 
 
 def _write(word: str, charts: list[dict[str, Any]]) -> None:
