@@ -50,7 +50,11 @@ AGENT = Path(moonpool.guest.agent.__file__).parent
 CONTRACT = json.loads((Path(__file__).parents[1] / "wrenn.contract.json").read_text())
 KEY = "a-key-of-these-tests"
 START_TIMEOUT = 20  # seconds
-NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+# An agent ends with its test run, however that ends.
+NAMESPACES = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+)
 ENTER = 'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group && shift && exec "$@"'
 
 
