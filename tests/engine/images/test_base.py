@@ -173,7 +173,7 @@ def test_a_pool_without_room_keeps_the_archive(tmp_path: Path, cache: Path) -> N
     before = archive_of(cache, small_recipe()).path.stat().st_mtime_ns
     ballast = pool.create(Kind.SANDBOXES, "ballast") / "file"
     subprocess.run(["dd", "if=/dev/urandom", f"of={ballast}", "bs=1M"], check=False, capture_output=True)
-    with pytest.raises(EngineError, match="Cannot unpack"):
+    with pytest.raises(EngineError, match=r"Cannot unpack|No space"):
         ensure_base(pool, cache, silent, recipe=small_recipe())
     assert archive_of(cache, small_recipe()).path.stat().st_mtime_ns == before
     pool.close()
