@@ -106,5 +106,7 @@ def words_of(document: object) -> str:
 
 
 def sandbox_path(id_or_name: str) -> str:
-    """The name may be anything that was typed: it stays one segment of the path."""
+    """What was typed stays one segment of the path; CommandFailed for what can be none."""
+    if "/" in id_or_name or id_or_name in ("", ".", ".."):
+        raise CommandFailed(f"Sandbox with ID or name '{id_or_name}' not found")
     return f"/api/sandbox/{quote(id_or_name, safe='')}"

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from moonpool.cli.output import print_table
 from moonpool.cli.settings import data_lock, load_settings, lock_holder
-from moonpool.config import Settings
 
 if TYPE_CHECKING:
+    from moonpool.config import Settings
     from moonpool.engine.images import Image
 
 Report = Callable[[str, float], None]  # a phase, and how much of all is done, 0 to 1
@@ -41,7 +41,7 @@ def build() -> None:
         build_images(settings.host(), report)
 
 
-def images_here(settings: Settings) -> "list[Image]":
+def images_here(settings: "Settings") -> "list[Image]":
     """Beside a server its own view is used; without one nothing is made in order to look."""
     from moonpool.hosts.images import list_images
 

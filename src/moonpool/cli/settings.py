@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from moonpool.cli.client import CommandFailed, noted_environment
-from moonpool.config import Settings
+
+if TYPE_CHECKING:
+    from moonpool.config import Settings
 
 PREFIX = "MOONPOOL_"
 SERVING = "serves on "  # and then ADDRESS:PORT: what a server writes into the lock
@@ -18,9 +18,13 @@ WRONG_USE = 2  # exit code
 NOTE_LIMIT = 1000  # bytes
 
 
-def load_settings(**given: object) -> Settings:
+def load_settings(**given: object) -> "Settings":
     """What was ``given`` on the command line, over the environment's MOONPOOL_* variables, over what `moonpool up`
     noted; raises CommandFailed for values that cannot be."""
+    from pydantic import ValidationError
+
+    from moonpool.config import Settings
+
     values: dict[str, Any] = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in noted_environment().items()

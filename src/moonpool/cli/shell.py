@@ -88,7 +88,7 @@ async def _resize(target: Target, sandbox_id: str, session: str) -> None:
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
     before = termios.tcgetattr(sys.stdin)
-    tty.setraw(sys.stdin)
+    tty.setraw(sys.stdin, termios.TCSADRAIN)  # What was typed already is kept.
     try:
         yield
     finally:

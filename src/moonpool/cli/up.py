@@ -4,6 +4,7 @@ import os
 import secrets
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from rich.console import Console
@@ -23,7 +24,9 @@ from moonpool.cli.client import (
 )
 from moonpool.cli.image import showing_progress
 from moonpool.cli.settings import SERVING, data_lock, load_settings, lock_holder
-from moonpool.config import Settings
+
+if TYPE_CHECKING:
+    from moonpool.config import Settings
 
 DEFAULT_DATA = "/var/lib/moonpool"
 START_TIMEOUT = 180.0  # seconds until the warm pool is filled
@@ -73,12 +76,12 @@ def note_environment() -> bool:
     return True
 
 
-def serves(settings: Settings) -> bool:
+def serves(settings: "Settings") -> bool:
     """Whether a server holds the data folder, ready or not."""
     return SERVING in (lock_holder(settings.data) or "")
 
 
-def build(settings: Settings) -> None:
+def build(settings: "Settings") -> None:
     from moonpool.hosts.images import build_images
 
     with showing_progress() as report, data_lock(settings.data, "builds images"):

@@ -1,0 +1,61 @@
+"""The real `moonpool` program, in a process of its own, against a real server."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import PROGRAM, Cli, environment_for
+from tests.servers import Server, server, server_factory
+
+__all__ = ["server", "server_factory"]
+
+
+@pytest.fixture
+def cli(server: Server) -> Cli:
+    """``cli("sandbox", "list")``, as the server's first user."""
+    return Cli(environment_for(server.data, MOONPOOL_URL=server.url, MOONPOOL_API_KEY=server.api_key))
+
+
+@pytest.fixture
+def lonely(tmp_path: Path) -> Cli:
+    """The same on a data folder of its own, where no server runs."""
+    return Cli(environment_for(tmp_path / "data"))
+
+
+@pytest.fixture
+def box(cli: Cli) -> Iterator[str]:
+    """A sandbox's id."""
+    identifier = cli("sandbox", "run").stdout.strip()
+    yield identifier
+    cli("sandbox", "rm", identifier)
+
+
+@pytest.fixture
+def start(cli: Cli) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Begin a command and go on; ended at the latest with the test."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(*words: str, **options: object) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen([PROGRAM, *words], env=cli.environment, **options)  # type: ignore[call-overload]
+        begun.append(process)
+        return process
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Both ends of a new pseudo-terminal: ours and the program's."""
+    ends = os.openpty()
+    yield ends
+    for end in ends:
+        os.close(end)
