@@ -34,8 +34,13 @@ class Server:
         self.process.kill()
         self.process.wait()
 
-    def start_again(self) -> None:
-        self.process = launch(self.url, self.data, self.environment)
+    def end(self) -> None:
+        """SIGTERM, as an administrator would end it."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(STOP_TIMEOUT)
+
+    def start_again(self, *, on_exit: str = "stop") -> None:
+        self.process = launch(self.url, self.data, self.environment, on_exit=on_exit)
         wait_until_ready(self)
 
 
@@ -61,11 +66,11 @@ def running_server(**environment: str) -> Iterator[Server]:
             shutil.rmtree(data)
 
 
-def launch(url: str, data: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def launch(url: str, data: Path, environment: dict[str, str], *, on_exit: str = "stop") -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "moonpool", "serve", "--listen", url.removeprefix("http://"), "--data", str(data)]
     with open(data / "server.log", "ab") as log:
         return subprocess.Popen(
-            [*command, "--on-exit", "stop"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            [*command, "--on-exit", on_exit], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
 
 
