@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,9 +21,10 @@ def cli(server: Server) -> Cli:
 
 
 @pytest.fixture
-def lonely(tmp_path: Path) -> Cli:
-    """The same on a data folder of its own, where no server runs."""
-    return Cli(environment_for(tmp_path / "data"))
+def lonely() -> Iterator[Cli]:
+    """The same on a data folder of its own that is not there yet, and where no server runs."""
+    with tempfile.TemporaryDirectory(prefix="moonpool-test-", dir="/var/tmp") as folder:
+        yield Cli(environment_for(Path(folder, "data")))
 
 
 @pytest.fixture

@@ -23,6 +23,10 @@ def environment_for(data: Path, **variables: str) -> dict[str, str]:
 class Cli:
     environment: dict[str, str]
 
+    @property
+    def data(self) -> Path:
+        return Path(self.environment["MOONPOOL_DATA"])
+
     def __call__(self, *words: str, exit_code: int | None = 0, **variables: str) -> "subprocess.CompletedProcess[str]":
         """What it printed, having ended as expected; None takes any end. No end comes with a traceback."""
         done = subprocess.run(

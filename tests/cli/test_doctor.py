@@ -3,7 +3,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from tests.cli.program import Cli, environment_for
 from tests.servers import Server
@@ -30,11 +29,11 @@ def findings(cli: Cli, *, ok: bool) -> dict[str, list[dict[str, str]]]:
     return by_subject
 
 
-def test_a_fresh_machine_and_nothing_is_changed(lonely: Cli, tmp_path: Path) -> None:
+def test_a_fresh_machine_and_nothing_is_changed(lonely: Cli) -> None:
     found = findings(lonely, ok=True)
     for subject in ("user", "architecture", "gVisor", "btrfs", "control groups", "network", "disk", "leftovers"):
         assert found[subject][0]["verdict"] in ("ok", "note"), found[subject]
-    assert not (tmp_path / "data").exists()
+    assert not lonely.data.exists()
 
 
 def test_programs_that_are_missing(lonely: Cli) -> None:
@@ -45,7 +44,7 @@ def test_programs_that_are_missing(lonely: Cli) -> None:
         assert "apt-get install" in line or "Install" in line
 
 
-def test_another_user_than_root(server: Server, tmp_path: Path) -> None:
+def test_another_user_than_root(server: Server) -> None:
     command = [sys.executable, "-c", INSPECT_AS_NOBODY, str(server.data)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
     assert "missing|user|not root" in done.stdout

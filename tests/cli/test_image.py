@@ -4,20 +4,19 @@ from pathlib import Path
 from tests.cli.program import Cli
 
 
-def test_built_listed_and_nothing_left(lonely: Cli, tmp_path: Path) -> None:
-    data = tmp_path / "data"
+def test_built_listed_and_nothing_left(lonely: Cli) -> None:
     assert "base image ready" in lonely("image", "build").stderr
     (image,) = json.loads(lonely("image", "list", "--json").stdout)
     assert image["name"] == "base"
     assert image["recipe"] in lonely("image", "list").stdout
     assert lonely("image", "build").stderr == ""
-    assert str(data) not in Path("/proc/self/mountinfo").read_text()
+    assert str(lonely.data) not in Path("/proc/self/mountinfo").read_text()
     assert "nothing of one is there" in lonely("doctor").stdout
 
 
-def test_looking_makes_nothing(lonely: Cli, tmp_path: Path) -> None:
+def test_looking_makes_nothing(lonely: Cli) -> None:
     assert json.loads(lonely("image", "list", "--json").stdout) == []
-    assert not (tmp_path / "data").exists()
+    assert not lonely.data.exists()
 
 
 def test_beside_a_server(cli: Cli) -> None:

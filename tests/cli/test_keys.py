@@ -1,6 +1,5 @@
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -46,10 +45,10 @@ def test_expiry(cli: Cli) -> None:
     cli("keys", "revoke", "short")
 
 
-def test_without_a_server(lonely: Cli, tmp_path: Path) -> None:
+def test_without_a_server(lonely: Cli) -> None:
     key = lonely("keys", "create", "early").stdout.strip()
     assert [row["name"] for row in json.loads(lonely("keys", "list", "--json").stdout)] == ["early"]
-    database = tmp_path / "data" / "db.sqlite"
+    database = lonely.data / "db.sqlite"
     assert database.parent.stat().st_mode & 0o077 == 0
     assert key.encode() not in b"".join(path.read_bytes() for path in database.parent.glob("db.sqlite*"))
 
