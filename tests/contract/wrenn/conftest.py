@@ -55,7 +55,9 @@ NAMESPACES = (
     *("setpriv", "--pdeathsig", "KILL"),
     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
 )
-ENTER = 'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group && shift && exec "$@"'
+# The shell stays as the namespace's first process, and all others end with it. The agent could not be that one: the
+# kernel forgets a process's death signal when it changes who it acts as, which the agent does for its users.
+ENTER = 'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group && shift && { "$@" & wait; }'
 
 
 @dataclass
