@@ -235,6 +235,9 @@ class Host:
             except BaseException as error:
                 machine.may_rest()
                 await self._threads.run(self._memory.remove, machine_id)
+                if not machine.member.alive:  # It died on the way, which nobody was told while it was being saved.
+                    self._died(machine_id)
+                    raise
                 await self._explain_refusal(machine, error)
                 raise
             del self._machines[machine_id]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from moonpool.engine import network
 
 MEBIBYTE = 1024 * 1024
-DEFAULT_PIDS = 4096
+DEFAULT_PIDS = 1024  # processes and threads of one user inside; far more starve the agent itself
 
 
 @dataclass(frozen=True)

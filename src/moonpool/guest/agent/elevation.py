@@ -23,7 +23,8 @@ PROGRAM = "/usr/bin/sudo.real"  # nothing else is started, so that the image's o
 GROUPS = ("sudo", "wheel")
 # What the loader and the C library read, and would not of a set-user-id program.
 UNSAFE = ("LD_", "GLIBC_", "GCONV_PATH", "MALLOC_", "LOCALDOMAIN", "NLSPATH", "RES_OPTIONS", "HOSTALIASES", "TMPDIR")
-HEADER, RESULT, PEER = struct.Struct("!I"), struct.Struct("!i"), struct.Struct("3i")
+HEADER, RESULT = struct.Struct("!I"), struct.Struct("!i")
+DESCRIPTOR, CREDENTIALS = struct.Struct("i"), struct.Struct("3i")
 MAX_REQUEST = 8 << 20  # bytes
 MAX_CALLERS = 256  # at once
 REQUEST_TIMEOUT = 10.0  # seconds
@@ -47,6 +48,7 @@ class Elevation:
 
     def listen(self) -> None:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         listener.bind(SERVICE)
         listener.listen()
         listener.setblocking(False)
@@ -55,16 +57,16 @@ class Elevation:
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             caller, _ = listener.accept()
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             caller.setblocking(False)
-            if len(self._callers) >= MAX_CALLERS or not self._allowed(caller):
+            if len(self._callers) >= MAX_CALLERS:
                 caller.close()
                 return
             task = asyncio.get_running_loop().create_task(self._serve(caller))
             self._callers.add(task)
             task.add_done_callback(self._callers.discard)
 
-    def _allowed(self, caller: socket.socket) -> bool:
-        _, uid, _ = PEER.unpack(caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
+    def _allowed(self, uid: int) -> bool:
         return uid == 0 or any(self._users.is_member(uid, group) for group in GROUPS)
 
     async def _serve(self, caller: socket.socket) -> None:
@@ -72,7 +74,10 @@ class Elevation:
         try:
             with caller, contextlib.suppress(OSError, TimeoutError, ValueError, KeyError, TypeError, AgentError):
                 async with asyncio.timeout(REQUEST_TIMEOUT):
-                    request = await _receive(caller, streams)
+                    length, uid = await _receive_header(caller, streams)
+                    if not self._allowed(uid):
+                        return
+                    request = await _receive_request(caller, length)
                 elevated = Elevated()
                 pid = self._start(request, streams, elevated)
                 _close(streams)
@@ -99,17 +104,31 @@ class Elevation:
         return pid
 
 
-async def _receive(caller: socket.socket, streams: list[int]) -> dict[str, object]:
-    loop = asyncio.get_running_loop()
+async def _receive_header(caller: socket.socket, streams: list[int]) -> tuple[int, int]:
+    """The request's length and the caller's user, with three descriptors added to ``streams``.
+
+    The user is the one the kernel attaches to the message: gVisor's SO_PEERCRED names another.
+    """
     await _readable(caller)
-    header, received, _, _ = socket.recv_fds(caller, HEADER.size, 3)
-    streams.extend(received)
+    space = socket.CMSG_SPACE(3 * DESCRIPTOR.size) + socket.CMSG_SPACE(CREDENTIALS.size)
+    header, ancillary, _, _ = caller.recvmsg(HEADER.size, space, socket.MSG_CMSG_CLOEXEC)
+    uid = None
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            whole = len(content) - len(content) % DESCRIPTOR.size
+            streams.extend(number for (number,) in DESCRIPTOR.iter_unpack(content[:whole]))
+        elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            _, uid, _ = CREDENTIALS.unpack(content)
     (length,) = HEADER.unpack(header)
-    if length > MAX_REQUEST or len(streams) != 3:
+    if uid is None or length > MAX_REQUEST or len(streams) != 3:
         raise ValueError
+    return length, uid
+
+
+async def _receive_request(caller: socket.socket, length: int) -> dict[str, object]:
     text = bytearray()
     while len(text) < length:
-        piece = await loop.sock_recv(caller, length - len(text))
+        piece = await asyncio.get_running_loop().sock_recv(caller, length - len(text))
         if not piece:
             raise ValueError
         text += piece
