@@ -19,6 +19,7 @@ from .privileges import file_rights
 
 READ = 64 << 10  # bytes at a time: what a pipe holds
 GRACE = 0.1  # seconds that output may still arrive after the end, from children that hold the pipe
+READS_AFTER_END = 64  # enough for all that a pipe or a terminal can hold
 KILL_ROUNDS, KILL_PAUSE = 40, 0.05  # seconds between the rounds
 TOLD = 4096  # characters of a command and of each argument that are remembered
 UNLOCK_TERMINAL = 0x40045431  # TIOCSPTLCK
@@ -58,6 +59,7 @@ class Process:
         self._input = -1
         self._input_lock = asyncio.Lock()
         self._input_ready: asyncio.Future[None] | None = None
+        self._reads_left = READS_AFTER_END
         self._timer: asyncio.TimerHandle | None = None
         self.pid = self._launch()
         self.program = _shortened(program)
@@ -187,21 +189,27 @@ class Process:
         if self._timer is not None:
             self._timer.cancel()
         self._wake_writer()
-        for descriptor in list(self._channels):
-            while not self._paused and self._readable(descriptor):
-                pass
+        self._drain()
         if not self.ended.is_set():
             if self._channels:
                 self._loop.call_later(GRACE, self._after_grace)
             else:
                 self._finish()
 
+    def _drain(self) -> None:
+        """Take what it left in its pipes, as far as there is room. Children that write on get no more than a pipe's
+        worth in, so that they cannot put off its end for ever."""
+        for descriptor in list(self._channels):
+            while not self._paused and self._reads_left > 0 and self._readable(descriptor):
+                self._reads_left -= 1
+
     def _after_grace(self) -> None:
         if self.ended.is_set():
             return
+        self._drain()
         if self._paused:
             self._loop.call_later(GRACE, self._after_grace)
-        else:
+        elif not self.ended.is_set():
             self._finish()
 
     def _finish(self) -> None:
