@@ -30,16 +30,16 @@ class Settings(BaseSettings):
     domain: str | None = Field(None, description="Domain of previews; localhost:PORT otherwise.")
     region: str = Field("local", min_length=1, description="The name of this server's one region.")
     on_exit: Literal["pause", "stop", "keep"] = Field("pause", description="What becomes of what runs at the end.")
-    log_format: Literal["console", "json"] = "json"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = Field("json", description="Of the log on standard error.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
 
     pool_size: int = Field(4, ge=0, le=1000, description="Warm machines kept ready.")
     disk_pool_bytes: int = Field(200 * GIBIBYTE, ge=GIBIBYTE, description="Size of the disk pool where one is made.")
-    runsc: str = "runsc"
+    runsc: str = Field("runsc", description="gVisor's program, by name or path.")
     network_allow: CidrList = Field((), description="Private networks that sandboxes may reach.")
     network_deny: CidrList = Field((), description="Further networks that they may not.")
 
-    default_snapshot: str = "daytona-small"
+    default_snapshot: str = Field("daytona-small", description="What a create without a snapshot starts from.")
     max_cpu: float = Field(64, gt=0, description="Cores of one sandbox.")
     max_memory_mib: int = Field(256 * 1024, gt=0, description="Memory of one sandbox.")
     max_disk_mib: int = Field(1024 * 1024, gt=0, description="Disk of one sandbox.")
