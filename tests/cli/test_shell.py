@@ -35,7 +35,7 @@ def test_commands_sizes_and_the_exit_code(box: str, start: Start, terminal: tupl
     before = termios.tcgetattr(theirs)
     set_size(ours, 33, 101)
     shell = start("sandbox", "shell", box, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
-    read_until(ours, r"\$ $")
+    read_until(ours, r"\$ \x07?$")
     os.write(ours, b"echo $((6*7)) $(stty size)\r")
     read_until(ours, r"\b42 33 101\r")
 
@@ -47,7 +47,7 @@ def test_commands_sizes_and_the_exit_code(box: str, start: Start, terminal: tupl
     os.write(ours, b"echo wait''ing; sleep 1000\r")
     read_until(ours, r"\bwaiting\r")
     os.write(ours, b"\x03")  # Ctrl-C reaches the program inside, and does not end the shell.
-    read_until(ours, r"\$ $")
+    read_until(ours, r"\$ \x07?$")
 
     os.write(ours, b"exit 5\r")
     assert shell.wait() == 5

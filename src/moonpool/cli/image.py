@@ -47,7 +47,7 @@ def images_here(settings: "Settings") -> "list[Image]":
 
     if lock_holder(settings.data):
         return list_images(settings.host())
-    if not (settings.data / "pool").exists():
+    if not any((settings.data / name).exists() for name in ("pool", "pool.img")):
         return []
     with data_lock(settings.data, "lists images"):
         return list_images(settings.host())

@@ -235,7 +235,7 @@ class Host:
             except BaseException as error:
                 machine.may_rest()
                 await self._threads.run(self._memory.remove, machine_id)
-                if not machine.member.alive:  # It died on the way, which nobody was told while it was being saved.
+                if not machine.alive:  # It died on the way, which nobody was told while it was being saved.
                     self._died(machine_id)
                     raise
                 await self._explain_refusal(machine, error)

@@ -35,6 +35,12 @@ class LiveMachine:
         self._resting: asyncio.Task[None] | None = None
         member.watch.close()
         member.watch = ProcessWatch(member.running.sandbox_pid, lambda: died(spec.id))
+        # Without its gofer a sandbox has no files; its kernel would go on and answer nothing.
+        self._gofer = ProcessWatch(member.running.gofer_pid, lambda: died(spec.id))
+
+    @property
+    def alive(self) -> bool:
+        return self.member.alive and self._gofer.alive
 
     @property
     def asleep(self) -> bool:

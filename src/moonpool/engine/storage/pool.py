@@ -95,15 +95,17 @@ class Pool:
         path = self._place(kind, name)
         if not path.exists():
             return
-        self._check_subvolume(path)
         if places := mounts_of(path, self.path):
             raise EngineError(f"The disk {kind.value}/{name} is still mounted at {', '.join(map(str, places))}")
         with explained(f"delete the disk {kind.value}/{name}"):
-            group = btrfs.subvolume_id(path)
             try:
+                self._check_subvolume(path)
+                group = btrfs.subvolume_id(path)
                 btrfs.destroy_subvolume(path)
-            except FileNotFoundError:  # another thread was faster
-                return
+            except (FileNotFoundError, EngineError):
+                if path.exists():
+                    raise
+                return  # another thread was faster
             self._forget_group(group)
 
     def rename(self, kind: Kind, name: str, new_kind: Kind, new_name: str) -> Path:
