@@ -50,7 +50,8 @@ def test_commands_sizes_and_the_exit_code(box: str, start: Start, terminal: tupl
     read_until(ours, r"\$ \x07?$")
 
     os.write(ours, b"exit 5\r")
-    assert shell.wait() == 5
+    read_until(ours, r"\blogout\r\n$")  # A terminal that nobody reads cannot be set back.
+    assert shell.wait(PATIENCE) == 5
     assert termios.tcgetattr(theirs) == before
 
 
