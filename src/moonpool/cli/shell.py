@@ -88,8 +88,8 @@ async def _resize(target: Target, sandbox_id: str, session: str) -> None:
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
     before = termios.tcgetattr(sys.stdin)
-    tty.setraw(sys.stdin, termios.TCSADRAIN)  # What was typed already is kept.
+    tty.setraw(sys.stdin, termios.TCSANOW)  # What was typed already is kept.
     try:
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
