@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 SMALL = 8 << 10  # bytes: pieces below this are joined, so that many tiny writes do not become many objects
 CONGESTED = 256 << 10  # bytes a live reader may lag behind before the process is held back
-LEAST, MOST = 256 << 10, 16 << 20  # bytes: bounds of what is kept for late readers
+# Bytes, bounds of what is kept for late readers. The least is more than a live reader may lag behind and one read of
+# each output on top, so that nothing is dropped before such a reader has taken it.
+LEAST, MOST = 2 * CONGESTED, 16 << 20
 
 
 class Output:
