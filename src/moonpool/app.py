@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moonpool.access.service import AccessService
+from moonpool.access.signing import signing_key
 from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
 from moonpool.dialects import wrenn
@@ -86,6 +87,7 @@ class Core:
             preview_domain=settings.preview_domain,
             region=settings.region,
             terminal_frames=settings.wrenn_terminal_frames,
+            signing_key=signing_key(settings.data.resolve()),
         )
         return Services(self.access, self.sandboxes, self.snapshots, self.events, server, self._clock)
 

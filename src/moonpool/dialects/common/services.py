@@ -1,6 +1,6 @@
 """What a dialect is given: the core's services, and what it must know of the server."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
@@ -14,6 +14,7 @@ class ServerInfo:
     """``public_url`` has no slash at its end ("http://localhost:8080"); ``preview_domain`` is host[:port].
 
     ``terminal_frames`` is "json" or "binary" (Wrenn's terminals up to SDK 0.2 and from 0.3 on).
+    ``signing_key`` is the server's own secret, the same over restarts: for tokens that it gives out and takes back.
     """
 
     version: str
@@ -21,6 +22,7 @@ class ServerInfo:
     preview_domain: str
     region: str
     terminal_frames: str
+    signing_key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The agent protocol: one WebSocket a client, msgpack maps in binary frames."""
