@@ -134,16 +134,17 @@ class SandboxService:
         self._activity.touch(found)
 
     @asynccontextmanager
-    async def session(self, principal: Principal, sandbox: str) -> AsyncIterator[AgentSession]:
+    async def session(self, principal: Principal, sandbox: str, *, active: bool = True) -> AsyncIterator[AgentSession]:
         """The way of every command and file: no SQL once the sandbox is known, and no write.
 
-        Wakes it from sleep; while the session is open no idle rule applies. InvalidState when it is not running,
-        AgentUnavailable or AgentTimeout when the agent is gone.
+        Wakes it from sleep; while the session is open no idle rule applies, unless ``active`` is false: that is for
+        who only watches, and is no reason not to pause. InvalidState when it is not running, AgentUnavailable or
+        AgentTimeout when the agent is gone.
         """
         found = await self._writable(principal, sandbox)
         if found.state is not SandboxState.RUNNING:
             raise InvalidState(f"Sandbox is {found.state}, not running", state=found.state)
-        with self._activity.using(found):
+        with self._activity.using(found) if active else contextlib.nullcontext():
             async with self._machines.session(found.id) as agent:
                 yield AgentSession(found, agent)
 

@@ -84,6 +84,7 @@ class Process:
             "timed_out": self.timed_out,
             "rows": rows,
             "cols": columns,
+            "written": self.output.written,
         }
 
     # -- start ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 from typing import Any, Protocol
@@ -193,6 +194,15 @@ class Processes:
     async def resize(self, stream: Stream, request: Request) -> None:
         rows, columns = (request.integer(name, 1, 0xFFFF) for name in ("rows", "cols"))
         self.find(request).resize(rows, columns)
+
+    async def retag(self, stream: Stream, request: Request) -> dict[str, Any]:
+        """Give it another tag, from now on the name under which it is found."""
+        process, tag = self.find(request), request.text("tag")
+        known = self._by_tag(tag)
+        if known is not None and known is not process:
+            raise AgentError("name_taken", f"another process has this tag: {tag}")
+        process.settings = dataclasses.replace(process.settings, tag=tag)
+        return process.describe()
 
     async def processes(self, stream: Stream, request: Request) -> dict[str, Any]:
         return {"processes": [process.describe() for process in self._known.values()]}
