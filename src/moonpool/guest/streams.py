@@ -1,11 +1,14 @@
 """Bytes in and out of a sandbox: files and connections, as the client sees them."""
 
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from moonpool.errors import AgentUnavailable, PortClosed
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientStream, within
 from moonpool.guest.model import FileInfo
 from moonpool.guest.protocol import DATA, END, FINAL, Buffer
+
+LARGE = 4 << 20  # bytes from which on a file takes the way around the agent, where there is one
 
 
 class FileReader:
@@ -32,6 +35,46 @@ class FileWriter:
         """Send a piece of any size, as fast as the sandbox takes it."""
         await within(WORK_TIMEOUT, self._stream.send_data(_unchanging(data)))
         self.written += len(data)
+
+
+class StagedFile(Protocol):
+    """A file being laid on the sandbox's disk from outside, in the root folder, for the agent to put in its place."""
+
+    name: str
+
+    async def write(self, data: Buffer) -> None: ...
+
+    async def finish(self) -> None: ...
+
+    async def discard(self) -> None: ...
+
+
+class Staging(Protocol):
+    """Whoever has the sandbox's disk at hand."""
+
+    def new(self) -> StagedFile: ...
+
+
+class StagingWriter(FileWriter):
+    """A file on its way in that takes the shorter way once it is known to be large; `waiting` is all of a small one."""
+
+    def __init__(self, staging: Staging, size: int | None) -> None:
+        self.written = 0
+        self.waiting: list[bytes] = []
+        self.staged: StagedFile | None = None
+        self._staging = staging
+        self._large = size is not None and size >= LARGE
+
+    async def write(self, data: Buffer) -> None:
+        piece = _unchanging(data)
+        self.written += len(piece)
+        if self.staged is None:
+            self.waiting.append(piece)
+            if not self._large and self.written < LARGE:
+                return
+            self.staged = self._staging.new()
+            piece, self.waiting = b"".join(self.waiting), []
+        await within(WORK_TIMEOUT, self.staged.write(piece))
 
 
 class ByteStream:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -19,13 +20,15 @@ from moonpool.errors import (
 )
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.adoption import Adopted, adopt, sweep
+from moonpool.hosts.copies import Copies
 from moonpool.hosts.identity import identity_files, identity_of, write_identity_files
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.hosts.machine import REST_AFTER, LiveMachine
 from moonpool.hosts.members import Foundry, LiveMember, limits_of
-from moonpool.hosts.memory import MemoryStore
+from moonpool.hosts.memory import SNAPSHOTS, MemoryStore
 from moonpool.hosts.model import (
     MEBIBYTE,
+    Captured,
     ExitReason,
     MachineExit,
     MachineSpec,
@@ -34,10 +37,12 @@ from moonpool.hosts.model import (
     NetworkPolicy,
     Readiness,
     Resources,
+    snapshot_of,
 )
 from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.settings import HostSettings
+from moonpool.hosts.staging import sweep as sweep_staged
 from moonpool.hosts.threads import Threads, Unbroken
 from moonpool.hosts.warm import ensure_warm_image
 from moonpool.hosts.warm_pool import WarmPool
@@ -48,6 +53,8 @@ QUIESCE_TIMEOUT = 30.0  # seconds for the agent to sync before its sandbox is st
 
 log = structlog.get_logger(__name__)
 OnExit = Callable[[MachineExit], None]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Host:
@@ -62,6 +69,8 @@ class Host:
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
         self._memory = MemoryStore(parts.instance.data / "memory")
+        self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS)
+        self._copies = Copies(parts.pool, parts.driver, self._memory, self._kept, threads)
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
         self._burials: set[asyncio.Task[None]] = set()
@@ -120,6 +129,10 @@ class Host:
         """Ends the processes and drops memory; the disk stays. Nothing to do for one that does not run."""
         await self._unbroken.run(self._stop(machine_id))
 
+    async def kill(self, machine_id: str) -> None:
+        """As ``stop``, without a word to anything inside: what was not written yet is lost."""
+        await self._unbroken.run(self._stop(machine_id, ask=False))
+
     async def pause(self, machine_id: str) -> None:
         """Saves memory to disk and ends the processes; CheckpointRefused where that cannot be: it goes on."""
         await self._unbroken.run(self._pause(machine_id))
@@ -131,6 +144,30 @@ class Host:
     async def destroy(self, machine_id: str) -> None:
         """Removes everything of it; idempotent."""
         await self._unbroken.run(self._destroy(machine_id))
+
+    # -- copies --------------------------------------------------------------------------------------------------------
+
+    async def fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
+        """Gives each of ``copies`` the source's disk and memory as of one moment: resume() runs them (True), or start()
+        where the source has no memory (False). A running source is held for that moment, and goes on."""
+        return await self._unbroken.run(self._fork(source_id, copies))
+
+    async def capture(self, machine_id: str, snapshot_id: str, *, memory: bool) -> Captured:
+        """A snapshot of its disk and, with ``memory``, what memory it has; a failure leaves nothing of it."""
+        return await self._unbroken.run(self._capture(machine_id, snapshot_id, memory))
+
+    async def unpack(self, spec: MachineSpec) -> bool:
+        """Disk and memory of the snapshot that ``spec.image`` names; as ``fork``."""
+        async with self._locks.hold(spec.id):
+            return await self._unbroken.run(self._off_loop(self._copies.unpack, spec))
+
+    async def forget(self, snapshot_id: str) -> None:
+        """Leaves nothing of a snapshot; idempotent."""
+        await self._unbroken.run(self._off_loop(self._copies.forget, snapshot_id))
+
+    async def snapshots(self) -> set[str]:
+        """Ids of all snapshots that have anything here."""
+        return await self._threads.run(self._copies.snapshots)
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
@@ -188,7 +225,7 @@ class Host:
     # -- the operations themselves -------------------------------------------------------------------------------------
 
     async def _create(self, spec: MachineSpec) -> None:
-        image = self._parts.pool.path / Kind.IMAGES.value / spec.image
+        image = self._image(spec.image)
         async with self._locks.hold(spec.id):
             with self._warm.quiet():
                 member = await self._warm.claim()
@@ -214,11 +251,12 @@ class Host:
                     await self._abandon(member, spec.id)
                     raise
 
-    async def _stop(self, machine_id: str) -> None:
+    async def _stop(self, machine_id: str, *, ask: bool = True) -> None:
         async with self._locks.hold(machine_id):
             if machine := self._machines.pop(machine_id, None):
                 await machine.close()
-                await self._sync_inside(machine)
+                if ask:
+                    await self._sync_inside(machine)
                 await self._end(machine)
             await self._threads.run(self._memory.remove, machine_id)
 
@@ -252,7 +290,7 @@ class Host:
             secret = self._memory.secret(spec.id)
             with self._warm.quiet():
                 image, disk = self._memory.image(spec.id), self._disk(spec.id)
-                member = await self._foundry.revive(image, disk, spec.resources, secret)
+                member = await self._foundry.revive(image, disk, spec, secret)
                 try:
                     await self._threads.run(self._set_bounds, member, spec)
                     await self._identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
@@ -270,6 +308,15 @@ class Host:
             await self._threads.run(self._memory.remove, machine_id)
             await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, machine_id)
 
+    async def _fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
+        async with self._copied(source_id) as machine:
+            with self._warm.quiet():
+                return await self._copies.fork(source_id, machine, copies)
+
+    async def _capture(self, machine_id: str, snapshot_id: str, memory: bool) -> Captured:
+        async with self._copied(machine_id) as machine:
+            return await self._copies.capture(machine_id, machine, snapshot_id, memory)
+
     # -- their steps ---------------------------------------------------------------------------------------------------
 
     def _lay_root(self, image: Path, spec: MachineSpec) -> None:
@@ -277,6 +324,25 @@ class Host:
             raise SnapshotNotFound(f"Image '{spec.image}' is not on this host")
         limit = spec.resources.disk_mib * MEBIBYTE
         self._parts.pool.snapshot(image, Kind.SANDBOXES, spec.id, limit_bytes=limit)
+
+    @contextlib.asynccontextmanager
+    async def _copied(self, machine_id: str) -> AsyncIterator[LiveMachine | None]:
+        """For as long as it is copied nothing else is done to it; None where it does not run."""
+        async with self._locks.hold(machine_id):
+            self._disk(machine_id)
+            machine = self._machines.get(machine_id)
+            try:
+                yield machine
+            except BaseException as error:
+                if machine is not None and machine.alive:
+                    await self._explain_refusal(machine, error)
+                raise
+            finally:
+                if machine is not None and not machine.alive:  # Nobody was told while it was held.
+                    self._died(machine_id)
+
+    async def _off_loop(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._threads.run(function, *args, **kwargs)
 
     async def _bring_up(self, member: LiveMember, spec: MachineSpec) -> None:
         left = await self._threads.run(self._join, member, spec)
@@ -300,6 +366,7 @@ class Host:
             files = {}
         except OSError as error:
             log.warning("identity_left_to_agent", sandbox=spec.id, error=str(error))
+        sweep_staged(disk)
         self._records.write(Record(spec, member.name, member.slot.number, member.secret))
         self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
         self._parts.cgroups.thaw(member.name)
@@ -309,12 +376,14 @@ class Host:
         return files
 
     def _set_bounds(self, member: LiveMember, spec: MachineSpec) -> None:
+        sweep_staged(self._disk_path(spec.id))
         self._records.write(Record(spec, member.name, member.slot.number, member.secret))
         if spec.network != NetworkPolicy():
             self._parts.network.set_policy(member.slot.number, spec.network.to_engine())
 
     def _track(self, spec: MachineSpec, member: LiveMember) -> None:
-        machine = LiveMachine(spec, member, self._parts.cgroups, self._threads, self._died)
+        disk = self._disk_path(spec.id)
+        machine = LiveMachine(spec, member, disk, self._parts.cgroups, self._threads, self._died)
         self._machines[spec.id] = machine
         machine.rest_later(REST_AFTER)
 
@@ -357,8 +426,16 @@ class Host:
             raise InvalidState("The sandbox does not run", state=MachineState.STOPPED)
         return machine
 
+    def _disk_path(self, machine_id: str) -> Path:
+        return self._parts.pool.path / Kind.SANDBOXES.value / machine_id
+
+    def _image(self, name: str) -> Path:
+        snapshot_id = snapshot_of(name)
+        kind, folder = (Kind.IMAGES, name) if snapshot_id is None else (Kind.SNAPSHOTS, snapshot_id)
+        return self._parts.pool.path / kind.value / folder
+
     def _disk(self, machine_id: str) -> Path:
-        path = self._parts.pool.path / Kind.SANDBOXES.value / machine_id
+        path = self._disk_path(machine_id)
         if not path.is_dir():
             raise SandboxNotFound("The sandbox has no disk on this host")
         return path
@@ -380,8 +457,10 @@ class Host:
             self._take_over(one)
         await sweep(self._parts, self._foundry, {one.member.name for one in adopted}, self._threads)
         await self._threads.run(self._memory.prune)
+        await self._threads.run(self._kept.prune)
 
     def _take_over(self, adopted: Adopted) -> None:
+        sweep_staged(self._disk_path(adopted.record.spec.id))
         self._track(adopted.record.spec, adopted.member)
         self._memory.remove(adopted.record.spec.id)  # It runs, so a checkpoint of it is out of date.
 

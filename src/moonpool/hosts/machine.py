@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import structlog
 
@@ -11,6 +12,7 @@ from moonpool.errors import AgentTimeout, AgentUnavailable
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.members import LiveMember, connect
 from moonpool.hosts.model import MachineSpec
+from moonpool.hosts.staging import Staging
 from moonpool.hosts.threads import Threads
 from moonpool.hosts.watch import ProcessWatch
 
@@ -23,9 +25,17 @@ class LiveMachine:
     """A sandbox's member with everything that is only true while it runs."""
 
     def __init__(
-        self, spec: MachineSpec, member: LiveMember, cgroups: Cgroups, threads: Threads, died: Callable[[str], None]
+        self,
+        spec: MachineSpec,
+        member: LiveMember,
+        disk: Path,
+        cgroups: Cgroups,
+        threads: Threads,
+        died: Callable[[str], None],
     ) -> None:
         self.spec, self.member = spec, member
+        self._staging = Staging(disk, threads)
+        member.agent.staging = self._staging
         self.slept = asyncio.Event()
         self.ending = False  # Set by whoever ends it on purpose, so that the end is no surprise.
         self._cgroups, self._threads = cgroups, threads
@@ -64,6 +74,17 @@ class LiveMachine:
         await self.close()
         await self._make_reachable()
 
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[AgentClient]:
+        """Awake, and nobody opens a session until the block is over; those that are open lose the agent when it is
+        told to let go of its connections. The sandbox goes on afterwards."""
+        await self.stay_awake()
+        try:
+            async with self._lock:
+                yield self.member.agent
+        finally:
+            self.may_rest()
+
     def may_rest(self) -> None:
         """The operation was called off: sessions come and go as before."""
         self.ending = False
@@ -90,6 +111,7 @@ class LiveMachine:
                 self.slept.clear()
             if self.member.agent.closed.is_set():
                 self.member.agent = await connect(self.member.slot, self.member.secret)
+                self.member.agent.staging = self._staging
 
     def _start_rest(self) -> None:
         self._timer = None
@@ -99,6 +121,8 @@ class LiveMachine:
     async def _rest(self) -> None:
         """Freezes once nothing but the agent lives inside and nobody is connected."""
         try:
+            if self.member.agent.closed.is_set():  # Nobody has asked since it was copied.
+                await self._make_reachable()
             await self.member.agent.wait_alone()
         except (AgentUnavailable, AgentTimeout) as error:
             log.info("rest_given_up", sandbox=self.spec.id, error=str(error))

@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any
 
 from ..protocol import CHUNK, DATA, END, EVENT, HEADER, ProtocolError, Stream, encode
+from .errors import AgentError
 from .files import Files
 from .request import Request
-from .upload import Upload
+from .upload import STAGED, Upload
+from .users import User
 from .workers import Workers
 
 MAX_SIZE = (1 << 63) - 1
@@ -51,13 +53,7 @@ class Transfer:
 
     async def write(self, stream: Stream, request: Request) -> dict[str, Any]:
         user = self._files.user(request)
-        upload = Upload(
-            user.resolve(request.path("path")),
-            mode=request.optional_integer("mode", 0, 0o7777),
-            size=request.optional_integer("size", 0, MAX_SIZE),
-            append=request.flag("append"),
-            parents=request.flag("parents", True),
-        )
+        upload = _upload(request, user)
         try:
             more = True
             while more:
@@ -68,6 +64,30 @@ class Transfer:
         finally:
             if upload.unfinished:
                 await self._workers.call(None, upload.abandon)
+
+    async def place(self, stream: Stream, request: Request) -> dict[str, Any]:
+        """As `write`, with a file that was laid in the root folder from outside."""
+        staged = request.path("staged")
+        if not staged.startswith(STAGED) or "/" in staged:
+            raise AgentError("invalid_input", "not a staged file")
+        user = self._files.user(request)
+        upload = _upload(request, user)
+        try:
+            await self._workers.call(None, partial(upload.place, staged, user))
+            return await self._workers.call(user, lambda: self._files.describe(upload.path))
+        finally:
+            if upload.unfinished:
+                await self._workers.call(None, upload.abandon)
+
+
+def _upload(request: Request, user: User) -> Upload:
+    return Upload(
+        user.resolve(request.path("path")),
+        mode=request.optional_integer("mode", 0, 0o7777),
+        size=request.optional_integer("size", 0, MAX_SIZE),
+        append=request.flag("append"),
+        parents=request.flag("parents", True),
+    )
 
 
 async def _collect(stream: Stream, pieces: list[bytes]) -> bool:

@@ -1,0 +1,101 @@
+"""Large files on their way into a running sandbox, laid on its disk from outside.
+
+Through the agent every byte is copied by gVisor several times, at the expense of the sandbox's own processor and memory
+limits. Under a name that the sandbox has never asked for, the host may write all the same: gVisor remembers what it has
+looked up, and looks this name up for the first time when the agent puts the whole file in its place. The disk's limit
+holds as for everything that is written.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import secrets
+import threading
+from collections.abc import Awaitable
+from pathlib import Path
+
+from moonpool.errors import DiskFull, FileOperationFailed
+from moonpool.guest.protocol import Buffer
+from moonpool.hosts.threads import Threads
+
+PREFIX = ".moonpool-upload-staged-"  # in the root folder of the sandbox
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class StagedFile:
+    """Written in order, the newest piece in the background. Whoever has one discards it at last, whatever happens."""
+
+    def __init__(self, root: Path, threads: Threads) -> None:
+        self.name = PREFIX + secrets.token_hex(16)
+        self._root, self._threads = root, threads
+        self._lock = threading.Lock()  # a caller that is cancelled leaves a thread writing
+        self._folder = self._descriptor = -1
+        self._discarded = False
+        self._writing: Awaitable[None] | None = None
+
+    async def write(self, data: Buffer) -> None:
+        """Returns while ``data`` is being written, so it must not change. DiskFull, FileOperationFailed: this piece or
+        the one before."""
+        await self.finish()
+        self._writing = self._threads.run(self._write, data)
+
+    async def finish(self) -> None:
+        """Returns when everything is written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def discard(self) -> None:
+        """Close it, and remove it where it was not put in its place."""
+        await asyncio.shield(self._threads.run(self._discard))
+
+    def _write(self, data: Buffer) -> None:
+        with self._lock:
+            if self._discarded:
+                return
+            try:
+                self._open()
+                view = memoryview(data)
+                while len(view):
+                    view = view[os.write(self._descriptor, view) :]
+            except OSError as error:
+                if error.errno in FULL:
+                    raise DiskFull from error
+                raise FileOperationFailed(f"The file could not be written: {error.strerror}") from error
+
+    def _open(self) -> None:
+        if self._descriptor < 0:
+            self._folder = os.open(self._root, FOLDER_FLAGS)
+            self._descriptor = os.open(self.name, FILE_FLAGS, 0o600, dir_fd=self._folder)
+
+    def _discard(self) -> None:
+        with self._lock:
+            self._discarded = True
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            if self._folder >= 0:
+                with contextlib.suppress(OSError):
+                    os.unlink(self.name, dir_fd=self._folder)
+                os.close(self._folder)
+            self._folder = self._descriptor = -1
+
+
+class Staging:
+    """Where the files for one sandbox are staged."""
+
+    def __init__(self, root: Path, threads: Threads) -> None:
+        self._root, self._threads = root, threads
+
+    def new(self) -> StagedFile:
+        return StagedFile(self._root, self._threads)
+
+
+def sweep(root: Path) -> None:
+    """Remove what an interrupted upload left on a disk; nothing to do where there is no disk."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(root):
+            if name.startswith(PREFIX):
+                os.unlink(root / name)
