@@ -16,6 +16,7 @@ from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientConnec
 from moonpool.guest.model import (
     DeletedFile,
     Exited,
+    FileEvent,
     FileInfo,
     GrepMatch,
     GuestMetrics,
@@ -30,7 +31,8 @@ from moonpool.guest.model import (
     ReplaceResult,
 )
 from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
-from moonpool.guest.streams import ByteStream, FileReader, FileWriter
+from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Staging, StagingWriter
+from moonpool.guest.watching import file_events
 
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
 MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
@@ -47,6 +49,7 @@ class AgentClient:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self.closed = connection.closed
+        self.staging: Staging | None = None  # set by whoever has the sandbox's disk at hand
 
     @classmethod
     async def connect(cls, address: str, port: int, secret: bytes, *, timeout: float) -> "AgentClient":
@@ -196,6 +199,10 @@ class AgentClient:
         message = await self._connection.call("wait", {"selector": selector, "timeout": timeout}, timeout=seconds)
         return _process_info(message.document)
 
+    async def retag(self, selector: Selector, tag: str) -> ProcessInfo:
+        """Give it another tag, which no other process that is remembered may have (NameTaken)."""
+        return _process_info(await self._call("retag", selector=selector, tag=tag))
+
     async def forget(self, selector: Selector) -> None:
         """End it if it runs, and forget it and its output."""
         await self._call("forget", selector=selector)
@@ -259,10 +266,44 @@ class AgentClient:
         """A file that appears whole, or not at all, when the context is left. An existing one keeps its mode and owner.
         With `size` the file is refused unless exactly so many bytes have come. `append` writes at once."""
         document = {"path": path, "mode": mode, "parents": parents, "append": append, "size": size, "user": user}
+        if self.staging is None or append or (size is not None and size < LARGE):
+            async with self._writing(document) as writer:
+                yield writer
+            return
+        staging = StagingWriter(self.staging, size)
+        try:
+            yield staging
+            if staging.staged is None:
+                async with self._writing(document) as writer:
+                    await writer.write(b"".join(staging.waiting))
+            else:
+                await within(WORK_TIMEOUT, staging.staged.finish())
+                await self._call("place", WORK_TIMEOUT, staged=staging.staged.name, **document)
+        finally:
+            if staging.staged is not None:
+                await staging.staged.discard()
+
+    @asynccontextmanager
+    async def _writing(self, document: dict[str, Any]) -> AsyncIterator[FileWriter]:
         async with self._connection.streaming("write", document) as stream:
             yield FileWriter(stream)
             self._connection.send(END, stream.number)
             await within(WORK_TIMEOUT, stream.reply())
+
+    @asynccontextmanager
+    async def watch(
+        self, path: str, *, recursive: bool = False, excludes: Sequence[str] = (), user: str | None = None
+    ) -> AsyncIterator[AsyncIterator[FileEvent]]:
+        """What happens to a file, or in a folder (and with `recursive` in those below it), from now on: nothing that
+        is done after the context is entered is missed. Ends when the folder itself is gone.
+
+        `excludes`: patterns as `glob` takes them; folders that match are not watched. FileNotFound, AccessDenied,
+        LimitExceeded (too many folders).
+        """
+        document = {"path": path, "recursive": recursive, "excludes": list(excludes), "user": user}
+        async with self._connection.streaming("watch", document) as stream:
+            await within(WORK_TIMEOUT, stream.next())
+            yield file_events(stream)
 
     async def glob(self, path: str, pattern: str, limit: int = 10_000, *, user: str | None = None) -> Paths:
         answer = await self._call("glob", WORK_TIMEOUT, path=path, pattern=pattern, limit=limit, user=user)

@@ -6,6 +6,7 @@ from typing import Literal
 
 FileKind = Literal["file", "directory", "symlink", "other"]
 OutputStream = Literal["stdout", "stderr", "terminal"]
+FileEventKind = Literal["created", "modified", "deleted", "moved", "attributes", "overflow"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ProcessSpec:
 @dataclass(frozen=True)
 class ProcessInfo:
     """A process that `start` has started. `exit_code` is 128 + `signal` for one that a signal ended. `started_at` is in
-    seconds since 1970, by the sandbox's clock."""
+    seconds since 1970, by the sandbox's clock. `written`: bytes of output so far, also those that are not kept."""
 
     pid: int
     tag: str | None
@@ -55,6 +56,7 @@ class ProcessInfo:
     timed_out: bool
     rows: int | None
     cols: int | None
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,17 @@ class FileInfo:
     modified_at: float
     target: str | None = None
     target_kind: FileKind | None = None
+
+
+@dataclass(frozen=True)
+class FileEvent:
+    """What has happened to something that is watched. `moved`: within what is watched, from `old_path`; what moves in
+    or out is `created` or `deleted`. `overflow`: there was more than could be told, so look again at everything."""
+
+    kind: FileEventKind
+    path: str
+    is_folder: bool
+    old_path: str | None = None
 
 
 @dataclass(frozen=True)

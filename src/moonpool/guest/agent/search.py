@@ -41,6 +41,12 @@ def glob(root: str, pattern: str, limit: int, stop: Stop) -> list[str]:
     return found
 
 
+def matches(path: str, pattern: str) -> bool:
+    """Whether a relative path matches a pattern as `glob` does."""
+    parts = pattern.strip("/").split("/")
+    return fnmatch.fnmatchcase(os.path.basename(path), parts[0]) if len(parts) == 1 else _match(path.split("/"), parts)
+
+
 def _match(names: list[str], parts: list[str]) -> bool:
     """Match names with patterns; `reachable` holds the pattern positions possible after each name."""
     reachable = _skip({0}, parts)

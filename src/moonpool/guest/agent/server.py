@@ -41,6 +41,7 @@ from .processes import Processes
 from .request import Request
 from .transfer import Transfer
 from .users import Users
+from .watch import Watches
 from .workers import Workers
 
 HELLO_TIMEOUT = 5.0  # seconds in which a connection must say the secret
@@ -171,9 +172,19 @@ class Server:
             ),
             **_named(processes.run, processes.start, processes.attach, processes.write_stdin, processes.close_stdin),
             **_named(processes.signal, processes.resize, processes.processes, processes.process, processes.wait),
-            **_named(processes.forget, files.stat, files.list, files.mkdir, files.move, files.copy, files.remove),
+            **_named(
+                processes.retag,
+                processes.forget,
+                files.stat,
+                files.list,
+                files.mkdir,
+                files.move,
+                files.copy,
+                files.remove,
+            ),
             **_named(files.chmod, files.chown, files.glob, files.grep, files.replace),
-            **_named(transfer.read, transfer.write, network.ports, network.dial, processes.wait_alone),
+            **_named(transfer.read, transfer.write, transfer.place, network.ports, network.dial, processes.wait_alone),
+            **_named(Watches(files, workers).watch),
         }
 
     def arrived(self, connection: Connection) -> None:
