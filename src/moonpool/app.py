@@ -28,10 +28,12 @@ from moonpool.dialects.daytona import app as daytona
 from moonpool.events.service import EventService
 from moonpool.hosts.host import Host
 from moonpool.hosts.settings import HostSettings
+from moonpool.previews.service import PreviewService
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.admission import Admission
 from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.changes import Changes
+from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.machines import Machines
@@ -39,7 +41,9 @@ from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.recovery import Recovery
 from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.shutdown import OnExit, put_to_rest
+from moonpool.sandboxes.tags import TagService
 from moonpool.sandboxes.validation import Limits
+from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.service import SnapshotService
 from moonpool.store.database import Store
 
@@ -66,15 +70,19 @@ class Core:
         self.background = Background()
         self.access = AccessService(store, clock)
         self.events = EventService(store, clock)
-        self.snapshots = SnapshotService(store, self.access, clock)
+        self._catalogue = SnapshotCatalogue(store, clock)
         self.records = Records(store, self.events, clock)
         limits = limits_of(settings)
-        admission = Admission(self.records, self.snapshots, limits, settings.default_snapshot, clock)
+        admission = Admission(self.records, self._catalogue, limits, settings.default_snapshot, clock)
         self._recovery = Recovery(self.records, host, clock)
         self.lifecycle = Lifecycle(self.records, host, admission, self._recovery, self.background, clock)
         self._activity = Activity(self.records, self.background, clock)
         changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
-        self.sandboxes = SandboxService(self.access, self.records, self.lifecycle, changes, self._activity)
+        forking = Forking(self.records, host, admission, self.lifecycle)
+        self.sandboxes = SandboxService(self.access, self.records, self.lifecycle, forking, changes, self._activity)
+        self.snapshots = SnapshotService(store, self.access, self.events, self._catalogue, self.sandboxes, host, clock)
+        self.previews = PreviewService(store, self.access, self.sandboxes, clock)
+        self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -88,16 +96,27 @@ class Core:
             region=settings.region,
             terminal_frames=settings.wrenn_terminal_frames,
             signing_key=signing_key(settings.data.resolve()),
+            max_sandboxes=settings.max_sandboxes,
         )
-        return Services(self.access, self.sandboxes, self.snapshots, self.events, server, self._clock)
+        return Services(
+            self.access,
+            self.sandboxes,
+            self.snapshots,
+            self.events,
+            server,
+            self._clock,
+            previews=self.previews,
+            tags=self.tags,
+        )
 
     async def start(self) -> None:
         """Rows, machines and events as an earlier run left them are put right before anything is served."""
         api_key = self._settings.api_key
         await self.access.start(api_key.get_secret_value() if api_key else None)
-        await self.snapshots.start()
+        await self._catalogue.start()
         await self.records.load()
         await self._recovery.run()
+        await self.snapshots.recover()
         await self.events.start()
         self.rules.start()
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="upkeep")

@@ -75,6 +75,16 @@ class KeyNotFound(NotFound):
     default = "API key not found"
 
 
+class TagNotFound(NotFound):
+    code = "tag_not_found"
+    default = "Tag not found"
+
+
+class PreviewTokenNotFound(NotFound):
+    code = "preview_token_not_found"
+    default = "Preview token not found"
+
+
 class Conflict(MoonpoolError):
     code = "conflict"
     default = "Conflict"

@@ -14,6 +14,11 @@ def new_sandbox_id() -> str:
     return secrets.choice(LETTERS) + random_word(SANDBOX_ID_LENGTH - 1)
 
 
+def new_instance_id() -> str:
+    """20 characters ``[a-z0-9]``: one run of a sandbox, from a start, resume or fork to its end."""
+    return random_word(SANDBOX_ID_LENGTH)
+
+
 def random_word(length: int) -> str:
     """``length`` random characters of ``[a-z0-9]``."""
     return "".join(secrets.choice(LETTERS_AND_DIGITS) for _ in range(length))

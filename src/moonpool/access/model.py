@@ -89,3 +89,14 @@ class NewApiKey:
 
     key: ApiKey
     secret: str
+
+
+@dataclass(frozen=True)
+class KeyChange:
+    """What an update changes of a key; None leaves a field as it is. ``expires_at`` counts with ``set_expiry`` alone,
+    since there None means never."""
+
+    name: str | None = None
+    scopes: frozenset[Scope] | None = None
+    expires_at: datetime | None = None
+    set_expiry: bool = False

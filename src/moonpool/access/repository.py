@@ -44,6 +44,14 @@ class AccessRepository:
         except IntegrityError as error:
             raise NameTaken(f"An API key named '{key.name}' exists already") from error
 
+    async def update_key(self, transaction: Transaction, key: ApiKey) -> None:
+        """Name, scopes and expiry. NameTaken when the team has another key of this name."""
+        values = {"name": key.name, "scopes": sorted(key.scopes), "expires_at": key.expires_at}
+        try:
+            await transaction.connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(**values))
+        except IntegrityError as error:
+            raise NameTaken(f"An API key named '{key.name}' exists already") from error
+
     async def revoke_bootstrap(self, transaction: Transaction, *, keep: str) -> None:
         """Delete the bootstrap keys but the one with this digest."""
         doomed = and_(api_keys.c.origin == KeyOrigin.BOOTSTRAP, api_keys.c.digest != keep)

@@ -5,10 +5,11 @@ import hmac
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from moonpool.access.cache import KeyCache
-from moonpool.access.model import ALL_SCOPES, ApiKey, KeyOrigin, NewApiKey, Principal, Scope
+from moonpool.access.model import ALL_SCOPES, ApiKey, KeyChange, KeyOrigin, NewApiKey, Principal, Scope
 from moonpool.access.repository import AccessRepository
 from moonpool.access.usage import KeyUsage
 from moonpool.clock import Clock, SystemClock
@@ -130,6 +131,27 @@ class AccessService:
         if key is None:
             raise KeyNotFound
         return self._usage.fresh(key)
+
+    async def update_key(self, principal: Principal, name_or_id: str, change: KeyChange) -> ApiKey:
+        """Change what a key is called, may do, and how long. KeyNotFound, NameTaken, InvalidInput; Forbidden when it
+        would get a scope that the principal lacks. An expiry in the past ends it at once. Other processes on the same
+        database follow within ``cache.TRUSTED_FOR`` seconds."""
+        self.require(principal, Scope.KEYS_WRITE)
+        for scope in change.scopes or ():
+            self.require(principal, scope)
+        async with self._store.transaction() as transaction:
+            found = await self._repository.key(transaction.connection, principal.team_id, name_or_id)
+            if found is None:
+                raise KeyNotFound
+            changed = replace(
+                found,
+                name=found.name if change.name is None else valid_name(change.name),
+                scopes=found.scopes if change.scopes is None else change.scopes,
+                expires_at=change.expires_at if change.set_expiry else found.expires_at,
+            )
+            await self._repository.update_key(transaction, changed)
+        self._cache.forget(found.id)
+        return self._usage.fresh(changed)
 
     async def revoke_key(self, principal: Principal, name_or_id: str) -> ApiKey:
         """End a key at once; its name is free again. KeyNotFound. Other processes on the same database follow within

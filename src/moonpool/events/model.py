@@ -11,6 +11,10 @@ class EventType(StrEnum):
     SANDBOX_CREATED = "sandbox.created"
     SANDBOX_STATE_UPDATED = "sandbox.state.updated"
     SANDBOX_UPDATED = "sandbox.updated"
+    SNAPSHOT_CREATED = "snapshot.created"
+    SNAPSHOT_STATE_UPDATED = "snapshot.state.updated"
+    SNAPSHOT_UPDATED = "snapshot.updated"
+    SNAPSHOT_REMOVED = "snapshot.removed"
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class NewEvent:
 @dataclass(frozen=True)
 class Event:
     """``id`` grows with every commit, so "everything since id" has no gaps. ``data`` holds no secrets:
-    for sandboxes ``name``, ``state``, ``old_state``, ``new_state``, ``reason``, ``recoverable``."""
+    for sandboxes ``name``, ``state``, ``old_state``, ``new_state``, ``reason``, ``recoverable``; for snapshots ``name``,
+    ``state``, ``old_state``, ``new_state``, ``has_memory``."""
 
     id: int
     team_id: str

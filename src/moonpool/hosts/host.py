@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -53,8 +52,6 @@ QUIESCE_TIMEOUT = 30.0  # seconds for the agent to sync before its sandbox is st
 
 log = structlog.get_logger(__name__)
 OnExit = Callable[[MachineExit], None]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Host:
@@ -158,12 +155,11 @@ class Host:
 
     async def unpack(self, spec: MachineSpec) -> bool:
         """Disk and memory of the snapshot that ``spec.image`` names; as ``fork``."""
-        async with self._locks.hold(spec.id):
-            return await self._unbroken.run(self._off_loop(self._copies.unpack, spec))
+        return await self._unbroken.run(self._unpack(spec))
 
     async def forget(self, snapshot_id: str) -> None:
         """Leaves nothing of a snapshot; idempotent."""
-        await self._unbroken.run(self._off_loop(self._copies.forget, snapshot_id))
+        await self._unbroken.run(self._forget(snapshot_id))
 
     async def snapshots(self) -> set[str]:
         """Ids of all snapshots that have anything here."""
@@ -317,6 +313,13 @@ class Host:
         async with self._copied(machine_id) as machine:
             return await self._copies.capture(machine_id, machine, snapshot_id, memory)
 
+    async def _unpack(self, spec: MachineSpec) -> bool:
+        async with self._locks.hold(spec.id):
+            return await self._threads.run(self._copies.unpack, spec)
+
+    async def _forget(self, snapshot_id: str) -> None:
+        await self._threads.run(self._copies.forget, snapshot_id)
+
     # -- their steps ---------------------------------------------------------------------------------------------------
 
     def _lay_root(self, image: Path, spec: MachineSpec) -> None:
@@ -340,9 +343,6 @@ class Host:
             finally:
                 if machine is not None and not machine.alive:  # Nobody was told while it was held.
                     self._died(machine_id)
-
-    async def _off_loop(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._threads.run(function, *args, **kwargs)
 
     async def _bring_up(self, member: LiveMember, spec: MachineSpec) -> None:
         left = await self._threads.run(self._join, member, spec)

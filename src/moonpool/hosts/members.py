@@ -13,12 +13,13 @@ from moonpool.engine.network import Network, Slot
 from moonpool.engine.network.addresses import AGENT_PORT
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.identity import warm_identity
-from moonpool.hosts.model import MEBIBYTE, Resources
+from moonpool.hosts.model import MEBIBYTE, MachineSpec, NetworkPolicy, Resources
 from moonpool.hosts.threads import Threads
 from moonpool.hosts.watch import ProcessWatch
 
 CONNECT_TIMEOUT = 15.0  # seconds for a restored agent to answer
 SECRET_BYTES = 32
+OPEN = NetworkPolicy()
 WARM_LIMITS = Limits(cpu=1.0, memory_bytes=256 * MEBIBYTE, pids=512, cpu_weight=1)  # keeps off creates' processors
 
 
@@ -87,9 +88,12 @@ class Foundry:
             raise
         return member
 
-    async def revive(self, image: Path, root: Path, resources: Resources, secret: str) -> LiveMember:
-        """A sandbox's own checkpoint, running again on its root."""
-        return await self._restore(image, root, limits_of(resources), secret)
+    async def revive(self, image: Path, root: Path, spec: MachineSpec, secret: str) -> LiveMember:
+        """A checkpoint running again on its root, its network closed as far as it is to be. ``secret`` is what the
+        agent expects until it is given the member's new one."""
+        member = await self._restore(image, root, limits_of(spec.resources), secret, spec.network)
+        member.secret = secrets.token_hex(SECRET_BYTES)
+        return member
 
     async def adopt(self, running: Running, slot: Slot, secret: str) -> LiveMember:
         """A member that outlived the server that made it."""
@@ -110,19 +114,26 @@ class Foundry:
         if number is not None:
             self.numbers.give_back(number)
 
-    async def _restore(self, image: Path, root: Path | None, limits: Limits, secret: str) -> LiveMember:
+    async def _restore(
+        self, image: Path, root: Path | None, limits: Limits, secret: str, policy: NetworkPolicy = OPEN
+    ) -> LiveMember:
         number = self.numbers.take()
         name = f"m{number:04x}{secrets.token_hex(4)}"
         try:
-            slot, running = await asyncio.shield(self._threads.run(self._assemble, name, number, image, root, limits))
+            work = self._threads.run(self._assemble, name, number, image, root, limits, policy)
+            slot, running = await asyncio.shield(work)
             agent = await connect(slot, secret)
         except BaseException:
             await asyncio.shield(self.clear(name, number))
             raise
         return LiveMember(name, slot, running, secret, agent, ProcessWatch(running.sandbox_pid, _nobody))
 
-    def _assemble(self, name: str, number: int, image: Path, root: Path | None, limits: Limits) -> tuple[Slot, Running]:
+    def _assemble(
+        self, name: str, number: int, image: Path, root: Path | None, limits: Limits, policy: NetworkPolicy
+    ) -> tuple[Slot, Running]:
         slot = self._network.create(number)
+        if policy != OPEN:
+            self._network.set_policy(number, policy.to_engine())
         self._cgroups.create(name)
         self._cgroups.set_limits(name, limits)
         return slot, self._driver.restore(Member(name, slot, name), image, root=root)

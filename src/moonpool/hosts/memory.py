@@ -1,12 +1,19 @@
-"""Sandboxes' memory on disk: DATA/memory/ID is the checkpoint, DATA/memory/ID.secret its agent's secret.
+"""Memory on disk: DATA/memory/ID is a sandbox's checkpoint, DATA/memory/ID.secret its agent's secret; below
+DATA/memory/snapshots the same for snapshots.
 
 The secret is written first and the checkpoint published last (by rename, with its manifest), so a folder that is
-there can be restored; a secret without a folder is left over from an interrupted pause.
+there can be restored; a secret without a folder is left over from an interrupted pause. ID.held says that a running
+sandbox was held while it was copied.
 """
 
 import os
 import shutil
 from pathlib import Path
+
+from moonpool.engine.gvisor import partial_folder
+
+SNAPSHOTS = "snapshots"  # no sandbox's id: those have 20 characters
+SECRET, HELD = ".secret", ".held"
 
 
 class MemoryStore:
@@ -25,7 +32,31 @@ class MemoryStore:
 
     def started(self) -> set[str]:
         """Ids whose saving was begun, finished or not."""
-        return {path.stem for path in self._folder.glob("*.secret")}
+        return {path.stem for suffix in (SECRET, HELD) for path in self._folder.glob(f"*{suffix}")}
+
+    def staging(self, machine_id: str) -> Path:
+        """A fresh folder for a checkpoint to be written to."""
+        return partial_folder(self.image(machine_id))
+
+    def link(self, machine_id: str, folder: Path, secret: str) -> None:
+        """The checkpoint in ``folder`` is this one's as well, without a copy of its bytes: nobody ever changes them."""
+        self.save_secret(machine_id, secret)
+        partial = self.staging(machine_id)
+        for file in folder.iterdir():
+            os.link(file, partial / file.name)
+        partial.rename(self.image(machine_id))
+
+    def size(self, machine_id: str) -> int:
+        """Bytes; 0 where there is none."""
+        folder = self.image(machine_id)
+        return sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
+
+    def note_held(self, machine_id: str) -> None:
+        """Its processes are held from now on: a server that takes over lets them go. No sync: a power cut ends them."""
+        self._held(machine_id).touch(mode=0o600)
+
+    def note_released(self, machine_id: str) -> None:
+        self._held(machine_id).unlink(missing_ok=True)
 
     def save_secret(self, machine_id: str, secret: str) -> None:
         descriptor = os.open(self._secret(machine_id), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -42,15 +73,21 @@ class MemoryStore:
         (self.image(machine_id) / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(self.image(machine_id), ignore_errors=True)
         self._secret(machine_id).unlink(missing_ok=True)
+        self.note_released(machine_id)
 
     def prune(self) -> None:
         """Removes what interrupted pauses left behind."""
         whole = self.ids()
         for path in self._folder.iterdir():
+            if path.name == SNAPSHOTS:
+                continue
             if path.is_dir() and path.name not in whole:
                 shutil.rmtree(path, ignore_errors=True)
             elif not path.is_dir() and path.stem not in whole:
                 path.unlink(missing_ok=True)
 
     def _secret(self, machine_id: str) -> Path:
-        return self._folder / f"{machine_id}.secret"
+        return self._folder / f"{machine_id}{SECRET}"
+
+    def _held(self, machine_id: str) -> Path:
+        return self._folder / f"{machine_id}{HELD}"

@@ -44,6 +44,27 @@ class MachineSpec:
     network: NetworkPolicy = NetworkPolicy()
 
 
+SNAPSHOT_IMAGE = "snapshots/"
+
+
+def snapshot_image(snapshot_id: str) -> str:
+    """The image of sandboxes that are made from a snapshot of a sandbox."""
+    return f"{SNAPSHOT_IMAGE}{snapshot_id}"
+
+
+def snapshot_of(image: str) -> str | None:
+    """The inverse of ``snapshot_image``; None for an image that was built."""
+    return image.removeprefix(SNAPSHOT_IMAGE) if image.startswith(SNAPSHOT_IMAGE) else None
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a new snapshot holds; ``size_bytes`` counts what its sandbox wrote, and its memory."""
+
+    has_memory: bool
+    size_bytes: int
+
+
 class MachineState(StrEnum):
     """What a host finds of a sandbox: processes (running), memory on disk (paused), or its disk alone (stopped)."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import moonpool.guest
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import Driver
-from moonpool.engine.images import ensure_agent, ensure_base
+from moonpool.engine.images import ensure_agent, ensure_base, ensure_workspace
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import Network
 from moonpool.engine.storage import Pool
@@ -46,6 +46,7 @@ def open_images(settings: HostSettings, progress: Progress = silent) -> tuple[Pa
     pool = Pool.open(instance, size_bytes=settings.disk_pool_bytes)
     with undone_on_failure(pool.close, instance):
         base = ensure_base(pool, settings.cache, progress)
+        ensure_workspace(pool, base)
         guest_package = Path(next(iter(moonpool.guest.__path__)))
         return ensure_agent(base.path, instance.data / "agent", guest_package), pool
 

@@ -1,14 +1,15 @@
 """From what a create asks for to the row that it makes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from moonpool.access.model import Principal
 from moonpool.clock import Clock
-from moonpool.errors import LimitExceeded
+from moonpool.errors import InvalidInput, LimitExceeded
 from moonpool.hosts.model import MachineSpec, Resources
-from moonpool.ids import new_sandbox_id, random_word
-from moonpool.sandboxes.model import DesiredState, NewSandbox, Sandbox, SandboxState, Timers
+from moonpool.ids import new_instance_id, new_sandbox_id, random_word
+from moonpool.sandboxes.model import DesiredState, Fork, NewSandbox, Sandbox, SandboxState, Timers
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.validation import (
     Limits,
@@ -21,9 +22,10 @@ from moonpool.sandboxes.validation import (
     check_timers,
     check_user,
 )
-from moonpool.snapshots.service import SnapshotService
+from moonpool.snapshots.catalogue import SnapshotCatalogue
 
 PREVIEW_TOKEN_LENGTH = 32  # characters
+MAX_FORKS = 100
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Admission:
     """Who may have what: every rule that a create must pass before anything is written."""
 
     records: Records
-    snapshots: SnapshotService
+    snapshots: SnapshotCatalogue
     limits: Limits
     default_snapshot: str
     clock: Clock
@@ -40,6 +42,9 @@ class Admission:
         """The row of a new sandbox. InvalidInput, LimitExceeded, SnapshotNotFound."""
         snapshot = self.snapshots.resolve(principal.team_id, new.snapshot or self.default_snapshot)
         resources = merged(snapshot.resources, cpu=new.cpu, memory_mib=new.memory_mib, disk_mib=new.disk_mib)
+        least = 0 if snapshot.general else snapshot.resources.disk_mib
+        if resources.disk_mib < least:
+            raise InvalidInput(f"Snapshot {snapshot.name} needs {least} MiB of disk", field="disk")
         self._check_count(principal.team_id)
         sandbox_id = new_sandbox_id() if new.id is None else check_id(new.id)
         timers = check_timers(new.timers)
@@ -70,11 +75,50 @@ class Admission:
             preview_token=new_preview_token(),
             dialect_data=dict(new.dialect_data),
             version=1,
+            instance_id=new_instance_id(),
         )
 
-    def _check_count(self, team_id: str) -> None:
+    def admit_forks(self, source: Sandbox, forks: Sequence[Fork]) -> tuple[Sandbox, ...]:
+        """The rows of copies of ``source``. InvalidInput, LimitExceeded."""
+        if not 1 <= len(forks) <= MAX_FORKS:
+            raise InvalidInput(f"1 to {MAX_FORKS} forks can be asked for at once", field="count")
+        self._check_count(source.team_id, len(forks))
+        copies = tuple(self._copy(source, fork) for fork in forks)
+        if len({copy.id for copy in copies}) < len(copies) or len({copy.name for copy in copies}) < len(copies):
+            raise InvalidInput("Two forks cannot have the same id or name", field="forks")
+        return copies
+
+    def _copy(self, source: Sandbox, fork: Fork) -> Sandbox:
+        sandbox_id = new_sandbox_id() if fork.id is None else check_id(fork.id)
+        timers = source.timers if fork.timers is None else check_timers(fork.timers)
+        now = self.clock.now()
+        return replace(
+            source,
+            id=sandbox_id,
+            name=sandbox_id if fork.name is None else check_name(fork.name),
+            state=SandboxState.STARTING,
+            desired=DesiredState.RUNNING,
+            reason=None,
+            recoverable=False,
+            env=source.env if fork.env is None else check_env(fork.env),
+            labels=source.labels if fork.labels is None else check_labels(fork.labels),
+            timers=timers,
+            created_at=now,
+            updated_at=now,
+            started_at=None,
+            stopped_at=None,
+            last_activity_at=now,
+            expires_at=expiry(timers, now),
+            preview_token=new_preview_token(),
+            dialect_data=source.dialect_data if fork.dialect_data is None else dict(fork.dialect_data),
+            version=1,
+            instance_id=new_instance_id(),
+            forked_from=source.id,
+        )
+
+    def _check_count(self, team_id: str, more: int = 1) -> None:
         limit = self.limits.sandboxes
-        if limit is not None and self.records.count(team_id) >= limit:
+        if limit is not None and self.records.count(team_id) + more > limit:
             raise LimitExceeded(
                 f"This team has {limit} sandboxes, as many as it may", hint="Destroy some of them.", field="sandboxes"
             )

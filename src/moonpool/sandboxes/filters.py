@@ -25,6 +25,7 @@ COLUMNS = {
     SandboxSort.DISK: sandboxes.c.disk_mib,
     SandboxSort.LAST_ACTIVITY_AT: sandboxes.c.last_activity_at,
     SandboxSort.CREATED_AT: sandboxes.c.created_at,
+    SandboxSort.UPDATED_AT: sandboxes.c.updated_at,
 }
 KINDS: dict[SandboxSort, tuple[type, ...]] = {
     SandboxSort.NAME: (str,),
@@ -33,6 +34,7 @@ KINDS: dict[SandboxSort, tuple[type, ...]] = {
     SandboxSort.DISK: (int,),
     SandboxSort.LAST_ACTIVITY_AT: (str,),
     SandboxSort.CREATED_AT: (str,),
+    SandboxSort.UPDATED_AT: (str,),
 }
 
 Statement = TypeVar("Statement", bound=Select[Any])
@@ -137,7 +139,7 @@ def after(query: SandboxQuery, cursor: str) -> ColumnElement[bool]:
     return or_(beyond, and_(column == reached, sandboxes.c.id > sandbox_id))
 
 
-MOMENTS = frozenset({SandboxSort.LAST_ACTIVITY_AT, SandboxSort.CREATED_AT})
+MOMENTS = frozenset({SandboxSort.LAST_ACTIVITY_AT, SandboxSort.CREATED_AT, SandboxSort.UPDATED_AT})
 
 
 def moment(text: str) -> datetime:
@@ -157,5 +159,6 @@ def sort_value(sandbox: Sandbox, sort: SandboxSort) -> tuple[str | float, str]:
         SandboxSort.DISK: resources.disk_mib,
         SandboxSort.LAST_ACTIVITY_AT: sandbox.last_activity_at.isoformat(),
         SandboxSort.CREATED_AT: sandbox.created_at.isoformat(),
+        SandboxSort.UPDATED_AT: sandbox.updated_at.isoformat(),
     }
     return values[sort], sandbox.id

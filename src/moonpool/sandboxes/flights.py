@@ -18,9 +18,14 @@ class Operation(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     DESTROY = "destroy"
+    FORK = "fork"
+    CAPTURE = "capture"
     CHANGE = "change"
     RECOVER = "recover"
 
+
+BRIEF = frozenset({Operation.FORK, Operation.CAPTURE})
+"""They leave the sandbox what it is, so whatever else is asked of it meanwhile waits for their end."""
 
 Accept = Callable[[Sandbox], None]
 Work = Callable[[Accept], Coroutine[Any, Any, Sandbox]]

@@ -3,22 +3,37 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
+
+import structlog
 
 from moonpool.access.model import Principal
 from moonpool.clock import Clock
-from moonpool.errors import InvalidState, MoonpoolError, TransitionInProgress
-from moonpool.hosts.model import MachineExit, MachineSpec, MachineState
+from moonpool.errors import (
+    CheckpointCorrupt,
+    CheckpointIncompatible,
+    InvalidState,
+    MoonpoolError,
+    TransitionInProgress,
+)
+from moonpool.hosts.model import MachineExit, MachineSpec, MachineState, snapshot_of
+from moonpool.ids import new_instance_id
 from moonpool.sandboxes.admission import Admission, new_preview_token, spec_of
 from moonpool.sandboxes.background import Background
-from moonpool.sandboxes.flights import Accept, Flight, Flights, Operation, Work
+from moonpool.sandboxes.flights import BRIEF, Accept, Flight, Flights, Operation, Work
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import TRANSITIONAL, DesiredState, NewSandbox, Sandbox, SandboxState
 from moonpool.sandboxes.outcomes import INTERNAL_ERROR, Found, Outcome, after_failure
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.recovery import Recovery
 
-BringUp = Callable[[MachineSpec], Awaitable[None]]
+BringUp = Callable[[MachineSpec], Awaitable[str | None]]
+"""Answers with what could not be had, in a sentence, where the sandbox runs all the same."""
+
+log = structlog.get_logger(__name__)
+
+
+Result = TypeVar("Result")
 
 
 class Lifecycle:
@@ -49,13 +64,14 @@ class Lifecycle:
         sandbox = self._admission.admit(principal, new)
 
         async def work(accept: Accept) -> Sandbox:
-            accept(await self._records.insert(sandbox))
-            return await self._boot(sandbox, self.machines.create)
+            await self._records.insert(sandbox)
+            accept(sandbox)
+            return await self.boot(sandbox, self._create if new.memory else self._create_from_disk)
 
         return await self.flights.launch(sandbox.id, Operation.CREATE, work).outcome(wait=wait)
 
     async def start(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
-        current = await self._settled(sandbox)
+        current = await self.settled(sandbox)
         if current.state is SandboxState.RUNNING:
             return current
         if current.state is SandboxState.PAUSED:
@@ -72,14 +88,16 @@ class Lifecycle:
                 desired=DesiredState.RUNNING,
                 reason=None,
                 preview_token=new_preview_token(),
+                instance_id=new_instance_id(),
             )
             accept(starting)
-            return await self._boot(starting, self._recreate if starting.never_ran else self.machines.start)
+            return await self.boot(starting, self._recreate if starting.remade else self.start_from_disk)
 
         return await self._launch(current, Operation.START, work, wait=wait)
 
-    async def stop(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
-        current = await self._settled(sandbox)
+    async def stop(self, sandbox: Sandbox, *, wait: bool = True, at_once: bool = False) -> Sandbox:
+        """``at_once``: nothing inside is asked first."""
+        current = await self.settled(sandbox)
         if current.state is SandboxState.STOPPED:
             return current
         self._require(current, SandboxState.RUNNING, SandboxState.PAUSED, SandboxState.ERROR)
@@ -91,13 +109,14 @@ class Lifecycle:
         async def work(accept: Accept) -> Sandbox:
             stopping = await self._records.move(current, SandboxState.STOPPING, desired=DesiredState.STOPPED)
             accept(stopping)
-            await self._attempt(stopping, self.machines.stop(current.id))
+            end = self.machines.kill if at_once else self.machines.stop
+            await self._attempt(stopping, end(current.id))
             return await self._reach(stopping, SandboxState.STOPPED, stopped_at=self._clock.now())
 
         return await self._launch(current, Operation.STOP, work, wait=wait)
 
     async def pause(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
-        current = await self._settled(sandbox)
+        current = await self.settled(sandbox)
         self._require(current, SandboxState.RUNNING)
 
         async def work(accept: Accept) -> Sandbox:
@@ -109,7 +128,7 @@ class Lifecycle:
         return await self._launch(current, Operation.PAUSE, work, wait=wait)
 
     async def resume(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
-        current = await self._settled(sandbox)
+        current = await self.settled(sandbox)
         self._require(current, SandboxState.PAUSED)
         return await self._resume(current, wait=wait)
 
@@ -142,7 +161,7 @@ class Lifecycle:
 
     # -- the steps they share ------------------------------------------------------------------------------------------
 
-    async def _settled(self, sandbox: Sandbox) -> Sandbox:
+    async def settled(self, sandbox: Sandbox) -> Sandbox:
         """The sandbox as it is now, with no change under way; TransitionInProgress.
 
         A row in mid-transition that nobody is working on was left by a write that failed: it is put right first.
@@ -164,6 +183,8 @@ class Lifecycle:
     def _landing(self, flight: Flight, sandbox_id: str) -> bool:
         """Whether a change is over in a moment, and its outcome perhaps seen by the client who now asks for the next:
         its last state is written, or nobody asked for it."""
+        if flight.operation in BRIEF:
+            return True
         began = flight.accepted.done() or flight.operation is Operation.RECOVER
         return began and self._records.current(sandbox_id).state not in TRANSITIONAL
 
@@ -173,7 +194,11 @@ class Lifecycle:
     async def _resume(self, paused: Sandbox, *, wait: bool) -> Sandbox:
         async def work(accept: Accept) -> Sandbox:
             resuming = await self._records.move(
-                paused, SandboxState.RESUMING, desired=DesiredState.RUNNING, reason=None
+                paused,
+                SandboxState.RESUMING,
+                desired=DesiredState.RUNNING,
+                reason=None,
+                instance_id=new_instance_id(),
             )
             accept(resuming)
             await self._attempt(resuming, self.machines.resume(spec_of(resuming)))
@@ -181,25 +206,52 @@ class Lifecycle:
 
         return await self._launch(paused, Operation.RESUME, work, wait=wait)
 
-    async def _boot(self, starting: Sandbox, bring_up: BringUp) -> Sandbox:
-        await self._attempt(starting, bring_up(spec_of(starting)))
-        return await self._reach(starting, SandboxState.RUNNING, started_at=self._clock.now(), stopped_at=None)
+    async def boot(self, starting: Sandbox, bring_up: BringUp) -> Sandbox:
+        lacking = await self._attempt(starting, bring_up(spec_of(starting)))
+        now = self._clock.now()
+        return await self._reach(starting, SandboxState.RUNNING, reason=lacking, started_at=now, stopped_at=None)
 
-    async def _recreate(self, spec: MachineSpec) -> None:
+    async def _create(self, spec: MachineSpec) -> str | None:
+        if snapshot_of(spec.image) is None:
+            return await self._create_from_disk(spec)
+        return await (self.revive(spec) if await self.machines.unpack(spec) else self.start_from_disk(spec))
+
+    async def _create_from_disk(self, spec: MachineSpec) -> str | None:
+        await self.machines.create(spec)
+        return None
+
+    async def start_from_disk(self, spec: MachineSpec) -> str | None:
+        """Whatever memory it has is dropped."""
+        await self.machines.start(spec)
+        return None
+
+    async def _recreate(self, spec: MachineSpec) -> str | None:
         """For one whose creation failed: its disk may be half made."""
         await self.machines.destroy(spec.id)
-        await self.machines.create(spec)
+        return await self._create(spec)
 
-    async def _reach(self, sandbox: Sandbox, state: SandboxState, **fields: Any) -> Sandbox:
-        return await self._records.move(sandbox, state, reason=None, recoverable=False, **fields)
+    async def revive(self, spec: MachineSpec) -> str | None:
+        """From memory that another sandbox's was; from the disk alone where this machine cannot use it."""
+        try:
+            await self.machines.resume(spec)
+        except (CheckpointIncompatible, CheckpointCorrupt) as error:
+            log.warning("memory_not_usable", sandbox=spec.id, reason=error.message)
+            await self.machines.start(spec)
+            return f"Started from its disk, without its memory: {error.message}"
+        return None
 
-    async def _attempt(self, sandbox: Sandbox, work: Awaitable[None]) -> None:
+    async def _reach(
+        self, sandbox: Sandbox, state: SandboxState, *, reason: str | None = None, **fields: Any
+    ) -> Sandbox:
+        return await self._records.move(sandbox, state, reason=reason, recoverable=False, **fields)
+
+    async def _attempt(self, sandbox: Sandbox, work: Awaitable[Result]) -> Result:
         """Do ``work``; when it fails, write where that left the sandbox, and raise.
 
         A server that shuts down cancels: then the row stays in mid-transition, for the next start to put right.
         """
         try:
-            await work
+            return await work
         except asyncio.CancelledError:
             raise
         except MoonpoolError as error:
@@ -210,7 +262,7 @@ class Lifecycle:
             raise
 
     async def _failed(self, sandbox: Sandbox, error: MoonpoolError) -> None:
-        if sandbox.state is SandboxState.STARTING and sandbox.never_ran:
+        if sandbox.state is SandboxState.STARTING and sandbox.remade:
             with contextlib.suppress(MoonpoolError):
                 await self.machines.destroy(sandbox.id)
         outcome = after_failure(sandbox, await self._found(sandbox.id), error)

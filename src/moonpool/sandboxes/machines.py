@@ -1,11 +1,12 @@
 """What the core needs of a host; ``hosts.host.Host`` is one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import (
+    Captured,
     MachineExit,
     MachineSpec,
     MachineState,
@@ -31,6 +32,10 @@ class Machines(Protocol):
         """End the processes and drop kept memory; the disk stays. Also for one that does not run."""
         ...
 
+    async def kill(self, machine_id: str) -> None:
+        """As ``stop``, but nothing inside is asked first."""
+        ...
+
     async def pause(self, machine_id: str) -> None:
         """Memory to disk, processes gone. CheckpointRefused: it runs on, unharmed."""
         ...
@@ -41,6 +46,30 @@ class Machines(Protocol):
 
     async def destroy(self, machine_id: str) -> None:
         """Leave nothing of it; also for one that does not exist."""
+        ...
+
+    async def fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
+        """Give each of ``copies`` the source's disk and memory, all as of one moment. The source stays what it is.
+
+        True: they are as paused ones, to be resumed; False: as stopped ones, since the source has no memory. A failure
+        leaves nothing of them. CheckpointRefused: the source runs on, unharmed.
+        """
+        ...
+
+    async def capture(self, machine_id: str, snapshot_id: str, *, memory: bool) -> Captured:
+        """Keep its disk and, with ``memory``, what memory it has as a snapshot; a failure leaves nothing of it."""
+        ...
+
+    async def unpack(self, spec: MachineSpec) -> bool:
+        """Disk, and memory where there is some (True), of the snapshot that ``spec.image`` names; then as ``fork``."""
+        ...
+
+    async def forget(self, snapshot_id: str) -> None:
+        """Leave nothing of a snapshot; sandboxes made from it keep what they have. Idempotent."""
+        ...
+
+    async def snapshots(self) -> Collection[str]:
+        """Ids of all snapshots that have anything here, whole or not."""
         ...
 
     def session(self, machine_id: str) -> AbstractAsyncContextManager[AgentClient]:

@@ -57,6 +57,9 @@ TRANSITIONS: Mapping[SandboxState, frozenset[SandboxState]] = {
 }
 """``running`` to ``paused`` or ``stopped`` without a step between is what recovery finds: nobody asked for it."""
 
+AT_REST = frozenset({S.PAUSED, S.STOPPED, S.ARCHIVED, S.DESTROYED, S.ERROR})
+"""No processes, and none to come unless somebody asks."""
+
 TRANSITIONAL = frozenset(
     {S.STARTING, S.PAUSING, S.RESUMING, S.STOPPING, S.ARCHIVING, S.RESTORING, S.DESTROYING},
 )
@@ -87,7 +90,8 @@ class Sandbox:
     """One row. ``version`` grows with every write; ``expires_at`` is when ``timers.ttl`` ends it.
 
     ``dialect_data`` holds fields that only one dialect knows, under that dialect's name. ``preview_token`` is new at
-    every start and kept over a pause.
+    every start and kept over a pause; ``instance_id`` (20 characters ``[a-z0-9]``) is new at every start, resume and
+    fork. ``forked_from`` is the id of the sandbox that it is a copy of, which may be gone by now.
     """
 
     id: str
@@ -115,11 +119,18 @@ class Sandbox:
     preview_token: str
     dialect_data: Mapping[str, Any]
     version: int
+    instance_id: str
+    forked_from: str | None = None
 
     @property
     def never_ran(self) -> bool:
         """Its disk, if there is one, may be half made."""
         return self.started_at is None
+
+    @property
+    def remade(self) -> bool:
+        """A start makes its disk anew from its snapshot: nobody has ever written to it."""
+        return self.never_ran and self.forked_from is None
 
     @property
     def doomed(self) -> bool:
@@ -135,8 +146,9 @@ class Sandbox:
 class NewSandbox:
     """What a create asks for. None: the snapshot's, the dialect's or the server's default.
 
-    ``name`` None becomes the id. ``snapshot`` is a name or an id. Resources are given each on its own; ``cpu`` in
-    cores, the others in MiB. ``id`` is for dialects that must know it beforehand (see ``ids.new_sandbox_id``).
+    ``name`` None becomes the id. ``snapshot`` is a name or an id; what memory it holds is resumed, unless ``memory``
+    is False. Resources are given each on its own; ``cpu`` in cores, the others in MiB. ``id`` is for dialects that
+    must know it beforehand (see ``ids.new_sandbox_id``).
     """
 
     snapshot: str | None = None
@@ -152,6 +164,22 @@ class NewSandbox:
     timers: Timers = field(default_factory=Timers)
     dialect_data: Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
+    memory: bool = True
+
+
+@dataclass(frozen=True)
+class Fork:
+    """One copy of a sandbox. None: as the source has it, but for ``id`` (a new one) and ``name`` (the id).
+
+    Resources, network, user and snapshot are the source's.
+    """
+
+    id: str | None = None
+    name: str | None = None
+    timers: Timers | None = None
+    labels: Mapping[str, str] | None = None
+    env: Mapping[str, str] | None = None
+    dialect_data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

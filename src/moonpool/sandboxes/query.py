@@ -18,6 +18,7 @@ class SandboxSort(StrEnum):
     DISK = "disk"
     LAST_ACTIVITY_AT = "last_activity_at"
     CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The rows of all live sandboxes, in memory and written through: the one place where a sandbox changes."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,6 +21,7 @@ KEEP_DESTROYED = timedelta(hours=24)
 REMEMBER_DESTROYED = 1000  # of the last destroyed ones stay in memory, for consumers of their events
 
 Mutation = Callable[[Sandbox], Sandbox]
+Waiter = tuple[Callable[[Sandbox], bool], asyncio.Future[None]]
 
 
 class Records:
@@ -35,6 +37,7 @@ class Records:
         self._destroyed: OrderedDict[str, Sandbox] = OrderedDict()
         self._names: dict[tuple[str, str], str] = {}
         self._listeners: list[Callable[[Sandbox], None]] = []
+        self._waiters: dict[str, list[Waiter]] = {}
 
     async def load(self) -> None:
         """Read every live row; once, before anything else."""
@@ -83,16 +86,33 @@ class Records:
     def count(self, team_id: str) -> int:
         return sum(1 for sandbox in self._live.values() if sandbox.team_id == team_id)
 
+    async def until(self, sandbox_id: str, fulfilled: Callable[[Sandbox], bool]) -> None:
+        """Wait for the change that leaves the sandbox so; at once where it is so already, or is not known."""
+        current = self.cached(sandbox_id)
+        if current is None or fulfilled(current):
+            return
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (fulfilled, reached)
+        self._waiters.setdefault(sandbox_id, []).append(waiter)
+        try:
+            await reached
+        finally:
+            waiters = self._waiters[sandbox_id]
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[sandbox_id]
+
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    async def insert(self, sandbox: Sandbox) -> Sandbox:
-        """A new row and its event; NameTaken."""
-        if (sandbox.team_id, sandbox.name) in self._names:
-            raise name_taken(sandbox)
+    async def insert(self, *sandboxes: Sandbox) -> None:
+        """New rows and their events, all or none; NameTaken."""
+        for sandbox in sandboxes:
+            if (sandbox.team_id, sandbox.name) in self._names:
+                raise name_taken(sandbox)
         async with self._store.transaction() as transaction:
-            await self._repository.insert(transaction, sandbox)
-            await self._tell(transaction, EventType.SANDBOX_CREATED, None, sandbox)
-        return sandbox
+            for sandbox in sandboxes:
+                await self._repository.insert(transaction, sandbox)
+                await self._tell(transaction, EventType.SANDBOX_CREATED, None, sandbox)
 
     async def move(self, sandbox: Sandbox, state: SandboxState, **fields: Any) -> Sandbox:
         """Change of state, from the one that ``sandbox`` has. ``fields`` change with it.
@@ -155,6 +175,9 @@ class Records:
                 self._names[(sandbox.team_id, sandbox.name)] = sandbox.id
         for listener in self._listeners:
             listener(sandbox)
+        for fulfilled, reached in self._waiters.get(sandbox.id, ()):
+            if not reached.done() and fulfilled(sandbox):
+                reached.set_result(None)
 
 
 def event_of(event: EventType, old: Sandbox | None, new: Sandbox) -> NewEvent:

@@ -87,6 +87,9 @@ REPAIRS: Mapping[tuple[SandboxState, Found], Repair] = {
     (S.ERROR, None): KEEP,
 }
 
+FORKS: Mapping[SandboxState, Repair] = {S.STARTING: DESTROYED}
+"""A fork that was cut off is undone: what it was to be a copy of has gone on since."""
+
 NEVER_RAN: Mapping[SandboxState, Repair] = {
     S.STARTING: Repair(Act.DESTROY, S.STOPPED, INTERRUPTED),
     S.STOPPED: KEEP,
@@ -99,8 +102,9 @@ def repair_of(sandbox: Sandbox, found: Found) -> Repair:
     """What puts a row right, given what is there."""
     if sandbox.state is S.ERROR and sandbox.doomed:
         return DESTROYED
-    if sandbox.never_ran and found is not M.RUNNING and sandbox.state in NEVER_RAN:
-        return NEVER_RAN[sandbox.state]
+    unfinished = NEVER_RAN if sandbox.remade else FORKS
+    if sandbox.never_ran and found is not M.RUNNING and sandbox.state in unfinished:
+        return unfinished[sandbox.state]
     return REPAIRS.get((sandbox.state, found), KEEP)
 
 

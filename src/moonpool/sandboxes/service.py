@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.errors import InvalidState
-from moonpool.hosts.model import MachineUsage
+from moonpool.hosts.model import Captured, MachineUsage
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.changes import Changes
+from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.machines import Machines
-from moonpool.sandboxes.model import AgentSession, NewSandbox, Sandbox, SandboxChange, SandboxState
+from moonpool.sandboxes.model import AT_REST, AgentSession, Fork, NewSandbox, Sandbox, SandboxChange, SandboxState
 from moonpool.sandboxes.query import Page, SandboxQuery, SandboxSort
 from moonpool.sandboxes.records import Records
 
@@ -29,11 +31,18 @@ class SandboxService:
     """
 
     def __init__(
-        self, access: AccessService, records: Records, lifecycle: Lifecycle, changes: Changes, activity: Activity
+        self,
+        access: AccessService,
+        records: Records,
+        lifecycle: Lifecycle,
+        forking: Forking,
+        changes: Changes,
+        activity: Activity,
     ) -> None:
         self._access = access
         self._records = records
         self._lifecycle = lifecycle
+        self._forking = forking
         self._changes = changes
         self._activity = activity
 
@@ -56,6 +65,11 @@ class SandboxService:
             await self._activity.flush()
         page = await self._records.list(principal.team_id, query)
         return Page(tuple(self._activity.fresh(item) for item in page.items), page.next_cursor, page.total)
+
+    def tally(self, principal: Principal) -> Counter[SandboxState]:
+        """How many sandboxes the team has in each state, destroyed ones left out. From memory alone."""
+        self._access.require(principal, Scope.SANDBOXES_READ)
+        return Counter(sandbox.state for sandbox in self._records.all() if sandbox.team_id == principal.team_id)
 
     def peek(self, sandbox_id: str) -> Sandbox | None:
         """What memory holds of a sandbox, whoever's: for consumers of events, that must not wait. No check, no SQL."""
@@ -110,6 +124,40 @@ class SandboxService:
         self._access.require(principal, Scope.SANDBOXES_DELETE)
         found = await self._records.find(principal.team_id, sandbox, include_destroyed=True)
         return await self._lifecycle.destroy(found, wait=wait)
+
+    async def kill(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
+        """As ``stop``, at once: nothing inside is asked, and what programs had not written yet is lost."""
+        found = await self._writable(principal, sandbox)
+        return await self._lifecycle.stop(found, wait=wait, at_once=True)
+
+    async def fork(
+        self, principal: Principal, sandbox: str, forks: Sequence[Fork], *, wait: bool = True
+    ) -> tuple[Sandbox, ...]:
+        """Copies that run on by themselves. Of a running sandbox: its memory and disk as of one moment; it is held for
+        that moment, loses its TCP connections to the outside, and goes on. Of a paused one: the same, and it stays
+        paused. Of a stopped one: its disk.
+
+        With ``wait`` all of them run, or an error is raised and none is left; without, they are answered as soon as
+        they are written (``starting``), and one that fails is in state ``error``. InvalidInput, LimitExceeded,
+        NameTaken, InvalidState, CheckpointRefused (the source runs on, and the error says why), NoCapacity. A copy
+        whose memory cannot be used here is started from its disk; its ``reason`` says so.
+        """
+        found = await self._writable(principal, sandbox)
+        return await self._forking.fork(found, forks, wait=wait)
+
+    async def captured(self, principal: Principal, sandbox: str, snapshot_id: str, *, memory: bool) -> Captured:
+        """The part of ``SnapshotService.capture`` that concerns the sandbox."""
+        found = await self._writable(principal, sandbox)
+        return await self._forking.capture(found, snapshot_id, memory=memory)
+
+    async def ended(self, principal: Principal, sandbox: str, *, timeout: float | None = None) -> Sandbox:
+        """The sandbox once it has come to rest (stopped, paused, failed, destroyed), whoever did it, or as it is after
+        ``timeout`` seconds."""
+        found = await self.get(principal, sandbox, include_destroyed=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._records.until(found.id, lambda current: current.state in AT_REST)
+        return await self.get(principal, found.id, include_destroyed=True)
 
     async def settled(self, principal: Principal, sandbox: str, *, timeout: float = SETTLE_TIMEOUT) -> Sandbox:
         """The sandbox once no change is under way, or as it is after ``timeout`` seconds."""

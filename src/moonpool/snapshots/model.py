@@ -1,22 +1,31 @@
 """Snapshots: immutable, what sandboxes start from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from moonpool.hosts.model import Resources
 
 BASE_IMAGE = "base"
+WORKSPACE_IMAGE = "workspace"
 DEFAULT_SNAPSHOT = "daytona-small"
 
 
 class SnapshotState(StrEnum):
+    BUILDING = "building"
     ACTIVE = "active"
+    REMOVING = "removing"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """``team_id`` None: there for every team. ``resources`` are what a sandbox gets when it asks for nothing else."""
+    """``team_id`` None: there for every team. ``resources`` are what a sandbox gets when it asks for nothing else.
+
+    One that was taken of a sandbox names it in ``source_sandbox_id`` and its user in ``user``. With ``has_memory`` the
+    sandboxes made from it go on where that one was. ``dialect_data`` holds each dialect's own fields under its name.
+    """
 
     id: str
     team_id: str | None
@@ -28,6 +37,10 @@ class Snapshot:
     created_at: datetime
     updated_at: datetime
     last_used_at: datetime | None
+    has_memory: bool = False
+    source_sandbox_id: str | None = None
+    user: str | None = None
+    dialect_data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def general(self) -> bool:

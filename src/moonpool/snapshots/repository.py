@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from moonpool.errors import NameTaken
 from moonpool.hosts.model import Resources
 from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotState
 from moonpool.store.database import Transaction
@@ -14,6 +16,25 @@ from moonpool.store.tables import snapshots
 
 
 class SnapshotRepository:
+    async def insert(self, transaction: Transaction, snapshot: Snapshot) -> None:
+        """NameTaken when the team has a snapshot of this name or there is one of this id."""
+        try:
+            await transaction.connection.execute(insert(snapshots).values(**values_of(snapshot)))
+        except IntegrityError as error:
+            raise name_taken(snapshot) from error
+
+    async def write(self, transaction: Transaction, snapshot: Snapshot) -> None:
+        """The row of this id becomes this; NameTaken."""
+        owned = (snapshots.c.id == snapshot.id) & (snapshots.c.team_id == snapshot.team_id)
+        try:
+            await transaction.connection.execute(update(snapshots).where(owned).values(**values_of(snapshot)))
+        except IntegrityError as error:
+            raise name_taken(snapshot) from error
+
+    async def delete(self, transaction: Transaction, snapshot: Snapshot) -> None:
+        owned = (snapshots.c.id == snapshot.id) & (snapshots.c.team_id == snapshot.team_id)
+        await transaction.connection.execute(delete(snapshots).where(owned))
+
     async def ensure(self, transaction: Transaction, wanted: Iterable[Snapshot]) -> None:
         """Insert those whose id is not there."""
         rows = await transaction.connection.execute(select(snapshots.c.id))
@@ -39,6 +60,10 @@ class SnapshotRepository:
         return Page(tuple(snapshot_of(row) for row in rows), total=total)
 
 
+def name_taken(snapshot: Snapshot) -> NameTaken:
+    return NameTaken(f"Snapshot with name {snapshot.name} already exists")
+
+
 def visible(team_id: str) -> ColumnElement[bool]:
     return or_(snapshots.c.team_id == team_id, snapshots.c.team_id.is_(None))
 
@@ -46,7 +71,8 @@ def visible(team_id: str) -> ColumnElement[bool]:
 def values_of(snapshot: Snapshot) -> dict[str, Any]:
     values = dict(vars(snapshot))
     resources: Resources = values.pop("resources")
-    return values | {"cpu": resources.cpu, "memory_mib": resources.memory_mib, "disk_mib": resources.disk_mib}
+    sizes = {"cpu": resources.cpu, "memory_mib": resources.memory_mib, "disk_mib": resources.disk_mib}
+    return values | sizes | {"dialect_data": dict(snapshot.dialect_data)}
 
 
 def snapshot_of(row: Row[Any]) -> Snapshot:

@@ -1,16 +1,27 @@
 """Snapshots that every server has from its first start, for every team."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 
 from moonpool.hosts.model import Resources
-from moonpool.snapshots.model import BASE_IMAGE, Snapshot, SnapshotState
+from moonpool.snapshots.model import BASE_IMAGE, WORKSPACE_IMAGE, Snapshot, SnapshotState
+
+
+@dataclass(frozen=True)
+class Seed:
+    resources: Resources
+    image: str = BASE_IMAGE
+
 
 SEEDS = {
-    "daytona-small": Resources(cpu=1, memory_mib=1024, disk_mib=3 * 1024),
-    "daytona-medium": Resources(cpu=2, memory_mib=4096, disk_mib=8 * 1024),
-    "daytona-large": Resources(cpu=4, memory_mib=8192, disk_mib=10 * 1024),
-    "minimal": Resources(cpu=1, memory_mib=512, disk_mib=5 * 1024),
+    "daytona-small": Seed(Resources(cpu=1, memory_mib=1024, disk_mib=3 * 1024)),
+    "daytona-medium": Seed(Resources(cpu=2, memory_mib=4096, disk_mib=8 * 1024)),
+    "daytona-large": Seed(Resources(cpu=4, memory_mib=8192, disk_mib=10 * 1024)),
+    "minimal": Seed(Resources(cpu=1, memory_mib=512, disk_mib=5 * 1024)),
+    "freestyle-default": Seed(Resources(cpu=1, memory_mib=2 * 1024, disk_mib=16 * 1024)),
+    # What CodeSandbox calls Micro.
+    "pcz35m": Seed(Resources(cpu=4, memory_mib=8 * 1024, disk_mib=20 * 1024), WORKSPACE_IMAGE),
 }
 
 NAMESPACE = uuid.UUID("7c1e6f0a-6d0f-4f2c-9d53-2a6f0b8f7d11")
@@ -24,12 +35,12 @@ def seeds(now: datetime) -> list[Snapshot]:
             team_id=None,
             name=name,
             state=SnapshotState.ACTIVE,
-            image=BASE_IMAGE,
-            resources=resources,
+            image=seed.image,
+            resources=seed.resources,
             size_bytes=None,
             created_at=now,
             updated_at=now,
             last_used_at=None,
         )
-        for name, resources in SEEDS.items()
+        for name, seed in SEEDS.items()
     ]

@@ -1,43 +1,78 @@
 """Use cases of snapshots."""
 
+import re
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
-from moonpool.errors import InvalidInput, SnapshotNotFound
-from moonpool.snapshots.model import Snapshot, SnapshotQuery
-from moonpool.snapshots.repository import SnapshotRepository
-from moonpool.snapshots.seeds import seeds
-from moonpool.store.database import Store
+from moonpool.errors import Forbidden, InvalidInput, InvalidState, MoonpoolError
+from moonpool.events.model import EventType, NewEvent
+from moonpool.events.service import EventService
+from moonpool.hosts.model import snapshot_image
+from moonpool.ids import new_uuid
+from moonpool.sandboxes.machines import Machines
+from moonpool.sandboxes.model import Sandbox
+from moonpool.sandboxes.service import SandboxService
+from moonpool.sandboxes.validation import check_name
+from moonpool.snapshots.catalogue import SnapshotCatalogue
+from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotState
+from moonpool.snapshots.repository import SnapshotRepository, name_taken
+from moonpool.store.database import Store, Transaction
 from moonpool.store.paging import Page
 from moonpool.store.text import storable
 
 MAX_PAGE_SIZE = 1000
 MAX_PAGE = 1_000_000_000
+ID = re.compile(r"[a-z0-9][a-z0-9-]{0,35}")
+
+log = structlog.get_logger(__name__)
 
 
 class SnapshotService:
     """A team sees its own snapshots and the general ones; SnapshotNotFound for anything else."""
 
-    def __init__(self, store: Store, access: AccessService, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        access: AccessService,
+        events: EventService,
+        catalogue: SnapshotCatalogue,
+        sandboxes: SandboxService,
+        machines: Machines,
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._access = access
+        self._events = events
+        self._catalogue = catalogue
+        self._sandboxes = sandboxes
+        self._machines = machines
         self._clock = clock
         self._repository = SnapshotRepository()
-        self._known: dict[tuple[str | None, str], Snapshot] = {}
 
-    async def start(self) -> None:
-        """Create the general snapshots that every server has, where they are missing; read them all."""
-        async with self._store.transaction() as transaction:
-            await self._repository.ensure(transaction, seeds(self._clock.now()))
-        async with self._store.reading() as connection:
-            for snapshot in await self._repository.all(connection):
-                self._known[snapshot.team_id, snapshot.name] = snapshot
-                self._known[snapshot.team_id, snapshot.id] = snapshot
+    async def recover(self) -> None:
+        """At the start of a server: a capture that was cut off is undone, a removal finished, and what no row names
+        is removed. One that cannot be is tried again at the next start."""
+        for snapshot in self._catalogue.all():
+            if snapshot.state is not SnapshotState.ACTIVE:
+                log.warning("snapshot_removed", snapshot=snapshot.id, was=snapshot.state)
+                await self._contained(self._remove(snapshot), snapshot.id)
+        known = {snapshot.id for snapshot in self._catalogue.all()}
+        for stray in set(await self._machines.snapshots()) - known:
+            log.warning("stray_snapshot", snapshot=stray)
+            await self._contained(self._machines.forget(stray), stray)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
 
     async def get(self, principal: Principal, name_or_id: str) -> Snapshot:
         """By id or by name; a team's own comes before a general one of the same name."""
         self._access.require(principal, Scope.SNAPSHOTS_READ)
-        return self.resolve(principal.team_id, name_or_id)
+        return self._catalogue.find(principal.team_id, name_or_id)
 
     async def list(self, principal: Principal, query: SnapshotQuery | None = None) -> Page[Snapshot]:
         """One page, with a total."""
@@ -52,9 +87,133 @@ class SnapshotService:
         async with self._store.reading() as connection:
             return await self._repository.page(connection, principal.team_id, query)
 
-    def resolve(self, team_id: str, name_or_id: str) -> Snapshot:
-        """What a sandbox of this team starts from, out of memory; the key's scope was checked before."""
-        found = self._known.get((team_id, name_or_id)) or self._known.get((None, name_or_id))
-        if found is None:
-            raise SnapshotNotFound(f"Snapshot {name_or_id} not found")
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    async def capture(
+        self,
+        principal: Principal,
+        sandbox: str,
+        *,
+        name: str | None = None,
+        memory: bool = True,
+        dialect_data: Mapping[str, Any] | None = None,
+        id: str | None = None,
+    ) -> Snapshot:
+        """A snapshot of a sandbox as it is now: its disk and, with ``memory``, the memory of one that runs (it is held
+        for a moment, and goes on) or is paused. Sandboxes get that one's resources where they ask for nothing else.
+
+        ``name`` None becomes the id; ``id`` is 1 to 36 of ``[a-z0-9-]``. NameTaken, InvalidInput, SandboxNotFound,
+        InvalidState, CheckpointRefused: nothing was made.
+        """
+        self._access.require(principal, Scope.SNAPSHOTS_WRITE)
+        source = await self._sandboxes.get(principal, sandbox)
+        building = self._building(source, name, dialect_data or {}, id)
+        await self._insert(building)
+        try:
+            captured = await self._sandboxes.captured(principal, source.id, building.id, memory=memory)
+        except MoonpoolError:
+            await self._remove(building)
+            raise
+        size, has_memory = captured.size_bytes, captured.has_memory
+        whole = replace(building, state=SnapshotState.ACTIVE, size_bytes=size, has_memory=has_memory)
+        return await self._write(building, whole, EventType.SNAPSHOT_STATE_UPDATED)
+
+    async def update(
+        self,
+        principal: Principal,
+        snapshot: str,
+        *,
+        name: str | None = None,
+        dialect_data: Mapping[str, Any] | None = None,
+    ) -> Snapshot:
+        """Another name, or other fields of a dialect (merged key by key). Forbidden for a general one, NameTaken."""
+        old = self._own(principal, snapshot, Scope.SNAPSHOTS_WRITE)
+        data = {**old.dialect_data, **(dialect_data or {})}
+        new = replace(old, name=old.name if name is None else check_name(name), dialect_data=data)
+        return await self._write(old, new, EventType.SNAPSHOT_UPDATED)
+
+    async def delete(self, principal: Principal, snapshot: str) -> None:
+        """Leave nothing of it; sandboxes made from it live on. Forbidden for a general one."""
+        old = self._own(principal, snapshot, Scope.SNAPSHOTS_DELETE)
+        if old.state is SnapshotState.BUILDING:
+            raise InvalidState(f"Snapshot is {old.state}", state=old.state)
+        if old.state is not SnapshotState.REMOVING:
+            removing = replace(old, state=SnapshotState.REMOVING)
+            old = await self._write(old, removing, EventType.SNAPSHOT_STATE_UPDATED)
+        await self._remove(old)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _own(self, principal: Principal, snapshot: str, scope: Scope) -> Snapshot:
+        self._access.require(principal, scope)
+        found = self._catalogue.find(principal.team_id, snapshot)
+        if found.general:
+            raise Forbidden(f"Snapshot {found.name} belongs to every team")
         return found
+
+    def _building(self, source: Sandbox, name: str | None, dialect_data: Mapping[str, Any], id: str | None) -> Snapshot:
+        snapshot_id = new_uuid() if id is None else check_id(id)
+        now = self._clock.now()
+        return Snapshot(
+            id=snapshot_id,
+            team_id=source.team_id,
+            name=snapshot_id if name is None else check_name(name),
+            state=SnapshotState.BUILDING,
+            image=snapshot_image(snapshot_id),
+            resources=source.resources,
+            size_bytes=None,
+            created_at=now,
+            updated_at=now,
+            last_used_at=None,
+            source_sandbox_id=source.id,
+            user=source.user,
+            dialect_data=dict(dialect_data),
+        )
+
+    async def _insert(self, snapshot: Snapshot) -> None:
+        if any(known.id == snapshot.id for known in self._catalogue.all()):
+            raise name_taken(snapshot)
+        async with self._store.transaction() as transaction:
+            await self._repository.insert(transaction, snapshot)
+            transaction.after_commit(lambda: self._catalogue.remember(snapshot))
+            await self._tell(transaction, EventType.SNAPSHOT_CREATED, None, snapshot)
+
+    async def _write(self, old: Snapshot, new: Snapshot, event: EventType) -> Snapshot:
+        async with self._store.transaction() as transaction:
+            new = replace(new, updated_at=self._clock.now())
+            await self._repository.write(transaction, new)
+            transaction.after_commit(lambda: self._catalogue.remember(new))
+            await self._tell(transaction, event, old, new)
+        return new
+
+    async def _remove(self, snapshot: Snapshot) -> None:
+        """First what is on disk: a row without it is finished at the next start, the reverse would be a leak."""
+        await self._machines.forget(snapshot.id)
+        async with self._store.transaction() as transaction:
+            await self._repository.delete(transaction, snapshot)
+            transaction.after_commit(lambda: self._catalogue.forget(snapshot.id))
+            await self._tell(transaction, EventType.SNAPSHOT_REMOVED, snapshot, snapshot)
+
+    async def _tell(self, transaction: Transaction, event: EventType, old: Snapshot | None, new: Snapshot) -> None:
+        if new.team_id is None:
+            return
+        data = {
+            "name": new.name,
+            "state": new.state.value,
+            "old_state": None if old is None else old.state.value,
+            "new_state": new.state.value,
+            "has_memory": new.has_memory,
+        }
+        await self._events.append(transaction, NewEvent(new.team_id, event, new.id, data, self._clock.now()))
+
+    async def _contained(self, work: Coroutine[Any, Any, None], snapshot_id: str) -> None:
+        try:
+            await work
+        except MoonpoolError as error:
+            log.error("snapshot_not_removed", snapshot=snapshot_id, reason=error.message)
+
+
+def check_id(snapshot_id: str) -> str:
+    if not ID.fullmatch(snapshot_id):
+        raise InvalidInput("Invalid snapshot id", field="id")
+    return snapshot_id

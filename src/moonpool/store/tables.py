@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -102,6 +103,10 @@ snapshots = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     Column("last_used_at", Timestamp),
+    Column("has_memory", Boolean, nullable=False, server_default=false()),
+    Column("source_sandbox_id", String(36)),
+    Column("user", Text),
+    Column("dialect_data", Json, nullable=False, server_default="{}"),
 )
 Index("uq_snapshots_team_id_name", snapshots.c.team_id, snapshots.c.name, unique=True)
 # NULL is equal to nothing, so the general snapshots need an index of their own.
@@ -144,6 +149,8 @@ sandboxes = Table(
     Column("preview_token", Text, nullable=False),
     Column("dialect_data", Json, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("instance_id", Text, nullable=False, server_default=""),
+    Column("forked_from", String(36)),
 )
 # A destroyed sandbox's row is kept for a day; its name is free as soon as its destruction is asked for.
 Index(
@@ -175,4 +182,54 @@ event_cursors = Table(
     metadata,
     Column("consumer", String(64), primary_key=True),
     Column("last_event_id", BigInteger, nullable=False),
+)
+
+# A name under which sandboxes can be forked, and a readable name of that name.
+sandbox_tags = Table(
+    "sandbox_tags",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False, index=True),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+tagged_sandboxes = Table(
+    "tagged_sandboxes",
+    metadata,
+    Column("tag_id", ForeignKey("sandbox_tags.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+tag_aliases = Table(
+    "tag_aliases",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("alias", Text, nullable=False),
+    Column("tag_id", ForeignKey("sandbox_tags.id", ondelete="CASCADE"), nullable=False, index=True),
+    Index("uq_tag_aliases_team_id_namespace_alias", "team_id", "namespace", "alias", unique=True),
+)
+
+preview_tokens = Table(
+    "preview_tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("prefix", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("last_used_at", Timestamp),
+)
+
+preview_hosts = Table(
+    "preview_hosts",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("host", String(255), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
 )

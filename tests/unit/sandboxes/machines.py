@@ -1,13 +1,14 @@
 """A host without machines: keeps the same promises as the real one, in memory, and fails where it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
 from moonpool.errors import InvalidState
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import (
+    Captured,
     ExitReason,
     MachineExit,
     MachineSpec,
@@ -16,6 +17,7 @@ from moonpool.hosts.model import (
     NetworkPolicy,
     Readiness,
     Resources,
+    snapshot_of,
 )
 
 
@@ -41,6 +43,7 @@ class MemoryMachines:
         self.calls: list[tuple[str, str]] = []
         self.resources: dict[str, Resources] = {}
         self.networks: dict[str, NetworkPolicy] = {}
+        self.kept: dict[str, bool] = {}  # snapshots: whether they hold memory
         self.closed: bool | None = None
         self.warming: Readiness | None = None
         self._failures: dict[str, BaseException] = {}
@@ -73,6 +76,37 @@ class MemoryMachines:
         await self._begin("stop", machine_id)
         if machine_id in self.states:
             self.states[machine_id] = MachineState.STOPPED
+
+    async def kill(self, machine_id: str) -> None:
+        await self._begin("kill", machine_id)
+        if machine_id in self.states:
+            self.states[machine_id] = MachineState.STOPPED
+
+    async def fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
+        await self._begin("fork", source_id)
+        has_memory = self.states[source_id] is not MachineState.STOPPED
+        for copy in copies:
+            self.states[copy.id] = MachineState.PAUSED if has_memory else MachineState.STOPPED
+        return has_memory
+
+    async def capture(self, machine_id: str, snapshot_id: str, *, memory: bool) -> Captured:
+        await self._begin("capture", machine_id)
+        has_memory = memory and self.states[machine_id] is not MachineState.STOPPED
+        self.kept[snapshot_id] = has_memory
+        return Captured(has_memory, size_bytes=1000)
+
+    async def unpack(self, spec: MachineSpec) -> bool:
+        await self._begin("unpack", spec.id)
+        has_memory = self.kept[snapshot_of(spec.image) or ""]
+        self.states[spec.id] = MachineState.PAUSED if has_memory else MachineState.STOPPED
+        return has_memory
+
+    async def forget(self, snapshot_id: str) -> None:
+        await self._begin("forget", snapshot_id)
+        self.kept.pop(snapshot_id, None)
+
+    async def snapshots(self) -> set[str]:
+        return set(self.kept)
 
     async def pause(self, machine_id: str) -> None:
         await self._begin("pause", machine_id)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
 from moonpool.events.service import EventService
+from moonpool.previews.service import PreviewService
 from moonpool.sandboxes.service import SandboxService
+from moonpool.sandboxes.tags import TagService
 from moonpool.snapshots.service import SnapshotService
 
 
@@ -15,6 +17,7 @@ class ServerInfo:
 
     ``terminal_frames`` is "json" or "binary" (Wrenn's terminals up to SDK 0.2 and from 0.3 on).
     ``signing_key`` is the server's own secret, the same over restarts: for tokens that it gives out and takes back.
+    ``max_sandboxes``: how many one team may have, stopped ones counted (None: as many as fit).
     """
 
     version: str
@@ -23,6 +26,7 @@ class ServerInfo:
     region: str
     terminal_frames: str
     signing_key: bytes = field(repr=False)
+    max_sandboxes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -33,3 +37,5 @@ class Services:
     events: EventService
     server: ServerInfo
     clock: Clock
+    previews: PreviewService
+    tags: TagService

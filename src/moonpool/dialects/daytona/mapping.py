@@ -51,7 +51,9 @@ DESIRED_STATES: Mapping[DesiredState, WireDesired] = {
     DesiredState.DESTROYED: WireDesired.DESTROYED,
 }
 SNAPSHOT_STATES: Mapping[SnapshotState, schemas.SnapshotState] = {
+    SnapshotState.BUILDING: schemas.SnapshotState.building,
     SnapshotState.ACTIVE: schemas.SnapshotState.active,
+    SnapshotState.REMOVING: schemas.SnapshotState.removing,
 }
 
 

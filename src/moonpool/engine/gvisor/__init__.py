@@ -1,7 +1,8 @@
 """gVisor: sandboxes without KVM, their memory saved and brought back."""
 
+from moonpool.engine.gvisor.checkpoint import partial_folder
 from moonpool.engine.gvisor.driver import Driver
 from moonpool.engine.gvisor.model import Capabilities, Member, Running, Slot
 from moonpool.engine.gvisor.warm import Warm, ensure_warm
 
-__all__ = ["Capabilities", "Driver", "Member", "Running", "Slot", "Warm", "ensure_warm"]
+__all__ = ["Capabilities", "Driver", "Member", "Running", "Slot", "Warm", "ensure_warm", "partial_folder"]

@@ -44,10 +44,21 @@ def publish(
     partial: Path, target: Path, capabilities: Capabilities, *, checksum: bool, extra: Mapping[str, str]
 ) -> None:
     """Write all of ``partial`` and its manifest to the disk, then give it its name; an older ``target`` is replaced."""
+    for path in partial.iterdir():
+        sync(path)
+    sync(seal(partial, capabilities, checksum=checksum, extra=extra))
+    sync(partial)
+    if target.exists():
+        shutil.rmtree(target)
+    partial.rename(target)
+    sync(target.parent)
+
+
+def seal(partial: Path, capabilities: Capabilities, *, checksum: bool, extra: Mapping[str, str]) -> Path:
+    """Write the manifest, and answer with its path; nothing of the folder need be on disk when this returns."""
     files: dict[str, Any] = {}
     for path in sorted(partial.iterdir()):
         files[path.name] = {"size": path.stat().st_size, "sha256": digest(path) if checksum else None}
-        sync(path)
     manifest = {
         "format": FORMAT,
         "runsc": capabilities.version,
@@ -59,12 +70,7 @@ def publish(
     }
     path = partial / MANIFEST
     path.write_text(json.dumps(manifest, indent=1))
-    sync(path)
-    sync(partial)
-    if target.exists():
-        shutil.rmtree(target)
-    partial.rename(target)
-    sync(target.parent)
+    return path
 
 
 def load(image: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from moonpool.engine.cgroups import Cgroups
@@ -153,6 +153,34 @@ class Driver:
             shutil.rmtree(partial, ignore_errors=True)
         if not leave_running:
             self.kill(name)
+
+    def save_moment(self, name: str, folder: Path, take: Callable[[], None], *, connected: bool) -> None:
+        """Save the memory into ``folder`` and run ``take`` while nothing inside moves; the sandbox goes on.
+
+        ``take`` comes after the memory, since with that runsc writes out what files still lack. seal() or publish()
+        makes a checkpoint of the folder. Otherwise as checkpoint().
+        """
+        self.pause(name)
+        try:
+            if connected:
+                self._cut_connections(name, folder)
+            self._save(name, launch.spawn(self._checkpoint_command(name, folder), subprocess.DEVNULL))
+            take()
+        except OSError as error:
+            raise CheckpointRefused(f"the memory of {name} cannot be written: {error}") from error
+        finally:
+            self.resume(name)
+
+    def seal(self, folder: Path) -> None:
+        """Make what save_moment() wrote a checkpoint that can be restored, though a power cut may spoil it."""
+        images.seal(folder, self.capabilities, checksum=False, extra={})
+
+    def publish(self, folder: Path, target: Path) -> None:
+        """The same, on disk and whole under its new name when this returns."""
+        try:
+            images.publish(folder, target, self.capabilities, checksum=True, extra={})
+        except OSError as error:
+            raise CheckpointRefused(f"{target.name} cannot be written: {error}") from error
 
     def _cut_connections(self, name: str, partial: Path) -> None:
         """Have runsc drop all connections, by a checkpoint that comes to nothing for want of room.

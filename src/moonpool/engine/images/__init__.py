@@ -4,6 +4,7 @@ from moonpool.engine.images.agent import ensure_agent, prune_agents
 from moonpool.engine.images.base import ensure_base
 from moonpool.engine.images.model import Image, Progress, find_image, list_images, publish, stage
 from moonpool.engine.images.recipe import Recipe, base_recipe
+from moonpool.engine.images.workspace import ensure_workspace
 
 __all__ = [
     "Image",
@@ -12,6 +13,7 @@ __all__ = [
     "base_recipe",
     "ensure_agent",
     "ensure_base",
+    "ensure_workspace",
     "find_image",
     "list_images",
     "prune_agents",

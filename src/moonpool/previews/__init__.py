@@ -1,0 +1,1 @@
+"""Who may see what sandboxes serve: preview tokens, and the hosts that a team trusts."""

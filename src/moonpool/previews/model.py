@@ -1,0 +1,33 @@
+"""What opens a private preview."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class PreviewToken:
+    """A token as it is stored: its secret is gone, ``prefix`` lets a human recognise it. ``expires_at`` None: never."""
+
+    id: str
+    team_id: str
+    sandbox_id: str
+    prefix: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class NewPreviewToken:
+    """A token just made: ``secret`` is shown once and cannot be had again."""
+
+    token: PreviewToken
+    secret: str
+
+
+@dataclass(frozen=True)
+class PreviewHost:
+    """A host or origin whose pages may embed and drive the team's previews."""
+
+    host: str
+    created_at: datetime

@@ -1,0 +1,58 @@
+"""Every snapshot of this server, in memory: what a create looks its snapshot up in."""
+
+from moonpool.clock import Clock
+from moonpool.errors import SnapshotNotFound
+from moonpool.snapshots.model import Snapshot, SnapshotState
+from moonpool.snapshots.repository import SnapshotRepository
+from moonpool.snapshots.seeds import seeds
+from moonpool.store.database import Store
+
+
+class SnapshotCatalogue:
+    """Follows the table: whoever writes a row tells it here after the commit."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._repository = SnapshotRepository()
+        self._by_id: dict[str, Snapshot] = {}
+        self._by_name: dict[tuple[str | None, str], str] = {}
+
+    async def start(self) -> None:
+        """Create the general snapshots that every server has, where they are missing; read them all."""
+        async with self._store.transaction() as transaction:
+            await self._repository.ensure(transaction, seeds(self._clock.now()))
+        async with self._store.reading() as connection:
+            for snapshot in await self._repository.all(connection):
+                self.remember(snapshot)
+
+    def all(self) -> tuple[Snapshot, ...]:
+        """Every team's."""
+        return tuple(self._by_id.values())
+
+    def find(self, team_id: str, name_or_id: str) -> Snapshot:
+        """By name or id, in any state; a team's own comes before a general one of the same name. SnapshotNotFound."""
+        for owner in (team_id, None):
+            found = self._by_id.get(self._by_name.get((owner, name_or_id), name_or_id))
+            if found is not None and found.team_id == owner:
+                return found
+        raise SnapshotNotFound(f"Snapshot {name_or_id} not found")
+
+    def resolve(self, team_id: str, name_or_id: str) -> Snapshot:
+        """What a sandbox of this team starts from; the key's scope was checked before."""
+        found = self.find(team_id, name_or_id)
+        if found.state is not SnapshotState.ACTIVE:
+            raise SnapshotNotFound(f"Snapshot {name_or_id} is {found.state}")
+        return found
+
+    def remember(self, snapshot: Snapshot) -> None:
+        """It is so from now on."""
+        self.forget(snapshot.id)
+        self._by_id[snapshot.id] = snapshot
+        self._by_name[snapshot.team_id, snapshot.name] = snapshot.id
+
+    def forget(self, snapshot_id: str) -> None:
+        """It is gone."""
+        old = self._by_id.pop(snapshot_id, None)
+        if old is not None:
+            self._by_name.pop((old.team_id, old.name), None)
