@@ -4,11 +4,14 @@ The agent resolves relative paths and ``~`` against the user's home and acts wit
 rule: it reaches nothing that the user could not reach in a shell.
 """
 
+from collections.abc import Sequence
+
 from moonpool.errors import InvalidInput, InvalidPath
 
 HOME = "~"
 PATH_LIMIT = 4095  # bytes, the kernel's own
 PATTERN_LIMIT = 4096  # characters
+PATTERNS_LIMIT = 256
 
 
 def checked_path(path: str) -> str:
@@ -47,3 +50,9 @@ def checked_pattern(pattern: str) -> str:
     if not pattern or len(pattern) > PATTERN_LIMIT or "\0" in pattern:
         raise InvalidInput(f"pattern must be 1 to {PATTERN_LIMIT} characters without NUL", field="pattern")
     return pattern
+
+
+def checked_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
+    if len(patterns) > PATTERNS_LIMIT:
+        raise InvalidInput(f"At most {PATTERNS_LIMIT} patterns", field="pattern")
+    return tuple(checked_pattern(pattern) for pattern in patterns)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from moonpool.access.model import Principal
-from moonpool.files.paths import checked_path, checked_pattern
+from moonpool.files.paths import checked_path, checked_pattern, checked_patterns
 from moonpool.guest.client import AgentClient
-from moonpool.guest.model import FileInfo, GrepMatch, ReplaceResult
+from moonpool.guest.model import FileEvent, FileInfo, GrepMatch, ReplaceResult
 from moonpool.guest.streams import FileReader, FileWriter
+from moonpool.guest.watching import lasting
 from moonpool.sandboxes.model import AgentSession
 
 SEARCH_LIMIT = 10_000  # results
@@ -18,7 +19,9 @@ SEARCH_LIMIT = 10_000  # results
 class Sandboxes(Protocol):
     """The way into a sandbox; ``sandboxes.service.SandboxService`` is one."""
 
-    def session(self, principal: Principal, sandbox: str) -> AbstractAsyncContextManager[AgentSession]: ...
+    def session(
+        self, principal: Principal, sandbox: str, *, active: bool = True
+    ) -> AbstractAsyncContextManager[AgentSession]: ...
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,13 @@ class OpenFiles:
         """
         return self.agent.write(checked_path(path), mode=mode, parents=True, append=append, size=size, user=self.user)
 
+    def watch(
+        self, path: str, *, recursive: bool = False, excludes: Sequence[str] = ()
+    ) -> AbstractAsyncContextManager[AsyncIterator[FileEvent]]:
+        """What happens to a file or in a folder while the session is open. LimitExceeded: too many folders."""
+        patterns = checked_patterns(excludes)
+        return self.agent.watch(checked_path(path), recursive=recursive, excludes=patterns, user=self.user)
+
 
 class FileService:
     def __init__(self, sandboxes: Sandboxes) -> None:
@@ -87,3 +97,31 @@ class FileService:
         """``user`` None is the sandbox's own."""
         async with self._sandboxes.session(principal, sandbox) as session:
             yield OpenFiles(session.agent, user or session.sandbox.user)
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        principal: Principal,
+        sandbox: str,
+        path: str,
+        *,
+        recursive: bool = False,
+        excludes: Sequence[str] = (),
+        user: str | None = None,
+    ) -> AsyncIterator[AsyncIterator[FileEvent]]:
+        """What happens to a file, or in a folder, for as long as the sandbox runs; it is no use of the sandbox, so
+        idle rules go on. FileNotFound, AccessDenied, LimitExceeded when it begins.
+
+        It ends when the folder is gone, and with InvalidState when the sandbox runs no more. An ``overflow`` says that
+        changes may have been missed.
+        """
+
+        @asynccontextmanager
+        async def opening() -> AsyncIterator[AsyncIterator[FileEvent]]:
+            async with self._sandboxes.session(principal, sandbox, active=False) as session:
+                files = OpenFiles(session.agent, user or session.sandbox.user)
+                async with files.watch(path, recursive=recursive, excludes=excludes) as events:
+                    yield events
+
+        async with lasting(opening, [FileEvent("overflow", path, True)]) as events:
+            yield events

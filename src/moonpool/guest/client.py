@@ -32,7 +32,7 @@ from moonpool.guest.model import (
 )
 from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
 from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Staging, StagingWriter
-from moonpool.guest.watching import file_events
+from moonpool.guest.watching import file_events, port_lists
 
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
 MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
@@ -120,6 +120,12 @@ class AgentClient:
 
     async def ports(self) -> list[Port]:
         return [Port(**port) for port in (await self._call("ports"))["ports"]]
+
+    @asynccontextmanager
+    async def watch_ports(self) -> AsyncIterator[AsyncIterator[tuple[Port, ...]]]:
+        """The listening ports, at once and then whenever they have changed: some 200 ms later."""
+        async with self._connection.streaming("watch_ports", {}) as stream:
+            yield port_lists(stream)
 
     async def deleted_files(self) -> list[DeletedFile]:
         return [DeletedFile(**file) for file in (await self._call("deleted_files"))["files"]]

@@ -21,7 +21,9 @@ OutputStream = Literal["stdout", "stderr"]
 class Sandboxes(Protocol):
     """The way into a sandbox; ``sandboxes.service.SandboxService`` is one."""
 
-    def session(self, principal: Principal, sandbox: str) -> AbstractAsyncContextManager[AgentSession]: ...
+    def session(
+        self, principal: Principal, sandbox: str, *, active: bool = True
+    ) -> AbstractAsyncContextManager[AgentSession]: ...
 
 
 @dataclass(frozen=True)

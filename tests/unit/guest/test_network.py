@@ -3,12 +3,15 @@
 import asyncio
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from moonpool import errors
 from moonpool.guest.client import AgentClient
-from moonpool.guest.model import Output, ProcessSpec
+from moonpool.guest.model import Output, Port, ProcessSpec
+from moonpool.guest.watching import lasting
 
 from .conftest import RunningAgent
 
@@ -49,6 +52,47 @@ class TestPorts:
 
     async def test_without_the_agents_own(self, running: RunningAgent, agent: AgentClient) -> None:
         assert running.port not in [entry.port for entry in await agent.ports()]
+
+
+class TestWatchPorts:
+    async def test_at_once_and_at_every_change(self, agent: AgentClient) -> None:
+        first, _ = await echo_server(agent)
+        async with agent.watch_ports() as lists, asyncio.timeout(60):
+            assert first in numbers(await anext(lists))
+            second, pid = await echo_server(agent)
+            while second not in numbers(found := await anext(lists)):
+                pass
+            assert pid in [port.pid for port in found]
+            await agent.forget(pid)
+            while second in numbers(found := await anext(lists)):
+                pass
+            assert first in numbers(found)
+
+    async def test_goes_on_after_a_lost_connection(self, running: RunningAgent) -> None:
+        clients: list[AgentClient] = []
+
+        @asynccontextmanager
+        async def opening() -> AsyncIterator[AsyncIterator[tuple[Port, ...]]]:
+            if len(clients) == 2:
+                raise errors.InvalidState
+            clients.append(await running.connect())
+            async with clients[-1].watch_ports() as lists:
+                yield lists
+
+        async with lasting(opening, [()]) as lists, asyncio.timeout(60):
+            await anext(lists)
+            await clients[-1].close()
+            assert await anext(lists) == ()
+            port, _ = await echo_server(clients[-1])
+            while port not in numbers(await anext(lists)):
+                pass
+            await clients[-1].close()
+            with pytest.raises(errors.InvalidState):
+                await anext(lists)
+
+
+def numbers(ports: tuple[Port, ...]) -> set[int]:
+    return {port.port for port in ports}
 
 
 class TestDial:

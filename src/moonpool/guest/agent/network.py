@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from ..protocol import CHUNK, DATA, END, EVENT, Stream, encode
@@ -16,6 +18,7 @@ from .workers import Workers
 LISTEN, INODE_FIELD = "0A", 9  # in the kernel's tables
 LOOPBACK = ("127.", "::1", "::ffff:127.")
 DIAL_TIMEOUT = 10.0  # seconds
+LOOK_AGAIN = 0.2  # seconds between two looks at the listening ports, while somebody watches: no event tells of them
 SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -25,7 +28,19 @@ class Network:
         self._own_port = own_port
 
     async def ports(self, stream: Stream, request: Request) -> dict[str, Any]:
-        return await self._workers.call(None, lambda: {"ports": _listening(self._own_port)})
+        return await self._workers.call(None, lambda: {"ports": _described(_listening(self._own_port))})
+
+    async def watch_ports(self, stream: Stream, request: Request) -> None:
+        """The listening ports as a line of JSON, now and whenever they have changed. Looking is one small file; who
+        listens is looked up only after a change."""
+        seen: dict[tuple[int, str], str] | None = None
+        while True:
+            found = _listening(self._own_port)
+            if found != seen:
+                seen = found
+                ports = await self._workers.call(None, partial(_described, found))
+                await stream.send_data(json.dumps({"ports": ports}).encode() + b"\n")
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def connected(self) -> bool:
         """Whether a program has a TCP connection to the outside."""
@@ -90,12 +105,17 @@ def _has_connections(own_port: int) -> bool:
     return False
 
 
-def _listening(own_port: int) -> list[dict[str, Any]]:
+def _listening(own_port: int) -> dict[tuple[int, str], str]:
+    """The socket's number, by port and address."""
     found: dict[tuple[int, str], str] = {}
     for family, fields in _sockets():
         address, _, port = fields[1].partition(":")
         if fields[3] == LISTEN and int(port, 16) != own_port:
             found[int(port, 16), _address(address, family)] = fields[INODE_FIELD]
+    return found
+
+
+def _described(found: dict[tuple[int, str], str]) -> list[dict[str, Any]]:
     owners = _owners(set(found.values()) - {"0"}) if found else {}
     return [
         {"port": port, "address": address, **owners.get(inode, {"pid": None, "process": None})}

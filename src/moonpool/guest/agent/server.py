@@ -184,7 +184,7 @@ class Server:
             ),
             **_named(files.chmod, files.chown, files.glob, files.grep, files.replace),
             **_named(transfer.read, transfer.write, transfer.place, network.ports, network.dial, processes.wait_alone),
-            **_named(Watches(files, workers).watch),
+            **_named(Watches(files, workers).watch, network.watch_ports),
         }
 
     def arrived(self, connection: Connection) -> None:
