@@ -17,7 +17,7 @@ from moonpool.access.service import AccessService
 from moonpool.access.signing import signing_key
 from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
-from moonpool.dialects import wrenn
+from moonpool.dialects import codesandbox, wrenn
 from moonpool.dialects.common.health import Health, Metrics, SandboxFigures
 from moonpool.dialects.common.logs import configure_logging
 from moonpool.dialects.common.observation import Observed
@@ -212,7 +212,7 @@ def serve(core: Core, host: Machines) -> ASGIApp:
         "/metrics": Metrics(core.access, registry),
         "/v1/vms": not_found,
     }
-    for dialect in (daytona, wrenn):
+    for dialect in (daytona, wrenn, codesandbox):
         application = dialect.create_app(core.services)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
     return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})
