@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from moonpool.bench.commands import command_figures
 from moonpool.bench.figures import Figure, milliseconds_since, sample
 from moonpool.bench.server import RunningServer, wait_until_ready
 
@@ -56,18 +57,14 @@ async def create_and_run(client: httpx.AsyncClient, server: RunningServer) -> fl
         await remove(client, identifier)
 
 
-async def http_figures(server: RunningServer, runs: int) -> list[Figure]:
+async def http_figures(server: RunningServer, data: Path, runs: int) -> list[Figure]:
     async with open_client(server) as client:
         created = await sample("create + first command, HTTP", runs, lambda: create_and_run(client, server))
         identifier = await create(client)
-
-        async def true() -> None:
-            await execute(client, identifier, "true")
-
-        command = await sample("command true, HTTP", runs, true, bar="p50 <= engine + 5 ms")
+        commands = await command_figures(client, data, identifier, runs)
         upload, download = await transfers(client, server, identifier, max(3, runs // 10))
         await remove(client, identifier)
-    return [created, command, *upload, *download]
+    return [created, *commands, *upload, *download]
 
 
 async def transfers(

@@ -43,7 +43,7 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         await host.close()
     async with serving(data, WARM_POOL) as server:
         say("HTTP")
-        figures += await http.http_figures(server, plan.runs)
+        figures += await http.http_figures(server, data, plan.runs)
         if sdk.installed():
             say("Daytona SDK")
             figures += await sdk.sdk_figures(server, plan.runs)
