@@ -14,6 +14,7 @@ from typing import Any
 
 from . import spawn
 from .errors import AgentError
+from .interrupts import discard_unread, next_piece, takes_lines, until_started
 from .output import Output
 from .privileges import file_rights
 
@@ -57,6 +58,7 @@ class Process:
         self._paused = False
         self._discarding = False
         self._input = -1
+        self._terminal = ""  # its path, where it has one
         self._input_lock = asyncio.Lock()
         self._input_ready: asyncio.Future[None] | None = None
         self._reads_left = READS_AFTER_END
@@ -114,7 +116,8 @@ class Process:
         fcntl.ioctl(master, UNLOCK_TERMINAL, struct.pack("i", 0))
         (number,) = struct.unpack("I", fcntl.ioctl(master, TERMINAL_NUMBER, bytes(4)))
         self._set_size(master)
-        return dataclasses.replace(self.program, terminal=f"/dev/pts/{number}")
+        self._terminal = f"/dev/pts/{number}"
+        return dataclasses.replace(self.program, terminal=self._terminal)
 
     def _with_pipes(self, theirs: list[int]) -> spawn.Program:
         if self.settings.stdin:
@@ -255,16 +258,42 @@ class Process:
     async def write_input(self, data: bytes) -> None:
         """Write all of it, waiting for the process to read where its pipe is full."""
         async with self._input_lock:
-            view = memoryview(data)
-            while len(view):
-                if self._input < 0 or not self.running:
-                    raise AgentError("process_ended", "the process takes no input")
-                try:
-                    view = view[os.write(self._input, view) :]
-                except BlockingIOError:
-                    await self._input_writable()
-                except OSError as error:
-                    raise AgentError("process_ended", "the process takes no input") from error
+            if self.size is None:
+                await self._write(data)
+            else:
+                await self._type(data)
+
+    async def _type(self, data: bytes) -> None:
+        """Write to a terminal; see ``interrupts``."""
+        held, start = False, 0
+        while start < len(data):
+            self._check_input()
+            end, interrupting = next_piece(self._input, data, start)
+            if interrupting and not held:
+                held = True
+                await until_started(self._takes_lines, self.pid)
+            await self._write(data[start:end])
+            if interrupting:
+                discard_unread(self._terminal)
+            start = end
+
+    def _takes_lines(self) -> bool:
+        return self._input >= 0 and self.running and takes_lines(self._input)
+
+    def _check_input(self) -> None:
+        if self._input < 0 or not self.running:
+            raise AgentError("process_ended", "the process takes no input")
+
+    async def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while len(view):
+            self._check_input()
+            try:
+                view = view[os.write(self._input, view) :]
+            except BlockingIOError:
+                await self._input_writable()
+            except OSError as error:
+                raise AgentError("process_ended", "the process takes no input") from error
 
     async def _input_writable(self) -> None:
         descriptor = self._input
