@@ -115,6 +115,30 @@ class AgentClient:
         """Change how many processes and threads each ordinary user may have; for what is started from now on."""
         await self._call("limit", processes=processes)
 
+    async def ensure_user(
+        self,
+        name: str,
+        *,
+        uid: int | None = None,
+        gid: int | None = None,
+        home: str | None = None,
+        shell: str | None = None,
+        groups: Sequence[str] = (),
+        system: bool = False,
+        sudo: bool = False,
+    ) -> None:
+        """A user of that name, with a home folder and a group of its own where it is new; numbers are the next free
+        ones. One that is there gets the home, shell and memberships that are named. `sudo`: may become root.
+
+        Conflict: the user, or somebody else, has another or that number. UserNotFound: no such group. InvalidInput.
+        """
+        fields = {"name": name, "uid": uid, "gid": gid, "home": home, "shell": shell, "groups": list(groups)}
+        await self._connection.call("ensure_user", {**fields, "system": system, "sudo": sudo})
+
+    async def ensure_group(self, name: str, gid: int | None = None, *, system: bool = False) -> None:
+        """A group of that name; Conflict when it, or another one, has another or that number. InvalidInput."""
+        await self._call("ensure_group", name=name, gid=gid, system=system)
+
     async def metrics(self) -> GuestMetrics:
         return GuestMetrics(**await self._call("metrics"))
 

@@ -31,6 +31,7 @@ from ..protocol import (
     decode,
     encode,
 )
+from .accounts import Accounts
 from .elevation import Elevation
 from .errors import AgentError, describe
 from .files import Files
@@ -161,7 +162,7 @@ class Server:
         self._elevation = Elevation(users, self.processes)
         self.machine = Machine(secret, users, self.processes, workers, limits)
         files = Files(users, workers)
-        transfer = Transfer(files, workers)
+        transfer, accounts = Transfer(files, workers), Accounts(workers)
         network = self._network = Network(workers, port)
         processes, machine = self.processes, self.machine
         self.operations: dict[str, Operation] = {
@@ -185,6 +186,7 @@ class Server:
             **_named(files.chmod, files.chown, files.glob, files.grep, files.replace),
             **_named(transfer.read, transfer.write, transfer.place, network.ports, network.dial, processes.wait_alone),
             **_named(Watches(files, workers).watch, network.watch_ports),
+            **_named(accounts.ensure_user, accounts.ensure_group),
         }
 
     def arrived(self, connection: Connection) -> None:
