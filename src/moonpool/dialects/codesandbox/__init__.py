@@ -17,6 +17,7 @@ from moonpool.dialects.codesandbox import (
 from moonpool.dialects.codesandbox.addresses import PITCHER_PREFIX
 from moonpool.dialects.codesandbox.call import Shared
 from moonpool.dialects.codesandbox.limits import RateLimits, WithFigures
+from moonpool.dialects.codesandbox.pitcher.endpoint import create_routes
 from moonpool.dialects.common.services import Services
 
 PREFIXES = ("/sandbox", "/vm", "/templates", "/org", "/workspace", "/meta", PITCHER_PREFIX)
@@ -30,6 +31,7 @@ def create_app(services: Services, limits: RateLimits | None = None) -> ASGIApp:
     limits = limits or RateLimits(services)
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.shared = Shared.of(services, limits)
+    app.router.routes[:0] = create_routes(services)
     errors.install(app)
     for module in ROUTERS:
         app.include_router(module.router)

@@ -1,0 +1,158 @@
+"""One connected client: what it asks is answered, what it is to be told is held back where the protocol needs it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from starlette.websockets import WebSocket
+
+from moonpool.dialects.codesandbox.pitcher import wire
+from moonpool.dialects.codesandbox.pitcher.errors import failure_of
+from moonpool.dialects.codesandbox.pitcher.outbox import Outbox
+from moonpool.dialects.codesandbox.pitcher.tokens import Grant
+from moonpool.dialects.codesandbox.pitcher.wire import Incoming
+from moonpool.errors import MoonpoolError
+from moonpool.ids import random_word
+
+HOLD = 0.03  # seconds from the response that names a new shell to its first notification
+MAX_REQUESTS = 128  # of one client at once; further ones wait in its socket
+MAX_REQUEST_BYTES = 64 << 20  # of requests being answered, before the next is read
+
+log = structlog.get_logger(__name__)
+
+Answer = Callable[["Client", Incoming], Awaitable[Any]]
+
+
+@dataclass
+class Held:
+    """Notifications of a shell that wait until the client can know that shell: until the response to ``request``."""
+
+    request: int | None
+    frames: list[bytes] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
+
+
+class Client:
+    """``origin`` is "http://host:port" as the client wrote it."""
+
+    def __init__(self, websocket: WebSocket, grant: Grant, origin: str) -> None:
+        self.id = random_word(16)
+        self.grant = grant
+        self.origin = origin
+        self.outbox = Outbox(websocket)
+        self.bulk = asyncio.Lock()  # one large answer at a time, so that many of them do not add up
+        self.watches: dict[str, asyncio.Task[None]] = {}
+        self._websocket = websocket
+        self._held: dict[str, Held] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bytes = 0
+        self._less = asyncio.Event()
+
+    # -- what it is told -----------------------------------------------------------------------------------------------
+
+    def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        self.send(wire.notification(method, params), params.get("shellId"))
+
+    def send(self, frame: bytes, shell_id: object = None) -> None:
+        """A packed notification; ``shell_id`` is the shell it speaks of."""
+        held = self._held.get(shell_id) if isinstance(shell_id, str) else None
+        if held is None:
+            self.outbox.put(frame)
+        else:
+            held.frames.append(frame)
+
+    def hold(self, shell_id: str, request: int | None) -> None:
+        """From now on until a little after the response to ``request``, or the client's next word on this shell.
+
+        The SDK listens only once the response's promise has resolved: what arrives with the response is lost to it.
+        """
+        self._held.setdefault(shell_id, Held(request))
+
+    def release(self, shell_id: str) -> None:
+        held = self._held.pop(shell_id, None)
+        if held is None:
+            return
+        if held.timer is not None:
+            held.timer.cancel()
+        for frame in held.frames:
+            self.outbox.put(frame)
+
+    def _release_soon(self, shell_id: str, held: Held) -> None:
+        if held.timer is None:
+            held.timer = asyncio.get_running_loop().call_later(HOLD, self.release, shell_id)
+
+    # -- what it asks --------------------------------------------------------------------------------------------------
+
+    async def converse(self, answer: Answer) -> None:
+        """Until the client has gone; raises MalformedFrame."""
+        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+            data = message.get("bytes")
+            if data is None:
+                await self._text(message.get("text") or "")
+                continue
+            request = wire.parse(data)
+            del message, data  # A frame may be large, and its content is in the request by now.
+            shell_id = request.params.get("shellId")
+            if isinstance(shell_id, str):
+                self.release(shell_id)
+            if request.number is not None:
+                await self._begin(request, answer)
+
+    async def _text(self, text: str) -> None:
+        """An empty text asks whether anybody is there. No other means anything."""
+        if not text:
+            await self.outbox.room()
+            self.outbox.put("")
+
+    async def _begin(self, request: Incoming, answer: Answer) -> None:
+        while len(self._tasks) >= MAX_REQUESTS or self._bytes > MAX_REQUEST_BYTES:
+            self._less.clear()
+            await self._less.wait()
+        self._bytes += request.size
+        task = asyncio.create_task(self._answer(request, answer))
+        self._tasks.add(task)
+        size = request.size
+        task.add_done_callback(lambda done: self._ended(done, size))
+
+    def _ended(self, task: "asyncio.Task[None]", size: int) -> None:
+        self._tasks.discard(task)
+        self._bytes -= size
+        self._less.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("request_failed", exc_info=error)
+
+    async def _answer(self, request: Incoming, answer: Answer) -> None:
+        try:
+            frame = wire.result(request, await answer(self, request))
+        except Unanswered:
+            return
+        except (MoonpoolError, wire.Failure) as error:
+            frame = wire.failure(request, failure_of(error))
+        except Exception:  # The outermost edge: the client is told, and so is the log.
+            log.exception("request_failed", method=request.method[:80])
+            frame = wire.failure(request, wire.Failure(wire.Code.CRITICAL_ERROR, "Internal server error"))
+        await self.outbox.room()
+        self.outbox.put(frame)
+        for shell_id, held in self._held.items():
+            if held.request == request.number:
+                self._release_soon(shell_id, held)
+
+    # -- end -----------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """End everything that runs for it; what the client uploads in this moment is given up."""
+        tasks = [*self._tasks, *self.watches.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for held in self._held.values():
+            if held.timer is not None:
+                held.timer.cancel()
+        self._held.clear()
+        self.outbox.close()
+
+
+class Unanswered(Exception):
+    """The sandbox goes to rest: the request is left open, and the client sends it again after it has reconnected."""

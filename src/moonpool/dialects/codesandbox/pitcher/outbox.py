@@ -1,0 +1,89 @@
+"""What waits to be sent to one client: bounded, so that one who never reads costs no more than that."""
+
+import asyncio
+from collections import deque
+
+from starlette.websockets import WebSocket
+
+ROOM = 1 << 20  # bytes that may wait before whoever produces more has to wait
+LIMIT = 16 << 20  # bytes that may wait before the client is given up
+STALL = 30.0  # seconds in which a client must take something, while there is something
+
+
+class SlowClient(Exception):
+    """The client does not read what it is sent."""
+
+
+class Outbox:
+    """``put`` never waits; who can wait awaits ``room`` first. ``drain`` is the one task that sends."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._queue: deque[bytes | str] = deque()
+        self._waiting = 0  # bytes
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self._roomy = asyncio.Event()
+        self._roomy.set()
+        self._overflowed = asyncio.Event()
+
+    def put(self, frame: bytes | str) -> None:
+        """A text is sent as a text frame. What is put after an overflow is lost, and so is the client."""
+        if self._waiting > LIMIT:
+            self._overflowed.set()
+        if self._overflowed.is_set():
+            return
+        self._queue.append(frame)
+        self._waiting += len(frame) + 1
+        self._filled.set()
+        self._emptied.clear()
+        if self._waiting > ROOM:
+            self._roomy.clear()
+
+    async def room(self) -> None:
+        """Until less than ``ROOM`` waits, or the client is lost."""
+        await self._roomy.wait()
+
+    async def flush(self, seconds: float) -> None:
+        """Until everything is on its way, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._emptied.wait()
+        except TimeoutError:
+            return
+
+    def close(self) -> None:
+        """Nobody has to wait for this client any more."""
+        self._overflowed.set()
+        self._queue.clear()
+        self._roomy.set()
+        self._emptied.set()
+
+    async def drain(self) -> None:
+        """Send, for ever; raises SlowClient."""
+        while True:
+            await self._filled.wait()
+            while self._queue:
+                frame = self._queue.popleft()
+                try:
+                    async with asyncio.timeout(STALL):
+                        await self._send(frame)
+                except TimeoutError:
+                    raise SlowClient from None
+                self._waiting -= len(frame) + 1
+                if self._waiting <= ROOM:
+                    self._roomy.set()
+            self._filled.clear()
+            self._emptied.set()
+
+    async def watch(self) -> None:
+        """Raises SlowClient once too much waits."""
+        await self._overflowed.wait()
+        raise SlowClient
+
+    async def _send(self, frame: bytes | str) -> None:
+        if isinstance(frame, str):
+            await self._websocket.send_text(frame)
+        else:
+            await self._websocket.send_bytes(frame)

@@ -1,0 +1,202 @@
+"""The setup of a workspace: the steps of its tasks file, run one after the other, once for each disk.
+
+How far it has come is written down in the sandbox, so that forks and templates take it along. A sandbox without steps
+shows one that is done: a client that is shown none waits for ever.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+
+from moonpool.dialects.codesandbox.pitcher.client import Client
+from moonpool.dialects.codesandbox.pitcher.params import DEFAULT_SIZE
+from moonpool.dialects.codesandbox.pitcher.place import Place, cancel
+from moonpool.dialects.codesandbox.pitcher.shell import Identity, Shell, Status
+from moonpool.dialects.codesandbox.pitcher.shells import Shells
+from moonpool.dialects.codesandbox.pitcher.taskfile import TaskFile
+from moonpool.dialects.codesandbox.pitcher.tokens import Grant
+from moonpool.dialects.codesandbox.pitcher.wire import Code, Failure
+from moonpool.errors import FileNotFound, MoonpoolError
+from moonpool.guest.client import AgentClient
+
+RECORD = "/var/lib/codesandbox/setup.json"
+RECORD_SIZE = 1 << 16  # bytes
+# Seconds for which a question is kept waiting while steps run: the SDK takes the state that it is told at its connect
+# for the last word on the whole setup, and follows single steps only. It gives up a request after 90.
+PATIENCE = 20.0
+EMPTY = ("Setup", "true")  # name and command of the step that stands for none
+
+log = structlog.get_logger(__name__)
+
+State = Literal["IDLE", "IN_PROGRESS", "FINISHED", "STOPPED"]
+Finish = Literal["SUCCEEDED", "FAILED", "SKIPPED"]
+
+
+@dataclass(eq=False)
+class Step:
+    """``waiting`` are clients that opened its shell before it began."""
+
+    name: str
+    command: str
+    shell_id: str
+    finish: Finish | None = None
+    waiting: set[Client] = field(default_factory=set)
+
+    def document(self) -> dict[str, Any]:
+        return {"name": self.name, "command": self.command, "shellId": self.shell_id, "finishStatus": self.finish}
+
+
+class Setup:
+    """``load`` first. ``finished`` is called whenever the steps have come to an end, well or not."""
+
+    def __init__(self, place: Place, shells: Shells, finished: Callable[[Grant], None]) -> None:
+        self._place = place
+        self._shells = shells
+        self._finished = finished
+        self._hash = ""
+        self._steps: list[Step] = []
+        self._state: State = "FINISHED"
+        self._current = 0
+        self.runner: asyncio.Task[None] | None = None
+        self._ends: dict[str, asyncio.Future[Shell]] = {}
+        shells.listen(self._ended)
+
+    @property
+    def busy(self) -> bool:
+        return self.runner is not None and not self.runner.done()
+
+    async def close(self) -> None:
+        await cancel(self.runner)
+
+    async def load(self, agent: AgentClient, file: TaskFile) -> None:
+        """Take over the steps of the file and what is written of them; nothing while they run."""
+        if self.busy or (self._steps and self._hash == file.setup_hash):
+            return
+        self._hash = file.setup_hash
+        named = [(step.name, step.command) for step in file.setup] or [EMPTY]
+        self._steps = [
+            Step(name, command, f"setup-{self._hash}-{number}") for number, (name, command) in enumerate(named)
+        ]
+        done = await self._read(agent) if file.setup else ["SUCCEEDED"]
+        for step, finish in zip(self._steps, done, strict=False):
+            step.finish = "FAILED" if finish == "FAILED" else "SUCCEEDED"
+        self._current = min(len(done), len(self._steps) - 1)
+        self._state = self._found_state()
+
+    def _found_state(self) -> State:
+        if any(step.finish == "FAILED" for step in self._steps):
+            return "STOPPED"
+        return "FINISHED" if all(step.finish for step in self._steps) else "IDLE"
+
+    def begin(self, grant: Grant, *, again: bool = False) -> None:
+        """Run what has not been run; with ``again`` also what has failed."""
+        if self.busy or self._state == "FINISHED" or (self._state == "STOPPED" and not again):
+            return
+        self._state = "IN_PROGRESS"
+        self.runner = asyncio.create_task(self._run(grant), name=f"setup of {self._place.sandbox_id}")
+
+    # -- showing -------------------------------------------------------------------------------------------------------
+
+    def document(self) -> dict[str, Any]:
+        steps = [step.document() for step in self._steps]
+        return {"state": self._state, "steps": steps, "currentStepIndex": self._current}
+
+    async def settled(self) -> dict[str, Any]:
+        """The state at the end of the steps, or after ``PATIENCE`` seconds."""
+        if self.runner is not None:
+            await asyncio.wait({self.runner}, timeout=PATIENCE)
+        return self.document()
+
+    def open(self, client: Client, shell_id: str) -> dict[str, Any]:
+        """The shell of a step that has no process: it ended long ago, or did not begin yet. Raises Failure."""
+        for step in self._steps:
+            if step.shell_id == shell_id:
+                if step.finish is None:
+                    step.waiting.add(client)
+                status = {None: Status.RUNNING, "FAILED": Status.ERROR}.get(step.finish, Status.FINISHED)
+                ended = {"exitCode": 1 if step.finish == "FAILED" else 0} if step.finish else {}
+                shown = {"shellId": shell_id, "name": step.name, "status": status.value, **ended}
+                return {**shown, "shellType": "COMMAND", "startCommand": step.command, "buffer": []}
+        raise Failure(Code.SHELL_NOT_FOUND, "Shell not found")
+
+    def leave(self, client: Client) -> None:
+        for step in self._steps:
+            step.waiting.discard(client)
+
+    def _tell(self) -> None:
+        self._place.tell_all("setup/progress", self.document())
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    async def _run(self, grant: Grant) -> None:
+        try:
+            async with self._place.agent() as agent:  # Held for as long as it runs: the sandbox is in use.
+                for number, step in enumerate(self._steps):
+                    if step.finish != "SUCCEEDED":
+                        await self._run_step(agent, grant, number, step)
+                    if step.finish == "FAILED":
+                        break
+        except (MoonpoolError, Failure) as error:
+            log.info("setup_interrupted", sandbox=self._place.sandbox_id, reason=str(error))
+            self._state = "STOPPED"
+        else:
+            self._state = self._found_state()
+        self._tell()
+        self._finished(grant)
+
+    async def _run_step(self, agent: AgentClient, grant: Grant, number: int, step: Step) -> None:
+        self._current, step.finish = number, None
+        self._tell()
+        end = self._ends[step.shell_id] = asyncio.get_running_loop().create_future()
+        try:
+            shell = next((one for one in self._shells.known() if one.id == step.shell_id), None)
+            if shell is None or shell.status in (Status.ERROR, Status.KILLED):
+                await self._start(grant, number, step)
+            elif not shell.alive:  # It ended while nobody looked.
+                end.set_result(shell)
+            ended = await end
+        finally:
+            del self._ends[step.shell_id]
+        step.finish = "SUCCEEDED" if ended.status is Status.FINISHED else "FAILED"
+        await self._write(agent)
+        if number + 1 < len(self._steps):
+            self._tell()
+
+    async def _start(self, grant: Grant, number: int, step: Step) -> None:
+        identity = Identity(
+            id=step.shell_id,
+            kind="COMMAND",
+            name=step.name,
+            owner=grant.user,
+            home=grant.home,
+            cwd=grant.workspace,
+            command=step.command,
+            system=True,
+            step=number,
+        )
+        listeners, step.waiting = step.waiting, set()
+        await self._shells.create(identity, DEFAULT_SIZE, *listeners)
+
+    def _ended(self, shell: Shell) -> None:
+        end = self._ends.get(shell.id)
+        if end is not None and not end.done():
+            end.set_result(shell)
+
+    # -- what is written down ------------------------------------------------------------------------------------------
+
+    async def _read(self, agent: AgentClient) -> list[str]:
+        try:
+            async with agent.read(RECORD, 0, RECORD_SIZE) as reader:
+                record = json.loads(b"".join([piece async for piece in reader]))
+            return [str(finish) for finish in record["steps"]] if record["hash"] == self._hash else []
+        except (FileNotFound, ValueError, KeyError, TypeError):
+            return []
+
+    async def _write(self, agent: AgentClient) -> None:
+        record = {"hash": self._hash, "steps": [step.finish for step in self._steps if step.finish]}
+        async with agent.write(RECORD, parents=True) as writer:
+            await writer.write(json.dumps(record).encode())

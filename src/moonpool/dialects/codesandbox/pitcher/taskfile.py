@@ -1,0 +1,124 @@
+"""``.codesandbox/tasks.json`` of a workspace: what sets it up, and what can be run in it."""
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from moonpool.errors import AccessDenied, FileNotFound, IsADirectory, NotADirectory
+from moonpool.guest.client import AgentClient
+
+PATH = ".codesandbox/tasks.json"
+LARGEST = 1 << 20  # bytes
+MAX_TASKS = 256
+HIGHEST_PORT = 65535
+# The file may hold comments and commas at the end of a list, as its editors have it; texts are left alone.
+COMMENTS = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+TRAILING = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
+
+
+@dataclass(frozen=True)
+class Task:
+    """``port`` is the one that its preview shows."""
+
+    id: str
+    name: str
+    command: str
+    run_at_start: bool = False
+    port: int | None = None
+
+
+@dataclass(frozen=True)
+class SetupTask:
+    name: str
+    command: str
+
+
+@dataclass(frozen=True)
+class TaskFile:
+    """``errors`` are sentences on what was left out."""
+
+    setup: tuple[SetupTask, ...] = ()
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+    @property
+    def setup_hash(self) -> str:
+        """Changes with any step of the setup."""
+        steps = json.dumps([[step.name, step.command] for step in self.setup])
+        return hashlib.sha256(steps.encode(errors="replace")).hexdigest()[:16]
+
+
+async def read(agent: AgentClient, workspace: str, user: str) -> TaskFile:
+    """An empty one where there is no file."""
+    try:
+        async with agent.read(posixpath.join(workspace, PATH), 0, LARGEST + 1, user=user) as reader:
+            content = b"".join([piece async for piece in reader])
+    except (FileNotFound, NotADirectory, IsADirectory, AccessDenied):
+        return TaskFile()
+    if len(content) > LARGEST:
+        return TaskFile(errors=(f"{PATH} is larger than {LARGEST} bytes",))
+    return parse(content.decode(errors="replace"))
+
+
+def parse(text: str) -> TaskFile:
+    plain = TRAILING.sub(lambda found: found[1] or "", COMMENTS.sub(lambda found: found[1] or " ", text))
+    try:
+        document = json.loads(plain)
+    except (ValueError, RecursionError) as error:
+        return TaskFile(errors=(f"{PATH} is not valid JSON: {error}",))
+    if not isinstance(document, dict):
+        return TaskFile(errors=(f"{PATH} must hold an object",))
+    errors: list[str] = []
+    return TaskFile(setup_tasks(document, errors), tasks(document, errors), tuple(errors))
+
+
+def setup_tasks(document: Mapping[str, Any], errors: list[str]) -> tuple[SetupTask, ...]:
+    found = []
+    for number, entry in enumerate(entries(document, "setupTasks", list, errors)):
+        entry = {"command": entry} if isinstance(entry, str) else entry
+        command = command_of(entry)
+        if command is None:
+            errors.append(f"setupTasks[{number}] has no command")
+        else:
+            found.append(SetupTask(name_of(entry, command), command))
+    return tuple(found)
+
+
+def tasks(document: Mapping[str, Any], errors: list[str]) -> dict[str, Task]:
+    found = {}
+    for task_id, entry in entries(document, "tasks", dict, errors).items():
+        command = command_of(entry)
+        if command is None:
+            errors.append(f"tasks.{task_id} has no command")
+            continue
+        preview = entry.get("preview")
+        port = preview.get("port") if isinstance(preview, dict) else None
+        known = type(port) is int and 0 < port <= HIGHEST_PORT
+        found[task_id] = Task(
+            task_id, name_of(entry, task_id), command, entry.get("runAtStart") is True, port if known else None
+        )
+    return found
+
+
+def entries(document: Mapping[str, Any], name: str, kind: type[Any], errors: list[str]) -> Any:
+    value = document.get(name)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind) or len(value) > MAX_TASKS:
+        errors.append(f"{name} must be {'a list' if kind is list else 'an object'} of at most {MAX_TASKS}")
+        return kind()
+    return value
+
+
+def command_of(entry: object) -> str | None:
+    command = entry.get("command") if isinstance(entry, dict) else None
+    return command if isinstance(command, str) and command.strip() and "\0" not in command else None
+
+
+def name_of(entry: Mapping[str, Any], otherwise: str) -> str:
+    name = entry.get("name")
+    return name if isinstance(name, str) and name else otherwise
