@@ -1,6 +1,6 @@
 """Faults are tried on a real server: one for the whole folder, started again by whichever test has killed it."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
@@ -35,6 +35,14 @@ def server(shared_server: Server) -> Server:
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
     with open_client(server) as client:
+        yield client
+
+
+@pytest.fixture
+async def crowd(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    """For many requests at once."""
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=120, trust_env=False) as client:
         yield client
 
 

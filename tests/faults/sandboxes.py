@@ -1,6 +1,8 @@
 """A sandbox of a real server, as both dialects have it, with what tests ask of it again and again."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -10,13 +12,11 @@ from typing import Any
 
 import httpx
 
-from moonpool.engine.instance import Instance
 from tests.faults.answers import accepted
 from tests.servers import Server, open_client
 
 AT_REST = ("started", "stopped", "paused", "error", "destroyed")
 PATIENCE = 120.0  # seconds until a state that must come is given up
-PAUSE = 0.02  # seconds between two looks at a state
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class Sandbox:
         return self.client.post(f"{self.api}/{verb}")
 
     def becomes(self, *states: str) -> dict[str, Any]:
-        """The row once it is in one of ``states``. Only the vendors' own event streams would tell, and a test that
-        waits by them as well tests them."""
+        """The row once it is in one of ``states``."""
         return wait_for_row(self, states)
 
     def rests(self) -> dict[str, Any]:
@@ -85,11 +84,15 @@ class Sandbox:
 
 
 def wait_for_row(sandbox: Sandbox, states: Collection[str]) -> dict[str, Any]:
+    if (row := sandbox.row())["state"] in states:
+        return row
     deadline = time.monotonic() + PATIENCE
-    while (row := sandbox.row())["state"] not in states:
-        assert time.monotonic() < deadline, row
-        time.sleep(PAUSE)
-    return row
+    with sandbox.client.stream("GET", "/v1/events/stream", timeout=PATIENCE) as events:
+        for line in events.iter_lines():  # The first comes as soon as it listens, and one every now and then.
+            if line and (row := sandbox.row())["state"] in states:
+                return row
+            assert time.monotonic() < deadline, row
+    raise AssertionError(f"no more events: {row}")
 
 
 def create(client: httpx.Client, **body: object) -> Sandbox:
@@ -112,16 +115,26 @@ def sandbox_of(server: Server, **body: object) -> Iterator[Sandbox]:
 
 def member_of(server: Server, sandbox: Sandbox) -> str:
     """The name of the sandbox's gVisor container, from the server's own records."""
-    run = Instance(server.data.resolve()).run
-    return str(json.loads((run / "machines" / f"{sandbox.id}.json").read_text())["member"])
+    return str(json.loads((server.data / "run" / "machines" / f"{sandbox.id}.json").read_text())["member"])
 
 
 def processes_of(server: Server, sandbox: Sandbox, name: str) -> list[int]:
     """The ids of this sandbox's gVisor processes of that name ("runsc-sandbox", "runsc-gofer")."""
-    member = member_of(server, sandbox)
+    return processes_named(name, member_of(server, sandbox))
+
+
+def processes_named(name: str, member: str) -> list[int]:
     entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
     words = {int(entry.name): command_line(entry) for entry in entries}
     return sorted(pid for pid, found in words.items() if found[0].endswith(name) and member in " ".join(found))
+
+
+def send_to(server: Server, sandbox: Sandbox, name: str, number: signal.Signals) -> None:
+    """A signal to this sandbox's gVisor process of that name."""
+    found = processes_of(server, sandbox, name)
+    assert found, name
+    for process in found:
+        os.kill(process, number)
 
 
 def command_line(entry: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 
 import httpx
 import pytest
@@ -14,13 +14,6 @@ from tests.servers import Server
 CALLS = 20
 ROUNDS = 3
 VERBS = ("start", "stop", "pause", "GET", "exec", "labels", "capsule/pause", "capsule/resume", "capsule/exec")
-
-
-@pytest.fixture
-async def crowd(server: Server) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Authorization": f"Bearer {server.api_key}"}
-    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=120, trust_env=False) as client:
-        yield client
 
 
 def call(crowd: httpx.AsyncClient, box: Sandbox, verb: str) -> Awaitable[httpx.Response]:

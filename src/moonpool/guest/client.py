@@ -62,6 +62,10 @@ class AgentClient:
 
     async def close(self) -> None:
         """Close at once; operations in progress fail with AgentUnavailable."""
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """``close``, for callers that cannot wait."""
         self._connection.abort(ConnectionResetError("closed by the client"))
 
     async def _call(self, operation: str, timeout: float = ANSWER_TIMEOUT, **fields: Any) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from moonpool.guest.protocol import (
 
 ANSWER_TIMEOUT = 30.0  # seconds for what the agent answers from memory
 WORK_TIMEOUT = 600.0  # seconds for what may walk a whole disk
-HEARTBEAT = 30.0  # seconds; an agent with open streams that is silent for two of them is taken for dead
+HEARTBEAT = 5.0  # seconds
+SILENT_BEATS = 3  # heartbeats that an agent with open streams leaves unanswered before it is taken for dead
 FIRST_ATTEMPT = 0.05  # seconds until a connection attempt is given up: a packet to a starting sandbox is lost
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between refused attempts
 MAX_NUMBER = (1 << 32) - 1
@@ -79,6 +80,7 @@ class ClientConnection(FrameConnection):
         self.welcome: asyncio.Future[Message] = loop.create_future()
         self._next_number = 1
         self._heard = True
+        self._unanswered = 0
         self._heartbeat = loop.call_later(HEARTBEAT, self._beat)
 
     # -- what arrives -----------------------------------------------------------------------------------------------
@@ -113,7 +115,9 @@ class ClientConnection(FrameConnection):
             self.welcome.exception()  # also when nobody waits for it any more
 
     def _beat(self) -> None:
-        if self.streams and not self._heard:
+        """Counts beats, not seconds: a server that was held up itself has not listened either."""
+        self._unanswered = 0 if self._heard else self._unanswered + 1
+        if self.streams and self._unanswered >= SILENT_BEATS:
             self.abort(ConnectionResetError("the agent is silent"))
             return
         self._heard = not self.streams

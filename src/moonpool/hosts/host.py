@@ -48,6 +48,7 @@ from moonpool.hosts.warm_pool import WarmPool
 
 LATE_ROOT = "/.late/root"
 NETWORK_UPKEEP = 30.0  # seconds
+DEATH = 0.5  # seconds that a killed process may take to be gone
 QUIESCE_TIMEOUT = 30.0  # seconds for the agent to sync before its sandbox is stopped or saved
 
 log = structlog.get_logger(__name__)
@@ -61,7 +62,7 @@ class Host:
         self._parts, self._threads = parts, threads
         self._foundry = Foundry(parts.driver, parts.network, parts.cgroups, threads)
         self._warm: WarmPool[LiveMember] = WarmPool(
-            lambda: self._foundry.warm(warm.path, warm.secret), self._foundry.retire, settings.warm_pool
+            lambda: self._make_warm(warm), self._foundry.retire, settings.warm_pool
         )
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
@@ -102,8 +103,8 @@ class Host:
         for machine in machines:
             await machine.close()
             if keep:
-                machine.member.watch.close()
-                await machine.member.agent.close()
+                machine.member.unwatch()
+                machine.member.hang_up()
             else:
                 await self._end(machine)
         while self._burials:
@@ -224,12 +225,10 @@ class Host:
         image = self._image(spec.image)
         async with self._locks.hold(spec.id):
             with self._warm.quiet():
-                member = await self._warm.claim()
                 try:
                     await self._threads.run(self._lay_root, image, spec)
-                    await self._bring_up(member, spec)
+                    await self._bring_up(spec)
                 except BaseException:
-                    await self._abandon(member, spec.id)
                     await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, spec.id)
                     raise
 
@@ -240,12 +239,7 @@ class Host:
             self._disk(spec.id)
             await self._threads.run(self._memory.remove, spec.id)
             with self._warm.quiet():
-                member = await self._warm.claim()
-                try:
-                    await self._bring_up(member, spec)
-                except BaseException:
-                    await self._abandon(member, spec.id)
-                    raise
+                await self._bring_up(spec)
 
     async def _stop(self, machine_id: str, *, ask: bool = True) -> None:
         async with self._locks.hold(machine_id):
@@ -291,7 +285,7 @@ class Host:
                     await self._threads.run(self._set_bounds, member, spec)
                     await self._identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
                 except BaseException:
-                    await self._foundry.retire(member)
+                    await self._abandon(member, spec.id)
                     raise
                 self._track(spec, member)
                 await self._threads.run(self._memory.remove, spec.id)
@@ -344,7 +338,30 @@ class Host:
                 if machine is not None and not machine.alive:  # Nobody was told while it was held.
                     self._died(machine_id)
 
-    async def _bring_up(self, member: LiveMember, spec: MachineSpec) -> None:
+    async def _make_warm(self, warm: Warm) -> LiveMember:
+        member = await self._foundry.warm(warm.path, warm.secret)
+        member.on_death(lambda: self._lose_warm(member))
+        return member
+
+    def _lose_warm(self, member: LiveMember) -> None:
+        member.hang_up()
+        self._warm.lost(member)
+
+    async def _bring_up(self, spec: MachineSpec) -> None:
+        """Runs it on a warm member; on another one where that turns out to be dead, which a frozen one does late."""
+        for spare in reversed(range(self._warm.target + 1)):
+            member = await self._warm.claim()
+            try:
+                await self._become(member, spec)
+                return
+            except BaseException as error:
+                died = isinstance(error, MoonpoolError) and await member.dies_within(DEATH)
+                await self._abandon(member, spec.id)
+                if not (died and spare):
+                    raise
+                log.warning("warm_member_was_dead", member=member.name, sandbox=spec.id)
+
+    async def _become(self, member: LiveMember, spec: MachineSpec) -> None:
         left = await self._threads.run(self._join, member, spec)
         await member.agent.enter(LATE_ROOT)
         await self._identify(member, spec, left)

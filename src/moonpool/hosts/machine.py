@@ -14,7 +14,6 @@ from moonpool.hosts.members import LiveMember, connect
 from moonpool.hosts.model import MachineSpec
 from moonpool.hosts.staging import Staging
 from moonpool.hosts.threads import Threads
-from moonpool.hosts.watch import ProcessWatch
 
 REST_AFTER = 1.0  # seconds without a session before a sandbox with nothing but its agent is frozen
 
@@ -43,14 +42,11 @@ class LiveMachine:
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._resting: asyncio.Task[None] | None = None
-        member.watch.close()
-        member.watch = ProcessWatch(member.running.sandbox_pid, lambda: died(spec.id))
-        # Without its gofer a sandbox has no files; its kernel would go on and answer nothing.
-        self._gofer = ProcessWatch(member.running.gofer_pid, lambda: died(spec.id))
+        member.on_death(lambda: died(spec.id))
 
     @property
     def alive(self) -> bool:
-        return self.member.alive and self._gofer.alive
+        return self.member.alive
 
     @property
     def asleep(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import heapq
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,28 +24,50 @@ OPEN = NetworkPolicy()
 WARM_LIMITS = Limits(cpu=1.0, memory_bytes=256 * MEBIBYTE, pids=512, cpu_weight=1)  # keeps off creates' processors
 
 
-@dataclass
+@dataclass(eq=False)
 class LiveMember:
-    """``secret`` is hexadecimal; ``agent`` the open connection; ``watch`` knows whether the processes live."""
+    """``secret`` is hexadecimal; ``agent`` the open connection."""
 
     name: str
     slot: Slot
     running: Running
     secret: str
     agent: AgentClient
-    watch: ProcessWatch
+
+    def __post_init__(self) -> None:
+        self._watch = self._watched(self.hang_up)
 
     @property
     def alive(self) -> bool:
-        return self.watch.alive
+        """Whether gVisor's kernel and its gofer both live: without the one it has no files, and answers nothing."""
+        return self._watch.alive
+
+    def on_death(self, tell: Callable[[], None]) -> None:
+        """``tell`` is called once when it dies; soon where it is dead already. It replaces what was to be called."""
+        self._watch.close()
+        self._watch = self._watched(tell)
+
+    async def dies_within(self, seconds: float) -> bool:
+        """Whether it is dead, or about to be: what dies loses its parts one by one."""
+        died = asyncio.Event()
+        self.on_death(died.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(died.wait(), seconds)
+        return died.is_set()
+
+    def hang_up(self) -> None:
+        """Whoever waits for the agent gets AgentUnavailable now: the dead do not say that they are."""
+        self.agent.hang_up()
+
+    def unwatch(self) -> None:
+        self._watch.close()
+
+    def _watched(self, tell: Callable[[], None]) -> ProcessWatch:
+        return ProcessWatch((self.running.sandbox_pid, self.running.gofer_pid), tell)
 
 
 def limits_of(resources: Resources) -> Limits:
     return Limits(cpu=resources.cpu, memory_bytes=resources.memory_mib * MEBIBYTE, pids=resources.pids)
-
-
-def _nobody() -> None:
-    """A warm member's end needs no answer: the pool sees it at the next claim."""
 
 
 class SlotNumbers:
@@ -90,7 +113,7 @@ class Foundry:
 
     async def revive(self, image: Path, root: Path, spec: MachineSpec, secret: str) -> LiveMember:
         """A checkpoint running again on its root, its network closed as far as it is to be. ``secret`` is what the
-        agent expects until it is given the member's new one."""
+        agent expects until it is given the member's new one. CheckpointCorrupt where a byte has changed."""
         member = await self._restore(image, root, limits_of(spec.resources), secret, spec.network)
         member.secret = secrets.token_hex(SECRET_BYTES)
         return member
@@ -99,13 +122,12 @@ class Foundry:
         """A member that outlived the server that made it."""
         await self._threads.run(self._cgroups.thaw, running.name)
         agent = await connect(slot, secret)
-        return LiveMember(running.name, slot, running, secret, agent, ProcessWatch(running.sandbox_pid, _nobody))
+        return LiveMember(running.name, slot, running, secret, agent)
 
     async def retire(self, member: LiveMember) -> None:
         """Ends the processes and frees the slot and the cgroup; safe for a member that is dead already."""
-        member.watch.close()
-        with contextlib.suppress(Exception):
-            await member.agent.close()
+        member.unwatch()
+        member.hang_up()
         await self.clear(member.name, member.slot.number)
 
     async def clear(self, name: str, number: int | None) -> None:
@@ -126,7 +148,7 @@ class Foundry:
         except BaseException:
             await asyncio.shield(self.clear(name, number))
             raise
-        return LiveMember(name, slot, running, secret, agent, ProcessWatch(running.sandbox_pid, _nobody))
+        return LiveMember(name, slot, running, secret, agent)
 
     def _assemble(
         self, name: str, number: int, image: Path, root: Path | None, limits: Limits, policy: NetworkPolicy
@@ -136,7 +158,7 @@ class Foundry:
             self._network.set_policy(number, policy.to_engine())
         self._cgroups.create(name)
         self._cgroups.set_limits(name, limits)
-        return slot, self._driver.restore(Member(name, slot, name), image, root=root)
+        return slot, self._driver.restore(Member(name, slot, name), image, root=root, checksum=root is not None)
 
     def _clear(self, name: str, number: int | None) -> None:
         self._driver.kill(name)

@@ -69,6 +69,18 @@ class WarmPool(Generic[M]):
             with contextlib.suppress(ValueError):
                 self._waiting.remove(future)
 
+    def lost(self, member: M) -> None:
+        """``member`` has died: where it still waited to be claimed, another one takes its place."""
+        if member in self._ready:
+            self._ready.remove(member)
+            self._making.add(task := asyncio.create_task(self._retire_lost(member)))
+            task.add_done_callback(self._made)
+            self._note_level()
+
+    async def _retire_lost(self, member: M) -> None:
+        log.warning("warm_member_lost")
+        await self._retire(member)
+
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
         """While any create is inside this block, the pool does not refill for its own sake."""

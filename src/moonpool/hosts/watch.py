@@ -2,33 +2,44 @@
 
 import asyncio
 import os
+import select
 from collections.abc import Callable
 
 
 class ProcessWatch:
-    """Calls ``on_exit`` once on the event loop when process ``pid`` ends; ``close`` ends the watch."""
+    """Calls ``on_exit`` once on the event loop when the first of these processes ends; ``close`` ends the watch."""
 
-    def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:
+    def __init__(self, processes: tuple[int, ...], on_exit: Callable[[], None]) -> None:
+        self.on_exit = on_exit
         self._loop = asyncio.get_running_loop()
-        self._on_exit = on_exit
+        self._descriptors: list[int] = []
         try:
-            self._descriptor = os.pidfd_open(pid)
+            for process in processes:
+                self._descriptors.append(os.pidfd_open(process))
         except ProcessLookupError:
-            self._descriptor = -1
-            self._loop.call_soon(on_exit)
+            self.close()
+            self._loop.call_soon(self._tell)
             return
-        self._loop.add_reader(self._descriptor, self._exited)
+        for descriptor in self._descriptors:
+            self._loop.add_reader(descriptor, self._exited)
 
     @property
     def alive(self) -> bool:
-        return self._descriptor >= 0
+        """At this very moment: an end that the event loop has not come to yet counts. False once closed."""
+        poll = select.poll()
+        for descriptor in self._descriptors:
+            poll.register(descriptor, select.POLLIN)
+        return bool(self._descriptors) and not poll.poll(0)
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            self._loop.remove_reader(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
+        for descriptor in self._descriptors:
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._descriptors = []
 
     def _exited(self) -> None:
         self.close()
-        self._on_exit()
+        self._tell()
+
+    def _tell(self) -> None:
+        self.on_exit()

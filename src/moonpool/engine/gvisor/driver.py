@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from moonpool.engine.cgroups import Cgroups
@@ -55,12 +56,26 @@ class Driver:
         finally:
             (bundle / "config.json").unlink(missing_ok=True)
 
-    def restore(self, member: Member, image: Path, *, root: Path | None = None) -> Running:
+    def restore(self, member: Member, image: Path, *, root: Path | None = None, checksum: bool = False) -> Running:
         """Start ``member`` with the memory of checkpoint ``image``; ``root`` is what was attached when it was made.
 
-        Raises CheckpointIncompatible or CheckpointCorrupt, having started nothing.
+        With ``checksum`` every byte is read and compared while runsc starts. Raises CheckpointIncompatible or
+        CheckpointCorrupt, with nothing left that runs.
         """
         images.verify(image, self.capabilities)
+        if not checksum:
+            return self._restore(member, image, root)
+        with ThreadPoolExecutor(1, "checksum") as threads:
+            reading = threads.submit(images.verify, image, self.capabilities, checksum=True)
+            running = self._restore(member, image, root)
+        try:
+            reading.result()
+        except EngineError:
+            self.kill(member.name)
+            raise
+        return running
+
+    def _restore(self, member: Member, image: Path, root: Path | None) -> Running:
         bundle = self._members / member.name
         command = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
         binds = (launch.Bind(root, self._late / "root"),) if root else ()

@@ -1,0 +1,122 @@
+"""SIGKILL and SIGSTOP of what a sandbox consists of: the state tells it, requests end, and no file is lost."""
+
+import asyncio
+import os
+import signal
+
+import httpx
+import pytest
+
+from tests.faults.answers import accepted, refused
+from tests.faults.sandboxes import Sandbox, create, member_of, processes_named, send_to
+from tests.servers import Server, wait_until_ready
+
+KERNEL, GOFER = "runsc-sandbox", "runsc-gofer"
+WEIGHT = 100_000_000  # bytes of memory, which make a pause long enough to be hit in its middle
+
+
+def comes_back(box: Sandbox) -> None:
+    """From its disk, with what was written before."""
+    accepted(box.change("start"))
+    assert box.run("cat kept.txt") == "kept\n"
+
+
+@pytest.mark.parametrize("name", [KERNEL, GOFER])
+async def test_killed_during_commands(server: Server, crowd: httpx.AsyncClient, box: Sandbox, name: str) -> None:
+    box.run("echo kept > kept.txt")
+    toolbox = crowd.post(f"{box.toolbox}/process/execute", json={"command": "sleep 1000"})
+    capsule = crowd.post(f"{box.capsule}/exec", json={"cmd": "sleep", "args": ["1000"], "timeout_sec": 1000})
+    answers = asyncio.gather(toolbox, capsule)
+    await asyncio.to_thread(box.run, "until [ $(pgrep -cx sleep) = 2 ]; do :; done")
+    send_to(server, box, name, signal.SIGKILL)
+    for answer in await answers:
+        assert "agent" in refused(answer, 502)
+    row = await asyncio.to_thread(box.becomes, "stopped")
+    assert row["errorReason"] == "crashed"
+    assert row["recoverable"]
+    for again in (box.try_run("true"), box.client.post(f"{box.capsule}/exec", json={"cmd": "true"})):
+        refused(again, 400, 409)
+    comes_back(box)
+    assert "errorReason" not in box.row()
+
+
+@pytest.mark.parametrize("name", [KERNEL, GOFER])
+async def test_killed_while_its_memory_is_saved(
+    server: Server, crowd: httpx.AsyncClient, box: Sandbox, name: str
+) -> None:
+    """Its memory is lost and the state says so."""
+    box.run(f"echo kept > kept.txt; head -c {WEIGHT} /dev/urandom > /dev/shm/weight")
+    pausing = asyncio.ensure_future(crowd.post(f"{box.api}/pause"))
+    while not list((server.data / "memory").glob("*.partial")) and not pausing.done():
+        await asyncio.sleep(0)
+    send_to(server, box, name, signal.SIGKILL)
+    answer = await pausing
+    if (row := await asyncio.to_thread(box.rests))["state"] == "paused":  # All was written when it died.
+        assert answer.is_success
+        accepted(box.change("start"))
+        assert box.run("stat -c %s /dev/shm/weight; cat kept.txt") == f"{WEIGHT}\nkept\n"
+    else:
+        refused(answer, 400, 409, 500, 502)
+        assert row["state"] == "stopped"
+        assert row["errorReason"]
+        comes_back(box)
+    assert not list((server.data / "memory").glob(f"{box.id}*"))
+
+
+def test_killed_in_its_sleep(server: Server, client: httpx.Client, box: Sandbox) -> None:
+    """Where the kernel lets no frozen process die, it does when it is woken."""
+    other = create(client)
+    for sandbox in (box, other):
+        sandbox.run("echo kept > kept.txt")
+    while client.get("/healthz").json()["asleep"] != 2:
+        pass
+    for sandbox, name in ((box, KERNEL), (other, GOFER)):
+        send_to(server, sandbox, name, signal.SIGKILL)
+        refused(sandbox.try_run("cat kept.txt"), 400, 409, 502)
+        assert sandbox.becomes("stopped")["errorReason"] == "crashed"
+        comes_back(sandbox)
+    other.destroy()
+
+
+async def test_a_sandbox_that_is_silent(
+    server: Server, crowd: httpx.AsyncClient, box: Sandbox, client: httpx.Client
+) -> None:
+    """Requests end with a clear answer, and it can be stopped or destroyed; one that was only held up goes on."""
+    stopped, doomed = create(client), create(client)
+    process = box.start_process("sleep 1000")
+    stopped.run("echo kept > kept.txt")
+    for sandbox in (box, doomed):
+        send_to(server, sandbox, KERNEL, signal.SIGSTOP)
+    agent_stopped = crowd.post(f"{stopped.toolbox}/process/execute", json={"command": "sudo kill -STOP 1"})
+    files = crowd.get(f"{box.toolbox}/files/info?path=/etc")
+    execute = crowd.post(f"{box.toolbox}/process/execute", json={"command": "true", "timeout": 1})
+    listing = crowd.post(f"{box.capsule}/files/list", json={"path": "/"})
+    waiting = [asyncio.ensure_future(one) for one in (agent_stopped, files, execute, listing)]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    ended = asyncio.gather(crowd.post(f"{stopped.api}/stop"), crowd.delete(doomed.capsule))
+    for answer in await asyncio.gather(*waiting):
+        assert "agent" in refused(answer, 502, 504)
+    for answer in await ended:
+        accepted(answer)
+    await asyncio.to_thread(doomed.becomes, "destroyed")
+    comes_back(stopped)
+    stopped.destroy()
+    assert box.state == "started"
+    send_to(server, box, KERNEL, signal.SIGCONT)
+    assert box.is_alive(process)
+
+
+def test_dead_members_of_the_pool_are_replaced(server: Server, client: httpx.Client, box: Sandbox) -> None:
+    """All that wait are killed, one way or the other: creates get others, and the pool is filled again."""
+    wait_until_ready(server)
+    waiting = {entry.name for entry in (server.data / "run" / "members").iterdir()} - {member_of(server, box)}
+    assert len(waiting) == client.get("/healthz").json()["target"]
+    for number, member in enumerate(waiting):
+        for process in processes_named((KERNEL, GOFER)[number % 2], member):
+            os.kill(process, signal.SIGKILL)
+    made = [create(client) for _ in range(len(waiting) + 1)]
+    for sandbox in made:
+        assert sandbox.run("echo hi") == "hi\n"
+        sandbox.destroy()
+    wait_until_ready(server)
+    assert not waiting & {entry.name for entry in (server.data / "run" / "members").iterdir()}
