@@ -29,6 +29,7 @@ from moonpool.events.service import EventService
 from moonpool.hosts.host import Host
 from moonpool.hosts.settings import HostSettings
 from moonpool.previews.service import PreviewService
+from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.admission import Admission
 from moonpool.sandboxes.background import Background
@@ -107,6 +108,7 @@ class Core:
             self._clock,
             previews=self.previews,
             tags=self.tags,
+            units=UnitService(self.sandboxes),
         )
 
     async def start(self) -> None:

@@ -55,6 +55,13 @@ class InvalidInput(MoonpoolError):
         self.field = field
 
 
+class InvalidUnit(InvalidInput):
+    """A unit's description cannot be used; ``field`` names the part."""
+
+    code = "invalid_unit"
+    default = "Invalid unit"
+
+
 class NotFound(MoonpoolError):
     code = "not_found"
     default = "Not found"
@@ -216,6 +223,16 @@ class ProcessLimitReached(GuestError):
 class ProcessEnded(GuestError):
     code = "process_ended"
     default = "The process has ended"
+
+
+class UnitNotFound(GuestError):
+    code = "unit_not_found"
+    default = "No such unit"
+
+
+class UnitExists(GuestError):
+    code = "unit_exists"
+    default = "A unit of this name exists already"
 
 
 class PortClosed(GuestError):

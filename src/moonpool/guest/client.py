@@ -32,6 +32,7 @@ from moonpool.guest.model import (
 )
 from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
 from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Staging, StagingWriter
+from moonpool.guest.units_client import UnitsClient
 from moonpool.guest.watching import file_events, port_lists
 
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
@@ -48,6 +49,7 @@ class AgentClient:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self.units = UnitsClient(connection)
         self.closed = connection.closed
         self.staging: Staging | None = None  # set by whoever has the sandbox's disk at hand
 
@@ -262,9 +264,13 @@ class AgentClient:
         answer = await self._call("move", WORK_TIMEOUT, source=source, target=target, overwrite=overwrite, user=user)
         return FileInfo(**answer)
 
-    async def copy(self, source: str, target: str, recursive: bool = False, *, user: str | None = None) -> FileInfo:
-        answer = await self._call("copy", WORK_TIMEOUT, source=source, target=target, recursive=recursive, user=user)
-        return FileInfo(**answer)
+    async def copy(
+        self, source: str, target: str, recursive: bool = False, *, overwrite: bool = True, user: str | None = None
+    ) -> FileInfo:
+        """A file into a folder that is there, or else as `target`; a folder onto one that is there adds to it.
+        FileExists when there is something at `target` that may not be overwritten."""
+        document = {"source": source, "target": target, "recursive": recursive, "overwrite": overwrite, "user": user}
+        return FileInfo(**(await self._connection.call("copy", document, timeout=WORK_TIMEOUT)).document)
 
     async def remove(self, path: str, recursive: bool = False, *, user: str | None = None) -> None:
         await self._call("remove", WORK_TIMEOUT, path=path, recursive=recursive, user=user)
@@ -331,8 +337,8 @@ class AgentClient:
         """What happens to a file, or in a folder (and with `recursive` in those below it), from now on: nothing that
         is done after the context is entered is missed. Ends when the folder itself is gone.
 
-        `excludes`: patterns as `glob` takes them; folders that match are not watched. FileNotFound, AccessDenied,
-        LimitExceeded (too many folders).
+        `excludes`: patterns as `glob` takes them, or, with a slash at the beginning, of whole paths; folders that match
+        are not watched. FileNotFound, AccessDenied, LimitExceeded (too many folders).
         """
         document = {"path": path, "recursive": recursive, "excludes": list(excludes), "user": user}
         async with self._connection.streaming("watch", document) as stream:

@@ -6,6 +6,7 @@ from moonpool.access.service import AccessService
 from moonpool.clock import Clock
 from moonpool.events.service import EventService
 from moonpool.previews.service import PreviewService
+from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.tags import TagService
 from moonpool.snapshots.service import SnapshotService
@@ -39,3 +40,4 @@ class Services:
     clock: Clock
     previews: PreviewService
     tags: TagService
+    units: UnitService
