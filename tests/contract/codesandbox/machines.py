@@ -1,7 +1,7 @@
 """Machines in memory whose agents are real: an agent is started at the first need, in a root of its own.
 
-It is an ordinary process behind chroot, so this needs no image and no gVisor. The SDK's scenarios (tests/sdk) run on real
-sandboxes.
+It is an ordinary process behind chroot, so this needs no image and no gVisor. The SDK's scenarios (tests/sdk) run on
+real sandboxes.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from moonpool.dialects.codesandbox.call import Call
-from moonpool.errors import InvalidState, SandboxNotFound
+from moonpool.errors import InvalidState, SandboxNotFound, TransitionInProgress
 from moonpool.sandboxes.model import Sandbox, SandboxState
 
 PATIENCE = 120.0  # seconds for others' changes to come to their end
@@ -30,7 +30,8 @@ async def insist(call: Call, sandbox: str, step: Callable[[Sandbox], Awaitable[R
         try:
             return await step(found)
         except InvalidState as error:
-            if error.state in ("", found.state) or services.clock.monotonic() >= until:
+            changed = isinstance(error, TransitionInProgress) or error.state not in ("", found.state)
+            if not changed or services.clock.monotonic() >= until:
                 raise
 
 
