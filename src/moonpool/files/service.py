@@ -40,12 +40,17 @@ class OpenFiles:
     async def entries(self, path: str, depth: int = 1) -> list[FileInfo]:
         return await self.agent.list(checked_path(path), depth, user=self.user)
 
-    async def mkdir(self, path: str, mode: int = 0o755, *, exist_ok: bool = True) -> None:
-        await self.agent.mkdir(checked_path(path), mode, parents=True, exist_ok=exist_ok, user=self.user)
+    async def mkdir(self, path: str, mode: int = 0o755, *, parents: bool = True, exist_ok: bool = True) -> None:
+        await self.agent.mkdir(checked_path(path), mode, parents=parents, exist_ok=exist_ok, user=self.user)
 
     async def move(self, source: str, target: str, *, overwrite: bool = True) -> None:
         """Raises FileExists when there is something at ``target`` that may not be overwritten."""
         await self.agent.move(checked_path(source), checked_path(target), overwrite=overwrite, user=self.user)
+
+    async def copy(self, source: str, target: str, *, recursive: bool = True, overwrite: bool = True) -> None:
+        """FileExists as with ``move``; IsADirectory for a folder without ``recursive``."""
+        source, target = checked_path(source), checked_path(target)
+        await self.agent.copy(source, target, recursive, overwrite=overwrite, user=self.user)
 
     async def remove(self, path: str, *, recursive: bool = False) -> None:
         await self.agent.remove(checked_path(path), recursive=recursive, user=self.user)

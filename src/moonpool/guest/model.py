@@ -95,8 +95,9 @@ ProcessEvent = Output | Exited
 
 @dataclass(frozen=True)
 class FileInfo:
-    """`mode` is the permission bits; `modified_at` seconds since 1970. For a symbolic link `target` is where it points
-    and `target_kind` what is there (None: nothing)."""
+    """`mode` is the permission bits; `modified_at` (the content), `changed_at` (content or attributes) and
+    `accessed_at` are seconds since 1970. For a symbolic link `target` is where it points and `target_kind` what is
+    there (None: nothing)."""
 
     path: str
     name: str
@@ -108,6 +109,8 @@ class FileInfo:
     owner: str
     group: str
     modified_at: float
+    changed_at: float
+    accessed_at: float
     target: str | None = None
     target_kind: FileKind | None = None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -81,7 +82,8 @@ class TestStat:
         info = await agent.stat(str(path))
         assert (info.path, info.name, info.kind, info.size) == (str(path), "file", "file", 5)
         assert (info.mode, info.uid, info.gid, info.owner, info.group) == (0o0640, 1, 65534, "daemon", "nogroup")
-        assert info.modified_at == 1_000_000_000.5
+        assert (info.accessed_at, info.modified_at) == (1, 1_000_000_000.5)
+        assert info.changed_at == pytest.approx(time.time(), abs=3600)
         assert (info.target, info.target_kind) == (None, None)
 
     async def test_kinds(self, agent: AgentClient, tmp_path: Path) -> None:
@@ -194,6 +196,18 @@ class TestChange:
         (tmp_path / "file").chmod(0o751)
         info = await agent.copy(f"{tmp_path}/file", f"{tmp_path}/other")
         assert (info.mode, (tmp_path / "other").read_text()) == (0o751, "text")
+
+    @pytest.mark.parametrize("target", ["f", "folder", "dangling"])
+    async def test_copy_over_nothing(self, agent: AgentClient, tmp_path: Path, target: str) -> None:
+        (tmp_path / "source").write_text("new")
+        (tmp_path / "f").write_text("old")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "dangling").symlink_to("nowhere")
+        with pytest.raises(errors.FileExists):
+            await agent.copy(str(tmp_path / "source"), str(tmp_path / target), overwrite=False)
+        await agent.copy(str(tmp_path / "source"), str(tmp_path / "free"), overwrite=False)
+        assert ((tmp_path / "f").read_text(), (tmp_path / "free").read_text()) == ("old", "new")
+        assert not list((tmp_path / "folder").iterdir())
 
     async def test_copy_tree(self, agent: AgentClient, tmp_path: Path) -> None:
         (tmp_path / "a/b").mkdir(parents=True)

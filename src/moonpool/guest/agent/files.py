@@ -57,6 +57,8 @@ class Files:
             "owner": self._users.user_name(found.st_uid),
             "group": self._users.group_name(found.st_gid),
             "modified_at": found.st_mtime,
+            "changed_at": found.st_ctime,
+            "accessed_at": found.st_atime,
             **link,
         }
 
@@ -126,9 +128,11 @@ class Files:
     async def copy(self, stream: Stream, request: Request) -> dict[str, Any]:
         user, stop = self.user(request), Stop()
         source, target = self._path(request, user, "source"), self._path(request, user, "target")
-        recursive = request.flag("recursive")
+        recursive, overwrite = request.flag("recursive"), request.flag("overwrite", True)
 
         def copy() -> dict[str, Any]:
+            if not overwrite and os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, "the file exists already", target)
             if os.path.isdir(source) and not os.path.islink(source):
                 if not recursive:
                     raise IsADirectoryError(errno.EISDIR, "is a directory", source)

@@ -41,10 +41,14 @@ def glob(root: str, pattern: str, limit: int, stop: Stop) -> list[str]:
     return found
 
 
-def matches(path: str, pattern: str) -> bool:
-    """Whether a relative path matches a pattern as `glob` does."""
+def matches(path: str, root: str, pattern: str) -> bool:
+    """Whether a path below `root` matches a pattern as `glob` does, or, where that begins with a slash, as a whole."""
     parts = pattern.strip("/").split("/")
-    return fnmatch.fnmatchcase(os.path.basename(path), parts[0]) if len(parts) == 1 else _match(path.split("/"), parts)
+    if pattern.startswith("/"):
+        return _match(path.strip("/").split("/"), parts)
+    if len(parts) == 1:
+        return fnmatch.fnmatchcase(os.path.basename(path), parts[0])
+    return _match(path[len(root.rstrip("/")) + 1 :].split("/"), parts)
 
 
 def _match(names: list[str], parts: list[str]) -> bool:

@@ -110,10 +110,7 @@ class Tree:
     def _hidden(self, path: str, name: str) -> bool:
         if name.startswith(TEMPORARY):
             return True
-        if not self._excludes:
-            return False
-        relative = path[len(self.path) :].strip("/")
-        return any(search.matches(relative, pattern) for pattern in self._excludes)
+        return any(search.matches(path, self.path, pattern) for pattern in self._excludes)
 
     # -- what has happened ------------------------------------------------------------------------------------------
 
