@@ -39,6 +39,7 @@ from moonpool.hosts.model import (
     snapshot_of,
 )
 from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
+from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.staging import sweep as sweep_staged
@@ -71,6 +72,7 @@ class Host:
         self._copies = Copies(parts.pool, parts.driver, self._memory, self._kept, threads)
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
+        self._read_ahead = ReadAhead()
         self._burials: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Task[None] | None = None
         self._on_exit: OnExit = lambda _exit: None
@@ -362,6 +364,7 @@ class Host:
                 log.warning("warm_member_was_dead", member=member.name, sandbox=spec.id)
 
     async def _become(self, member: LiveMember, spec: MachineSpec) -> None:
+        self._threads.run(self._read_ahead.of, spec.image, self._disk_path(spec.id))
         left = await self._threads.run(self._join, member, spec)
         await member.agent.enter(LATE_ROOT)
         await self._identify(member, spec, left)
