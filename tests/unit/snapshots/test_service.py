@@ -2,45 +2,40 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
 from moonpool.access.model import ALL_SCOPES, Principal, Scope
-from moonpool.access.service import AccessService
 from moonpool.errors import Forbidden, InvalidInput, SnapshotNotFound
 from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotSort
-from moonpool.snapshots.repository import values_of
-from moonpool.snapshots.seeds import SEEDS, seeds
+from moonpool.snapshots.seeds import SEEDS
 from moonpool.snapshots.service import SnapshotService
-from moonpool.store.database import Store
-from moonpool.store.tables import snapshots
-from tests.conftest import ManualClock
+from tests.unit.sandboxes.conftest import World
 
 
 @pytest.fixture
-async def admin(store: Store, clock: ManualClock) -> Principal:
-    return await AccessService(store, clock).local_principal()
+def admin(world: World) -> Principal:
+    return world.admin
 
 
 @pytest.fixture
-async def service(store: Store, clock: ManualClock) -> SnapshotService:
-    made = SnapshotService(store, AccessService(store, clock), clock)
-    await made.start()
-    return made
+def service(world: World) -> SnapshotService:
+    return world.core.snapshots
 
 
-async def own(service: SnapshotService, store: Store, clock: ManualClock, admin: Principal, name: str) -> Snapshot:
-    snapshot = replace(seeds(clock.now())[0], id=f"id-of-{name}", team_id=admin.team_id, name=name)
-    async with store.transaction() as transaction:
-        await transaction.connection.execute(insert(snapshots), values_of(snapshot))
-    await service.start()
-    return snapshot
+async def own(world: World, name: str) -> Snapshot:
+    sandbox = await world.create()
+    return await world.core.snapshots.capture(world.admin, sandbox.id, name=name)
 
 
 @pytest.mark.parametrize("name", SEEDS)
 async def test_the_first_ones_are_there_for_everybody(service: SnapshotService, name: str) -> None:
     stranger = Principal("some team", "some user", None, ALL_SCOPES)
     found = await service.get(stranger, name)
-    assert (found.name, found.resources, found.image, found.general) == (name, SEEDS[name], "base", True)
+    assert (found.name, found.resources, found.image, found.general) == (
+        name,
+        SEEDS[name].resources,
+        SEEDS[name].image,
+        True,
+    )
     assert await service.get(stranger, found.id) == found
 
 
@@ -49,20 +44,17 @@ async def test_their_sizes(service: SnapshotService, admin: Principal) -> None:
     assert (found.resources.cpu, found.resources.memory_mib, found.resources.disk_mib) == (1, 512, 5120)
 
 
-async def test_a_second_start_makes_no_second_ones(
-    service: SnapshotService, store: Store, clock: ManualClock, admin: Principal
-) -> None:
-    clock.advance(10)
-    again = SnapshotService(store, AccessService(store, clock), clock)
-    await again.start()
-    assert (await again.list(admin)).total == len(SEEDS)
-    assert await again.get(admin, "minimal") == await service.get(admin, "minimal")
+async def test_a_second_start_makes_no_second_ones(world: World) -> None:
+    before = await world.core.snapshots.get(world.admin, "minimal")
+    world.clock.advance(10)
+    again = await world.restart()
+    assert (await again.core.snapshots.list(again.admin)).total == len(SEEDS)
+    assert await again.core.snapshots.get(again.admin, "minimal") == before
+    await again.core.stop()
 
 
-async def test_a_teams_own_is_its_own(
-    service: SnapshotService, store: Store, clock: ManualClock, admin: Principal
-) -> None:
-    mine = await own(service, store, clock, admin, "mine")
+async def test_a_teams_own_is_its_own(world: World, service: SnapshotService, admin: Principal) -> None:
+    mine = await own(world, "mine")
     assert await service.get(admin, "mine") == mine
     stranger = replace(admin, team_id="00000000-0000-0000-0000-000000000000")
     for key in ("mine", mine.id):
@@ -73,9 +65,9 @@ async def test_a_teams_own_is_its_own(
 
 
 async def test_its_own_comes_before_a_general_one_of_the_same_name(
-    service: SnapshotService, store: Store, clock: ManualClock, admin: Principal
+    world: World, service: SnapshotService, admin: Principal
 ) -> None:
-    mine = await own(service, store, clock, admin, "minimal")
+    mine = await own(world, "minimal")
     assert await service.get(admin, "minimal") == mine
 
 
