@@ -24,6 +24,7 @@ from moonpool.dialects.common.observation import Observed
 from moonpool.dialects.common.protocol import BoundedHttpProtocol
 from moonpool.dialects.common.routing import PrefixRouter, not_found
 from moonpool.dialects.common.services import ServerInfo, Services
+from moonpool.dialects.common.sockets import PatientWebSocketProtocol
 from moonpool.dialects.daytona import app as daytona
 from moonpool.events.service import EventService
 from moonpool.hosts.host import Host
@@ -148,9 +149,11 @@ class Core:
 
 
 class Application:
-    """One server, an ASGI application whose lifespan starts and stops it, to be served with ``http_protocol``."""
+    """One server, an ASGI application whose lifespan starts and stops it, to be served with the two
+    protocols named here."""
 
     http_protocol = BoundedHttpProtocol
+    websocket_protocol = PatientWebSocketProtocol
 
     def __init__(self, settings: Settings, open_host: OpenHost, clock: Clock) -> None:
         self._settings = settings

@@ -30,6 +30,7 @@ def serve(
     import uvicorn
 
     from moonpool.app import build
+    from moonpool.dialects.common.sockets import MAX_MESSAGE_BYTES
 
     settings = load_settings(listen=listen, data=data, on_exit=on_exit and on_exit.value)
     host, _, port = settings.listen.rpartition(":")
@@ -44,14 +45,14 @@ def serve(
                 port=int(port),
                 loop="uvloop",
                 http=application.http_protocol,
-                ws="websockets-sansio",
+                ws=application.websocket_protocol,
                 interface="asgi3",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=GRACE,
-                ws_max_size=64 * 1024 * 1024,
+                ws_max_size=MAX_MESSAGE_BYTES,
             )
         )
         server.run()

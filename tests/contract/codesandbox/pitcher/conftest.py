@@ -23,6 +23,7 @@ from moonpool.config import Settings
 from moonpool.dialects import codesandbox
 from moonpool.dialects.codesandbox.pitcher.tokens import Permission, Tokens
 from moonpool.dialects.common.protocol import BoundedHttpProtocol
+from moonpool.dialects.common.sockets import MAX_MESSAGE_BYTES, PatientWebSocketProtocol
 from moonpool.sandboxes.model import NewSandbox, SandboxState
 from moonpool.store.database import Store
 from tests.contract.codesandbox.machines import AgentMachines
@@ -30,7 +31,6 @@ from tests.contract.codesandbox.machines import AgentMachines
 KEY = "a-key-of-these-tests"
 WORKSPACE = "/project/workspace"
 PATIENCE = 60  # seconds for anything to happen
-MAX_MESSAGE = 256 << 20  # bytes
 
 # One server for the tests of a file; each test has sandboxes of its own.
 shared = pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -157,7 +157,7 @@ class World:
     @asynccontextmanager
     async def connected(self, sandbox: str, token: str | None = None, **options: Any) -> AsyncIterator[Peer]:
         address = self.address(sandbox, token, options.pop("slash", "/"))
-        async with websockets.connect(address, proxy=None, max_size=MAX_MESSAGE, **options) as connection:
+        async with websockets.connect(address, proxy=None, max_size=MAX_MESSAGE_BYTES, **options) as connection:
             peer = Peer(connection)
             peer.reading = asyncio.create_task(peer.read())
             try:
@@ -204,8 +204,8 @@ async def serving(app: Any) -> AsyncIterator[str]:
         config = uvicorn.Config(
             app,
             http=BoundedHttpProtocol,
-            ws="websockets-sansio",
-            ws_max_size=MAX_MESSAGE,
+            ws=PatientWebSocketProtocol,
+            ws_max_size=MAX_MESSAGE_BYTES,
             log_level="warning",
             lifespan="off",
             timeout_graceful_shutdown=5,

@@ -53,7 +53,7 @@ class Downloads:
         self._services = services
         self._tokens = tokens
 
-    async def __call__(self, request: Request) -> Response:
+    async def serve(self, request: Request) -> Response:
         sandbox_id = request.path_params["sandbox_id"]
         async with AsyncExitStack() as stack:
             try:

@@ -47,7 +47,7 @@ def create_routes(services: Services) -> list[BaseRoute]:
     return [
         WebSocketRoute(f"{PREFIX}/{{sandbox_id}}", pitcher.serve),
         WebSocketRoute(f"{PREFIX}/{{sandbox_id}}/", pitcher.serve),
-        Route(f"{PREFIX}/{{sandbox_id}}/download/{{name}}", Downloads(services, tokens), methods=["GET"]),
+        Route(f"{PREFIX}/{{sandbox_id}}/download/{{name}}", Downloads(services, tokens).serve, methods=["GET"]),
     ]
 
 
