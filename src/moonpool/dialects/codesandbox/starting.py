@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from moonpool.access.model import Scope
 from moonpool.dialects.codesandbox.addresses import pitcher_url
 from moonpool.dialects.codesandbox.call import Call
 from moonpool.dialects.codesandbox.details import Details, details_of
@@ -18,7 +19,8 @@ Options = StartOptions | VMStartRequest
 
 
 async def start(call: Call, sandbox_id: str, options: Options) -> dict[str, Any]:
-    """The answer of a start; of a running sandbox as well, which is only changed as ``options`` say.
+    """The answer of a start; of a running sandbox as well, which is only changed as ``options`` say: there a key that
+    may only read is let in to read.
 
     A size that cannot be had refuses the start before anything is changed. ``ipcountry`` chooses a cluster, and there
     is one.
@@ -67,7 +69,8 @@ async def make_workspace(call: Call, sandbox: Sandbox) -> None:
 
 
 def start_json(call: Call, sandbox: Sandbox, bootup: Bootup) -> dict[str, Any]:
-    permission: Permission = "read" if details_of(sandbox).is_frozen else "write"
+    writes = call.principal.allows(Scope.SANDBOXES_WRITE) and not details_of(sandbox).is_frozen
+    permission: Permission = "write" if writes else "read"
     token = call.shared.tokens.mint(sandbox.id, sandbox.team_id, USER, HOME, WORKSPACE, permission)
     return {
         "id": sandbox.id,

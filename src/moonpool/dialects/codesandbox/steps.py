@@ -6,6 +6,7 @@ The SDK repeats start, hibernate and shutdown after any failure, and expects tha
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from moonpool.access.model import Scope
 from moonpool.dialects.codesandbox.call import Call
 from moonpool.errors import InvalidState, SandboxNotFound, TransitionInProgress
 from moonpool.sandboxes.model import Sandbox, SandboxState
@@ -56,6 +57,7 @@ async def hibernate(call: Call, sandbox: str) -> None:
         elif found.state is not SandboxState.PAUSED:
             raise SandboxNotFound(f"The VM is not running, it is {found.state}")
 
+    call.services.access.require(call.principal, Scope.SANDBOXES_WRITE)
     await insist(call, sandbox, pause)
 
 
@@ -66,4 +68,5 @@ async def shut_down(call: Call, sandbox: str) -> None:
         if found.state is not SandboxState.STOPPED:
             await call.services.sandboxes.stop(call.principal, found.id)
 
+    call.services.access.require(call.principal, Scope.SANDBOXES_WRITE)
     await insist(call, sandbox, stop)
