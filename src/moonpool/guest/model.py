@@ -22,7 +22,7 @@ class ProcessSpec:
     `cwd`: the user's home where it is None. `user`: a name or number of the image; None is the sandbox's default user.
     `env` comes on top of the user's login environment and the sandbox's own. `timeout`: seconds, then SIGKILL of the
     process and its group. `tag`: a name under which to find it, unique among running processes. `replay_bytes`: how
-    much output is kept for late readers (the agent keeps between 256 KiB and 16 MiB).
+    much output is kept for late readers (the agent keeps between 512 KiB and 16 MiB).
     """
 
     argv: tuple[str, ...] | None = None

@@ -14,7 +14,7 @@ from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessSpec
 
 from .conftest import RunningAgent
 
-KEPT = 256 << 10  # bytes: the least that is kept for late readers
+KEPT = 512 << 10  # bytes: the least that is kept for late readers
 PIPE = 64 << 10  # bytes that are read at a time, and dropped together
 LIMIT = 30.0  # seconds that a test waits for anything
 

@@ -129,3 +129,31 @@ async def test_flood_is_held_back_and_interruptible(agent: AgentClient) -> None:
         async with asyncio.timeout(LIMIT):
             last = [event async for event in events][-1]
     assert last == Exited(130, signal.SIGINT, False)
+
+
+async def test_a_kill_ends_the_jobs_of_its_shell(agent: AgentClient) -> None:
+    await agent.start(SHELL)
+    async with agent.attach("shell") as events:
+        await agent.write_stdin("shell", b"sleep 1000 & nohup sleep 1000 & (trap '' HUP; sleep 1000)\n")
+        await until(events, b"[2]")
+    await agent.signal("shell", signal.SIGKILL)
+    async with asyncio.timeout(LIMIT):
+        await agent.wait_alone()
+    assert (await agent.process("shell")).signal == signal.SIGKILL
+
+
+async def test_another_name(agent: AgentClient) -> None:
+    started = await agent.start(SHELL)
+    assert (await agent.retag("shell", "other")).tag == "other"
+    assert (await agent.process("other")).pid == started.pid
+    with pytest.raises(errors.ProcessNotFound):
+        await agent.process("shell")
+    await agent.start(SHELL)
+    with pytest.raises(errors.NameTaken):
+        await agent.retag("shell", "other")
+
+
+async def test_what_was_written_is_counted(agent: AgentClient) -> None:
+    await agent.run(ProcessSpec(argv=("true",)))
+    await agent.start(ProcessSpec(shell="head -c 300000 /dev/zero; head -c 5 /dev/zero >&2", tag="zeros"))
+    assert (await agent.wait("zeros", LIMIT)).written == 300_005

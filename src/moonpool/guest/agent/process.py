@@ -17,11 +17,13 @@ from .errors import AgentError
 from .interrupts import discard_unread, next_piece, takes_lines, until_started
 from .output import Output
 from .privileges import file_rights
+from .users import read_small
 
 READ = 64 << 10  # bytes at a time: what a pipe holds
 GRACE = 0.1  # seconds that output may still arrive after the end, from children that hold the pipe
 READS_AFTER_END = 64  # enough for all that a pipe or a terminal can hold
 KILL_ROUNDS, KILL_PAUSE = 40, 0.05  # seconds between the rounds
+SESSION_FIELD = 3  # of a process's stat, after its name
 TOLD = 4096  # characters of a command and of each argument that are remembered
 UNLOCK_TERMINAL = 0x40045431  # TIOCSPTLCK
 TERMINAL_NUMBER = 0x80045430  # TIOCGPTN
@@ -229,6 +231,9 @@ class Process:
     def send_signal(self, number: int, *, group: bool) -> None:
         if not self.running:
             raise AgentError("process_ended", "the process has ended")
+        if group and number == signal.SIGKILL and self.size is not None:
+            self.kill()
+            return
         with contextlib.suppress(ProcessLookupError):
             if group:
                 os.killpg(self.pid, number)
@@ -236,16 +241,22 @@ class Process:
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it and its group, if it has not ended."""
+        """End it and its group, if it has not ended; of a terminal also the jobs of its shell, each a group."""
         if self.running:
             self._kill_group(KILL_ROUNDS)
 
     def _kill_group(self, rounds: int) -> None:
         """Again until nobody is left: a process that forks in the very moment can leave one behind in gVisor."""
+        left = False
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-            if rounds > 0:
-                self._loop.call_later(KILL_PAUSE, self._kill_group, rounds - 1)
+            left = True
+        for pid in session_members(self.pid) if self.size is not None else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                left = True
+        if left and rounds > 0:
+            self._loop.call_later(KILL_PAUSE, self._kill_group, rounds - 1)
 
     def close(self) -> None:
         """Give up its descriptors; a terminal's processes get a hang-up."""
@@ -334,6 +345,17 @@ class Process:
 
     def _set_size(self, master: int) -> None:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *(self.size or (24, 80)), 0, 0))
+
+
+def session_members(leader: int) -> list[int]:
+    """Processes of the session that `leader` has begun, those that are not reaped yet aside."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = read_small(f"/proc/{entry}/stat").rpartition(b")")[2].split()
+            if len(fields) > SESSION_FIELD and fields[SESSION_FIELD] == b"%d" % leader and fields[0] != b"Z":
+                found.append(int(entry))
+    return found
 
 
 def _shortened(program: spawn.Program) -> spawn.Program:
