@@ -35,6 +35,7 @@ from moonpool.hosts.model import (
     Resources,
 )
 from moonpool.store.database import Store
+from tests.contract.machines import WithoutCopies
 
 KEY = "contract-test-key"
 CONTRACT = Path(__file__).parents[1] / "daytona.contract.json"
@@ -43,7 +44,7 @@ CONTRACT = Path(__file__).parents[1] / "daytona.contract.json"
 LATER = {"SandboxState": ["pausing", "paused", "resuming"], "SandboxDesiredState": ["paused"]}
 
 
-class MemoryMachines:
+class MemoryMachines(WithoutCopies):
     """Machines that are nothing but their state: no processes, no disks.
 
     Bringing one up waits for ``may_start``, and raises ``failure`` when there is one.

@@ -45,19 +45,26 @@ from moonpool.hosts.model import (
 )
 from moonpool.sandboxes.model import NewSandbox
 from moonpool.store.database import Store
+from tests.contract.machines import WithoutCopies
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
 KEY = "a-key-of-these-tests"
 USER, USER_ID = "daytona", 61235
 START_TIMEOUT = 20  # seconds
-NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--mount-proc")
-# Every place outside the user's home that commands leave something in is the sandbox's own.
+# An agent ends with its test run, however that ends.
+NAMESPACES = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+)
+# Every place outside the user's home that commands leave something in is the sandbox's own. The shell stays as the
+# namespace's first process, and all others end with it. The agent could not be that one: the kernel forgets a
+# process's death signal when it changes who it acts as, which the agent does for its users.
 ENTER = """
 for name in passwd group; do mount --bind "$1/$name" /etc/$name || exit 1; done
 for name in home tmp lib; do mkdir -p "$1/$name"; done
 chmod 1777 "$1/tmp"; chown 61235 "$1/home"
 mkdir -p /var/lib/moonpool && mount --bind "$1/lib" /var/lib/moonpool && mount --bind "$1/home" /mnt && shift
-exec "$@"
+"$@" & wait
 """
 
 
@@ -113,7 +120,7 @@ async def start_machine(spec: MachineSpec) -> Machine:
     return machine
 
 
-class ProcessMachines:
+class ProcessMachines(WithoutCopies):
     """``sandboxes.machines.Machines`` of ordinary processes. A pause drops the connection and keeps the processes."""
 
     def __init__(self) -> None:

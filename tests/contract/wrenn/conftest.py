@@ -45,6 +45,7 @@ from moonpool.hosts.model import (
     Resources,
 )
 from moonpool.store.database import Store
+from tests.contract.machines import WithoutCopies
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
 CONTRACT = json.loads((Path(__file__).parents[1] / "wrenn.contract.json").read_text())
@@ -106,7 +107,7 @@ async def start_machine(spec: MachineSpec) -> Machine:
     return Machine(process, agent, root)
 
 
-class ProcessMachines:
+class ProcessMachines(WithoutCopies):
     """``sandboxes.machines.Machines`` of ordinary processes; a pause only says no until the resume."""
 
     def __init__(self) -> None:

@@ -1,0 +1,30 @@
+"""What the contract tests' machines share that are no real ones: they can neither be copied nor kept as snapshots."""
+
+from collections.abc import Collection, Sequence
+
+from moonpool.errors import EngineError
+from moonpool.hosts.model import Captured, MachineSpec
+
+
+class WithoutCopies:
+    """The part of ``sandboxes.machines.Machines`` that needs a real engine; tests/sdk have one."""
+
+    async def kill(self, machine_id: str) -> None:
+        await self.stop(machine_id)
+
+    async def stop(self, machine_id: str) -> None:
+        raise NotImplementedError
+
+    async def fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
+        raise EngineError("These machines cannot be copied")
+
+    async def capture(self, machine_id: str, snapshot_id: str, *, memory: bool) -> Captured:
+        raise EngineError("These machines cannot be kept")
+
+    async def unpack(self, spec: MachineSpec) -> bool:
+        raise EngineError("These machines cannot be kept")
+
+    async def forget(self, snapshot_id: str) -> None: ...
+
+    async def snapshots(self) -> Collection[str]:
+        return ()
