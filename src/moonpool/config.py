@@ -24,6 +24,11 @@ class Settings(BaseSettings):
     listen: str = Field("127.0.0.1:8080", description="ADDRESS:PORT of the one listener.")
     data: Path = Field(Path("/var/lib/moonpool"), description="Everything the server keeps.")
     cache: Path = Field(Path("/var/cache/moonpool"), description="Image archives that several data folders share.")
+    debian_mirror: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Where the base image's packages come from; as on this machine otherwise.",
+    )
     api_key: SecretStr | None = Field(None, description="The first API key, at least 8 characters.")
     database_url: SecretStr | None = Field(None, description="postgresql://...; SQLite in the data folder otherwise.")
     public_url: str | None = Field(None, description="How clients reach the server, when not as they say themselves.")
@@ -71,6 +76,7 @@ class Settings(BaseSettings):
         return HostSettings(
             data=self.data.resolve(),
             cache=self.cache,
+            debian_mirror=self.debian_mirror,
             runsc=self.runsc,
             warm_pool=self.pool_size,
             disk_pool_bytes=self.disk_pool_bytes,

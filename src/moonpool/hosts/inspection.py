@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ LEAST_MEMORY = 2 * GIBIBYTE
 ARCHITECTURES = ("x86_64", "aarch64")
 FILESYSTEMS = Path("/proc/filesystems")
 MODULES = Path("/lib/modules")
+SIMPLE_QUOTAS = (6, 7)  # the kernel that brought them
+LIMITS = "disk limits"
 
 
 class Verdict(StrEnum):
@@ -55,6 +58,7 @@ def inspect_machine(settings: HostSettings) -> list[Finding]:
         _checked("gVisor", lambda: _gvisor(settings.runsc)),
         *(_program(name, package) for name, package in PROGRAMS.items()),
         _btrfs(),
+        _disk_limits(platform.release()),
         _checked("control groups", _control_groups),
         _checked("network", lambda: _network(settings)),
         _disk(settings.data.resolve()),
@@ -96,6 +100,16 @@ def _btrfs() -> Finding:
     return Finding(
         "btrfs in the kernel", Verdict.BAD, "not there", "Run a kernel with btrfs: Debian's and Ubuntu's do."
     )
+
+
+def _disk_limits(release: str) -> Finding:
+    """`release` is the kernel's, as "6.1.0-18-amd64"."""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    if numbers and tuple(map(int, numbers.groups())) >= SIMPLE_QUOTAS:
+        return Finding(LIMITS, Verdict.GOOD, f"simple quotas, kernel {release}")
+    text = f"kernel {release} has classic btrfs quotas only: many snapshots of one image slow them down"
+    least = ".".join(map(str, SIMPLE_QUOTAS))
+    return Finding(LIMITS, Verdict.NOTE, text, f"Simple quotas need kernel {least}; Debian's is in bookworm-backports.")
 
 
 def _control_groups() -> Finding:

@@ -45,7 +45,7 @@ def open_images(settings: HostSettings, progress: Progress = silent) -> tuple[Pa
     instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     pool = Pool.open(instance, size_bytes=settings.disk_pool_bytes)
     with undone_on_failure(pool.close, instance):
-        base = ensure_base(pool, settings.cache, progress)
+        base = ensure_base(pool, settings.cache, progress, mirror=settings.debian_mirror)
         ensure_workspace(pool, base)
         guest_package = Path(next(iter(moonpool.guest.__path__)))
         return ensure_agent(base.path, instance.data / "agent", guest_package), pool

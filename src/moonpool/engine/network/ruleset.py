@@ -17,6 +17,10 @@ CONNECTION_BURST = 4000  # ... after so many at once
 TABLE_PREFIX = "moonpool_"
 MOONPOOL_LINKS = "mp"  # how the links of every server on a machine begin
 QUOTED_CHAIN = "rewrite_quoted"  # its one rule cannot be written in nft's language, see icmp.py
+# A question to a name server, whose address has been replaced by a real one's.
+FROM_ALIAS = (
+    f"ct status dnat ct original ip daddr {{ {', '.join(RESOLVER_ALIASES)} }} meta l4proto {{ tcp, udp }} th dport 53"
+)
 # An empty set whose presence says so: like the setting itself it ends with a reboot, and only then.
 FORWARDING_MARKER = "forwarding_was_off"
 
@@ -115,13 +119,13 @@ def _allowed_element(link: str, network: IPv4Network) -> str:
 
 def _inet_table(rules: Rules) -> str:
     ours = f'"{link_prefix(rules.tag)}*"'
-    aliases = ", ".join(RESOLVER_ALIASES)
-    first, last = int(rules.block.network_address), int(rules.block.broadcast_address)
-    quoted = f"{first:#x}-{last:#x}"  # a quoted packet's source address
-    from_alias = f"ct status dnat ct original ip daddr {{ {aliases} }} meta l4proto {{ tcp, udp }} th dport 53"
+    parts = [_sets(rules), _arrival(ours), _to_the_host(ours), _through_the_host(ours), _departure(ours, rules.block)]
+    return f"\ntable inet {rules.table} {{\n" + "".join(parts) + "\n}"
+
+
+def _arrival(ours: str) -> str:
+    """What comes from a sandbox: only packets as they may be, each with the sandbox's own address from here on."""
     return f"""
-table inet {rules.table} {{
-{_sets(rules)}
   chain rewrite_source {{
     type filter hook prerouting priority raw; policy accept;
     iifname != {ours} accept
@@ -137,19 +141,29 @@ table inet {rules.table} {{
   chain resolve {{
     type nat hook prerouting priority dstnat; policy accept;
     iifname {ours} iifname != @blocked meta l4proto {{ tcp, udp }} th dport 53 dnat ip to ip daddr map @resolvers
-  }}
+  }}"""
+
+
+def _to_the_host(ours: str) -> str:
+    """Nothing but answers, and questions for its name servers."""
+    return f"""
   chain input {{
     type filter hook input priority filter - 5; policy accept;
     iifname != {ours} accept
     ct state established ct direction reply accept
     ct state new jump admit
-    iifname != @blocked {from_alias} accept
+    iifname != @blocked {FROM_ALIAS} accept
     goto refuse
   }}
   chain answer_locally {{
     type nat hook input priority 100; policy accept;
     iifname {ours} ip daddr 127.0.0.0/8 snat ip to 127.0.0.1 comment "many name servers on loopback answer only to it"
-  }}
+  }}"""
+
+
+def _through_the_host(ours: str) -> str:
+    """To the world as far as the policies allow, back only what belongs to it."""
+    return f"""
   chain forward {{
     type filter hook forward priority filter - 5; policy accept;
     iifname {ours} goto outgoing
@@ -166,7 +180,7 @@ table inet {rules.table} {{
     ct state invalid drop
     iifname @blocked goto refuse
     ct state new jump admit
-    {from_alias} accept
+    {FROM_ALIAS} accept
     ip daddr @closed goto refuse
     ip daddr != @opened ip daddr @denied goto refuse
     iifname @restricted iifname . ip daddr != @allowed goto refuse
@@ -180,10 +194,17 @@ table inet {rules.table} {{
   chain refuse {{
     meta l4proto tcp reject with tcp reset
     reject with icmpx port-unreachable
-  }}
+  }}"""
+
+
+def _departure(ours: str, block: IPv4Network) -> str:
+    """Into the world under the host's address, and to a sandbox under the one that all of them have inside."""
+    first, last = int(block.network_address), int(block.broadcast_address)
+    quoted = f"{first:#x}-{last:#x}"  # a quoted packet's source address
+    return f"""
   chain translate {{
     type nat hook postrouting priority srcnat; policy accept;
-    ip saddr {rules.block} oifname != {ours} masquerade
+    ip saddr {block} oifname != {ours} masquerade
   }}
   chain {QUOTED_CHAIN} {{
   }}
@@ -191,9 +212,8 @@ table inet {rules.table} {{
     type filter hook postrouting priority 301; policy accept;
     oifname != {ours} accept
     icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} @th,160,32 {quoted} jump {QUOTED_CHAIN}
-    ip daddr {rules.block} ip daddr set {GUEST_ADDRESS}
-  }}
-}}"""
+    ip daddr {block} ip daddr set {GUEST_ADDRESS}
+  }}"""
 
 
 def _sets(rules: Rules) -> str:
