@@ -1,0 +1,105 @@
+"""What CodeSandbox's users do without connecting to a sandbox: with the SDK, and with the command ``csb``."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.sdk.node import run_script
+from tests.servers import Server
+
+FOLDER = Path(__file__).parent
+TIMEOUT = 120  # seconds
+
+
+def test_sandboxes_and_host_tokens(server: Server, codesandbox_sdk: Path) -> None:
+    run_script(codesandbox_sdk, FOLDER / "scenario_sandboxes.mjs", server)
+
+
+@dataclass
+class Csb:
+    """The vendor's command, pointed at the server by the two variables that it knows."""
+
+    project: Path
+    server: Server
+
+    def __call__(self, *arguments: str, code: int = 0, given: str = "") -> str:
+        variables = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        variables |= {"CSB_API_KEY": self.server.api_key, "CSB_BASE_URL": self.server.url, "CI": "true"}
+        program = self.project / "node_modules/@codesandbox/sdk/dist/bin/codesandbox.mjs"
+        done = subprocess.run(
+            [str(Path(sys.prefix) / "bin/node"), str(program), *arguments],
+            env=variables,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def csb(server: Server, codesandbox_sdk: Path) -> Csb:
+    return Csb(codesandbox_sdk, server)
+
+
+@pytest.fixture
+def rest(server: Server) -> Iterator[httpx.Client]:
+    """What the dashboard asks every two seconds can be asked without a terminal, too."""
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+def test_command_line(csb: Csb, rest: httpx.Client) -> None:
+    first = csb("sandboxes", "fork", "pcz35m").split()[-1]
+    second = csb("sandboxes", "fork", first).split()[-1]
+    try:
+        listed = csb("sandboxes", "list", "-o", "id,privacy,tags", "--tags", "sdk", "--status", "running")
+        assert f"{first}\tprivate\tsdk" in listed.splitlines()
+        assert f"{second}\tprivate\tsdk" in listed.splitlines()
+        assert first in csb("sandboxes", "list", "--order-by", "inserted_at", "--direction", "asc")
+
+        assert "hibernated successfully" in csb("sandboxes", "hibernate", first)
+        assert "all 2 sandboxes" in csb("sandboxes", "hibernate", given=f"{first}\n{second}\n")
+        assert "shutdown successfully" in csb("sandboxes", "shutdown", first)
+        assert "Failed to hibernate" in csb("sandboxes", "hibernate", first, code=1)
+        polled = {vm["id"] for vm in rest.get("/vm/running").json()["data"]["vms"]}
+        assert not polled & {first, second}
+        for bootup in ("CLEAN", "RUNNING"):
+            assert rest.post(f"/vm/{first}/start", json={}).json()["data"]["bootup_type"] == bootup
+        assert rest.get(f"/sandbox/{first}").json()["data"]["id"] == first
+        polled = {vm["id"] for vm in rest.get("/vm/running").json()["data"]["vms"]}
+        assert first in polled
+    finally:
+        for sandbox in (first, second):
+            rest.delete(f"/vm/{sandbox}").raise_for_status()
+
+
+def test_command_lines_host_tokens(csb: Csb, rest: httpx.Client) -> None:
+    sandbox = rest.post("/sandbox/pcz35m/fork", json={}).json()["data"]["id"]
+    try:
+        assert "prv_v1_" in csb("host-tokens", "create", sandbox, "--expires-at", "2090-01-01T00:00:00Z")
+        token = rest.get(f"/sandbox/{sandbox}/tokens").json()["data"]["tokens"][0]["token_id"]
+        assert token in csb("host-tokens", "list", sandbox)
+        assert "updated successfully" in csb("host-tokens", "update", sandbox, token)
+        assert rest.get(f"/sandbox/{sandbox}/tokens").json()["data"]["tokens"][0]["expires_at"] is None
+        assert "revoked successfully" in csb("host-tokens", "revoke", sandbox, token)
+        assert "have been revoked" in csb("host-tokens", "revoke", sandbox, "--all")
+        assert "No preview tokens" in csb("host-tokens", "list", sandbox)
+    finally:
+        rest.delete(f"/vm/{sandbox}").raise_for_status()
+
+
+def test_command_lines_preview_hosts(csb: Csb) -> None:
+    assert "Added" in csb("preview-hosts", "add", "https://example.com")
+    assert csb("preview-hosts", "list").strip() == "https://example.com"
+    assert "Cleared" in csb("preview-hosts", "clear")
+    assert "No preview hosts" in csb("preview-hosts", "list")
