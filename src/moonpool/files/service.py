@@ -76,6 +76,10 @@ class OpenFiles:
     def read(self, path: str, offset: int = 0, length: int | None = None) -> AbstractAsyncContextManager[FileReader]:
         return self.agent.read(checked_path(path), offset=offset, length=length, user=self.user)
 
+    def archive(self, path: str, *, excludes: Sequence[str] = ()) -> AbstractAsyncContextManager[FileReader]:
+        """A folder as a zip archive, made while it is read: large ones take no more memory than small ones."""
+        return self.agent.archive(checked_path(path), excludes=checked_patterns(excludes), user=self.user)
+
     def write(
         self, path: str, *, mode: int | None = None, append: bool = False, size: int | None = None
     ) -> AbstractAsyncContextManager[FileWriter]:

@@ -293,6 +293,20 @@ class AgentClient:
             yield FileReader(stream, FileInfo(**decode(item.payload).document))
 
     @asynccontextmanager
+    async def archive(
+        self, path: str, *, excludes: Sequence[str] = (), user: str | None = None
+    ) -> AsyncIterator[FileReader]:
+        """A folder as a zip archive, made while it is read; `info` is the folder's. `excludes` as `watch` has them.
+
+        Links are kept as links; what cannot be read is left out. NotADirectory; TooLarge, in the middle of it, when
+        there are more than 100,000 entries.
+        """
+        document = {"path": path, "excludes": list(excludes), "user": user}
+        async with self._connection.streaming("archive", document) as stream:
+            item = await within(ANSWER_TIMEOUT, stream.next())
+            yield FileReader(stream, FileInfo(**decode(item.payload).document))
+
+    @asynccontextmanager
     async def write(
         self,
         path: str,

@@ -32,6 +32,7 @@ from ..protocol import (
     encode,
 )
 from .accounts import Accounts
+from .archive import Archives
 from .elevation import Elevation
 from .errors import AgentError, describe
 from .files import Files
@@ -185,7 +186,7 @@ class Server:
             ),
             **_named(files.chmod, files.chown, files.glob, files.grep, files.replace),
             **_named(transfer.read, transfer.write, transfer.place, network.ports, network.dial, processes.wait_alone),
-            **_named(Watches(files, workers).watch, network.watch_ports),
+            **_named(Watches(files, workers).watch, network.watch_ports, Archives(files, workers).archive),
             **_named(accounts.ensure_user, accounts.ensure_group),
         }
 
