@@ -7,20 +7,22 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from moonpool.engine.gvisor import Driver
-from moonpool.engine.storage import Kind, Pool
+from moonpool.engine.storage import Kind
 from moonpool.errors import SnapshotNotFound
 from moonpool.hosts.machine import LiveMachine
+from moonpool.hosts.members import limits_of, unhurried
 from moonpool.hosts.memory import MemoryStore
 from moonpool.hosts.model import MEBIBYTE, Captured, MachineSpec, snapshot_of
+from moonpool.hosts.parts import Parts
 from moonpool.hosts.threads import Threads
 
 
 class Copies:
     """``memory`` holds that of paused sandboxes, ``kept`` that of snapshots. The caller holds the source's lock."""
 
-    def __init__(self, pool: Pool, driver: Driver, memory: MemoryStore, kept: MemoryStore, threads: Threads) -> None:
-        self._pool, self._driver, self._memory, self._kept, self._threads = pool, driver, memory, kept, threads
+    def __init__(self, parts: Parts, memory: MemoryStore, kept: MemoryStore, threads: Threads) -> None:
+        self._pool, self._driver, self._cgroups = parts.pool, parts.driver, parts.cgroups
+        self._memory, self._kept, self._threads = memory, kept, threads
 
     async def fork(self, source_id: str, machine: LiveMachine | None, copies: Sequence[MachineSpec]) -> bool:
         """Disks for ``copies``, and memory where the source has some (True); a failure leaves nothing of them."""
@@ -73,7 +75,9 @@ class Copies:
     # -- forks ---------------------------------------------------------------------------------------------------------
 
     async def _copy_live(self, source_id: str, machine: LiveMachine, copies: Sequence[MachineSpec]) -> bool:
-        disk, staging = self._disk(Kind.SANDBOXES, source_id), self._memory.staging(source_id)
+        disk = self._disk(Kind.SANDBOXES, source_id)
+        bytes_held = (await self._threads.run(self._cgroups.stats, machine.member.name)).memory_bytes
+        staging = self._memory.staging(source_id, fast=bytes_held)
         secret = machine.member.secret
         try:
             # Only one copy of the disk is made while the source waits; the others are copies of that one.
@@ -148,10 +152,17 @@ class Copies:
             self._memory.note_held(source_id)
             try:
                 connected = await agent.quiesce()
-                name = machine.member.name
-                await self._threads.run(self._driver.save_moment, name, staging, take, connected=connected)
+                await self._threads.run(self._save, machine, staging, take, connected)
             finally:
                 self._memory.note_released(source_id)
+
+    def _save(self, machine: LiveMachine, staging: Path, take: Callable[[], None], connected: bool) -> None:
+        name, resources = machine.member.name, machine.spec.resources
+        self._cgroups.set_limits(name, unhurried(resources))
+        try:
+            self._driver.save_moment(name, staging, take, connected=connected)
+        finally:
+            self._cgroups.set_limits(name, limits_of(resources))
 
     def _disk(self, kind: Kind, name: str) -> Path:
         return self._pool.path / kind.value / name

@@ -19,12 +19,13 @@ from moonpool.errors import (
 )
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.adoption import Adopted, adopt, sweep
+from moonpool.hosts.blanks import Blanks
 from moonpool.hosts.copies import Copies
 from moonpool.hosts.identity import identity_files, identity_of, write_identity_files
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.hosts.machine import REST_AFTER, LiveMachine
 from moonpool.hosts.members import Foundry, LiveMember, limits_of
-from moonpool.hosts.memory import SNAPSHOTS, MemoryStore
+from moonpool.hosts.memory import SNAPSHOTS, MemoryStore, fast_folder
 from moonpool.hosts.model import (
     MEBIBYTE,
     Captured,
@@ -67,9 +68,10 @@ class Host:
         )
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
-        self._memory = MemoryStore(parts.instance.data / "memory")
-        self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS)
-        self._copies = Copies(parts.pool, parts.driver, self._memory, self._kept, threads)
+        self._memory = MemoryStore(parts.instance.data / "memory", fast_folder(parts.instance))
+        self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS, None)
+        self._copies = Copies(parts, self._memory, self._kept, threads)
+        self._blanks = Blanks(self._foundry)
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
         self._read_ahead = ReadAhead()
@@ -100,6 +102,7 @@ class Host:
             self._upkeep.cancel()
         await self._unbroken.drain()
         await self._warm.close()
+        await self._blanks.close()
         machines = list(self._machines.values())
         self._machines.clear()
         for machine in machines:
@@ -111,6 +114,7 @@ class Host:
                 await self._end(machine)
         while self._burials:
             await asyncio.wait(self._burials)
+        self._memory.close()
         if not keep:
             await self._threads.run(self._parts.close)
         self._threads.close()
@@ -282,7 +286,11 @@ class Host:
             secret = self._memory.secret(spec.id)
             with self._warm.quiet():
                 image, disk = self._memory.image(spec.id), self._disk(spec.id)
-                member = await self._foundry.revive(image, disk, spec, secret)
+                blank = await self._blanks.take(spec.id)
+                if blank is None:
+                    member = await self._foundry.revive(image, disk, spec, secret)
+                else:
+                    member = await self._foundry.fill(blank, image, disk, secret)
                 try:
                     await self._threads.run(self._set_bounds, member, spec)
                     await self._identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
@@ -297,12 +305,15 @@ class Host:
             if machine := self._machines.pop(machine_id, None):
                 await machine.close()
                 await self._end(machine)
+            await self._blanks.drop(machine_id)
             await self._threads.run(self._memory.remove, machine_id)
             await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, machine_id)
 
     async def _fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
         async with self._copied(source_id) as machine:
             with self._warm.quiet():
+                if machine is not None or self._memory.has(source_id):
+                    self._blanks.prepare(copies)
                 return await self._copies.fork(source_id, machine, copies)
 
     async def _capture(self, machine_id: str, snapshot_id: str, memory: bool) -> Captured:
@@ -398,8 +409,7 @@ class Host:
     def _set_bounds(self, member: LiveMember, spec: MachineSpec) -> None:
         sweep_staged(self._disk_path(spec.id))
         self._records.write(Record(spec, member.name, member.slot.number, member.secret))
-        if spec.network != NetworkPolicy():
-            self._parts.network.set_policy(member.slot.number, spec.network.to_engine())
+        self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
 
     def _track(self, spec: MachineSpec, member: LiveMember) -> None:
         disk = self._disk_path(spec.id)

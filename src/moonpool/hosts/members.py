@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import heapq
+import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moonpool.engine.cgroups import Cgroups, Limits
@@ -66,8 +67,22 @@ class LiveMember:
         return ProcessWatch((self.running.sandbox_pid, self.running.gofer_pid), tell)
 
 
+@dataclass(frozen=True)
+class Blank:
+    """A member's processes and network with nothing in them."""
+
+    member: Member
+    slot: Slot
+    running: Running
+
+
 def limits_of(resources: Resources) -> Limits:
     return Limits(cpu=resources.cpu, memory_bytes=resources.memory_mib * MEBIBYTE, pids=resources.pids)
+
+
+def unhurried(resources: Resources) -> Limits:
+    """The same while memory is saved or brought back, which the sandbox's own processors would slow down."""
+    return replace(limits_of(resources), cpu=max(resources.cpu, float(os.cpu_count() or 1)))
 
 
 class SlotNumbers:
@@ -112,11 +127,34 @@ class Foundry:
         return member
 
     async def revive(self, image: Path, root: Path, spec: MachineSpec, secret: str) -> LiveMember:
-        """A checkpoint running again on its root, its network closed as far as it is to be. ``secret`` is what the
-        agent expects until it is given the member's new one. CheckpointCorrupt where a byte has changed."""
-        member = await self._restore(image, root, limits_of(spec.resources), secret, spec.network)
+        """A checkpoint running again on its root, its network closed as far as it is to be, its processors not limited
+        yet. ``secret`` is what the agent expects until it is given the member's new one. CheckpointCorrupt where a byte
+        has changed."""
+        member = await self._restore(image, root, unhurried(spec.resources), secret, spec.network)
         member.secret = secrets.token_hex(SECRET_BYTES)
         return member
+
+    async def blank(self, spec: MachineSpec) -> Blank:
+        """Processes for a checkpoint that is still being written; see ``fill``."""
+        number = self.numbers.take()
+        name = f"m{number:04x}{secrets.token_hex(4)}"
+        try:
+            work = self._threads.run(self._make_blank, name, number, spec.network)
+            return await asyncio.shield(work)
+        except BaseException:
+            await asyncio.shield(self.clear(name, number))
+            raise
+
+    async def fill(self, blank: Blank, image: Path, root: Path, secret: str) -> LiveMember:
+        """As ``revive``, for a blank; where it fails, nothing of the blank is left."""
+        try:
+            work = self._threads.run(self._driver.revive, blank.member, blank.running, image, root)
+            await asyncio.shield(work)
+            agent = await connect(blank.slot, secret)
+        except BaseException:
+            await asyncio.shield(self.clear(blank.member.name, blank.slot.number))
+            raise
+        return LiveMember(blank.member.name, blank.slot, blank.running, secrets.token_hex(SECRET_BYTES), agent)
 
     async def adopt(self, running: Running, slot: Slot, secret: str) -> LiveMember:
         """A member that outlived the server that made it."""
@@ -159,6 +197,13 @@ class Foundry:
         self._cgroups.create(name)
         self._cgroups.set_limits(name, limits)
         return slot, self._driver.restore(Member(name, slot, name), image, root=root, checksum=root is not None)
+
+    def _make_blank(self, name: str, number: int, policy: NetworkPolicy) -> Blank:
+        slot = self._network.create(number)
+        if policy != OPEN:
+            self._network.set_policy(number, policy.to_engine())
+        member = Member(name, slot, name)
+        return Blank(member, slot, self._driver.prepare(member))
 
     def _clear(self, name: str, number: int | None) -> None:
         self._driver.kill(name)

@@ -6,20 +6,55 @@ there can be restored; a secret without a folder is left over from an interrupte
 sandbox was held while it was copied.
 """
 
+import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
 
 from moonpool.engine.gvisor import partial_folder
+from moonpool.engine.instance import Instance
+from moonpool.engine.storage.mounts import filesystem_of
 
 SNAPSHOTS = "snapshots"  # no sandbox's id: those have 20 characters
 SECRET, HELD = ".secret", ".held"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - below it is a folder that root alone can enter
+MEMORY_INFO = Path("/proc/meminfo")
+SPARE = 1024**3  # bytes that stay free of the machine's memory
+
+
+def fast_folder(instance: Instance) -> Path | None:
+    """A folder of this server's own in the machine's memory; None where the machine has no such file system."""
+    return SHARED_MEMORY / f"moonpool-{instance.tag}" if filesystem_of(SHARED_MEMORY) == "tmpfs" else None
+
+
+def has_room(folder: Path, size: int) -> bool:
+    """Whether ``size`` bytes more there leave the machine enough for the copies themselves."""
+    lines = MEMORY_INFO.read_text().splitlines()
+    available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return shutil.disk_usage(folder).free > size and available > 3 * size + SPARE
+
+
+def _share(file: Path, target: Path) -> None:
+    try:
+        os.link(file, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(file, target)
 
 
 class MemoryStore:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, fast: Path | None) -> None:
+        """``fast``: where memory that is brought back in a moment may be kept until then, in the machine's memory."""
+        self._folder, self._fast = folder, fast
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def close(self) -> None:
+        """Nothing is left in the machine's memory, unless something is in use."""
+        if self._fast is not None:
+            with contextlib.suppress(OSError):
+                self._fast.rmdir()
 
     def image(self, machine_id: str) -> Path:
         return self._folder / machine_id
@@ -34,17 +69,25 @@ class MemoryStore:
         """Ids whose saving was begun, finished or not."""
         return {path.stem for suffix in (SECRET, HELD) for path in self._folder.glob(f"*{suffix}")}
 
-    def staging(self, machine_id: str) -> Path:
-        """A fresh folder for a checkpoint to be written to."""
-        return partial_folder(self.image(machine_id))
+    def staging(self, machine_id: str, *, fast: int | None = None) -> Path:
+        """A fresh folder for a checkpoint to be written to; for a short-lived one, ``fast`` is its size in bytes."""
+        if self._fast is None or fast is None or not has_room(self._fast.parent, fast):
+            return partial_folder(self.image(machine_id))
+        self._fast.mkdir(exist_ok=True, mode=0o700)
+        return partial_folder(self._fast / machine_id)
 
     def link(self, machine_id: str, folder: Path, secret: str) -> None:
         """The checkpoint in ``folder`` is this one's as well, without a copy of its bytes: nobody ever changes them."""
         self.save_secret(machine_id, secret)
-        partial = self.staging(machine_id)
+        home = self.image(machine_id)
+        if folder.resolve().parent == self._fast:
+            home = self._fast / machine_id
+        partial = partial_folder(home)
         for file in folder.iterdir():
-            os.link(file, partial / file.name)
-        partial.rename(self.image(machine_id))
+            _share(file, partial / file.name)
+        partial.rename(home)
+        if home != self.image(machine_id):
+            self.image(machine_id).symlink_to(home)
 
     def size(self, machine_id: str) -> int:
         """Bytes; 0 where there is none."""
@@ -71,7 +114,10 @@ class MemoryStore:
     def remove(self, machine_id: str) -> None:
         """Idempotent. The manifest goes first, so that a half-removed checkpoint is never taken for a whole one."""
         (self.image(machine_id) / "manifest.json").unlink(missing_ok=True)
-        shutil.rmtree(self.image(machine_id), ignore_errors=True)
+        image = self.image(machine_id)
+        shutil.rmtree(image.resolve(), ignore_errors=True)
+        if image.is_symlink():
+            image.unlink()
         self._secret(machine_id).unlink(missing_ok=True)
         self.note_released(machine_id)
 
@@ -85,6 +131,9 @@ class MemoryStore:
                 shutil.rmtree(path, ignore_errors=True)
             elif not path.is_dir() and path.stem not in whole:
                 path.unlink(missing_ok=True)
+        for path in self._fast.iterdir() if self._fast is not None and self._fast.is_dir() else ():
+            if path.name not in whole:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _secret(self, machine_id: str) -> Path:
         return self._folder / f"{machine_id}{SECRET}"

@@ -75,6 +75,24 @@ class Driver:
             raise
         return running
 
+    def prepare(self, member: Member) -> Running:
+        """Start ``member`` without anything in it: revive() gives it its memory. About 0.1 s, a third of a restore."""
+        bundle = self._members / member.name
+        return self._launch(member, None, ["create", f"--bundle={bundle}", member.name], (), Path(os.devnull))
+
+    def revive(self, member: Member, running: Running, image: Path, root: Path) -> None:
+        """restore() of one that was prepared. Where it fails, the member has to be killed."""
+        images.verify(image, self.capabilities)
+        self.attach(running, root)
+        bundle = self._members / member.name
+        command = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
+        try:
+            code = self._start(member, [*command, member.name], (), Path(os.devnull))
+        except OSError as error:
+            raise EngineError(f"cannot restore {member.name}: {error}") from error
+        if code:
+            raise EngineError(f"runsc restore failed ({code}): {self._log(member.name)}")
+
     def _restore(self, member: Member, image: Path, root: Path | None) -> Running:
         bundle = self._members / member.name
         command = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
@@ -98,14 +116,7 @@ class Driver:
         """Start runsc for a member; ``output`` is where the agent writes to. Where it fails, nothing is left."""
         try:
             self._prepare(member, secret)
-            # What all sandboxes share is read-only here already. The specification saying so is not enough: root
-            # inside may remount, and runsc's gofer has the folder writable.
-            shared = (launch.Bind(path, path, read_only=True) for path in (self._empty, self._late, self.agent))
-            groups = self._cgroups.procs_files(member.cgroup)
-            words = self._command(member.name, command)
-            with output.open("wb") as file:
-                process = launch.start_in_network(member.slot.namespace, (*shared, *binds), groups, words, file)
-                code = launch.finish(process, START_TIMEOUT)
+            code = self._start(member, command, binds, output)
             running = state.read(self._state, member.name)
             if code or running is None:
                 raise EngineError(f"runsc {command[0]} failed ({code}): {self._log(member.name)}")
@@ -115,6 +126,17 @@ class Driver:
                 raise
             raise EngineError(f"cannot launch {member.name}: {error}") from error
         return running
+
+    def _start(self, member: Member, command: Sequence[str], binds: Iterable[launch.Bind], output: Path) -> int:
+        """Run runsc where the member is to live; its exit code."""
+        # What all sandboxes share is read-only here already. The specification saying so is not enough: root inside may
+        # remount, and runsc's gofer has the folder writable.
+        shared = (launch.Bind(path, path, read_only=True) for path in (self._empty, self._late, self.agent))
+        groups = self._cgroups.procs_files(member.cgroup)
+        words = self._command(member.name, command)
+        with output.open("wb") as file:
+            process = launch.start_in_network(member.slot.namespace, (*shared, *binds), groups, words, file)
+            return launch.finish(process, START_TIMEOUT)
 
     def _prepare(self, member: Member, secret: str | None) -> None:
         bundle = self._members / member.name
