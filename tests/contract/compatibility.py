@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
+from moonpool.dialects.codesandbox import ROUTERS as CODESANDBOX_ROUTERS
 from moonpool.dialects.daytona.operations import UNSUPPORTED
 from moonpool.dialects.daytona.toolbox.unsupported import UNSUPPORTED as TOOLBOX_UNSUPPORTED
 from moonpool.dialects.wrenn import ROUTERS
@@ -33,6 +34,16 @@ NOTES = {
         "daytona",
         "POST /sandbox/{sandboxIdOrName}/autoarchive/{interval}",
     ): "Kept and shown; archiving itself comes later.",
+    (
+        "codesandbox",
+        "POST /sandbox",
+    ): "Always on a VM; a bundler in the browser is not offered.",
+    (
+        "codesandbox",
+        "POST /org/workspace/{team_id}/tokens",
+    ): "For the workspace of the key that asks. Scopes to create and to edit are one.",
+    ("codesandbox", "POST /sandbox/{id}/tokens"): "Kept and managed; previews that ask for them come later.",
+    ("codesandbox", "GET /workspace/preview_hosts"): "Kept; previews that look at them come later.",
     ("daytona", "GET /organizations"): "The key's one team.",
     ("daytona", "GET /regions"): "One region.",
     ("daytona", "GET /shared-regions"): "One region.",
@@ -51,7 +62,7 @@ def rows() -> dict[str, list[Row]]:
         ),
         "Wrenn": list(wrenn()),
         "Freestyle": list(absent("freestyle")),
-        "CodeSandbox": list(absent("codesandbox")),
+        "CodeSandbox": list(codesandbox()),
     }
 
 
@@ -85,6 +96,26 @@ def wrenn() -> Iterator[Row]:
     }
     for operation in sorted(OPERATIONS, key=lambda operation: (operation.path, operation.method)):
         yield row("wrenn", operation.method, operation.path, (operation.method, operation.path) not in missing)
+
+
+def codesandbox() -> Iterator[Row]:
+    """A workspace cannot be created over this API; the operation says so, and that is all it does."""
+    served = {
+        (method, route.path)
+        for module in CODESANDBOX_ROUTERS
+        for route in module.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    } - {("POST", "/org/workspace")}
+    for method, path in sorted(operations_of("codesandbox"), key=lambda operation: operation[::-1]):
+        yield row("codesandbox", method, path, (method, path) in served)
+
+
+def operations_of(vendor: str) -> Iterator[tuple[str, str]]:
+    """Method and path of every operation of an OpenAPI document."""
+    paths = json.loads((CONTRACTS / f"{vendor}.contract.json").read_text())["paths"]
+    for path, item in paths.items():
+        yield from ((method.upper(), path) for method in METHODS if method in item)
 
 
 def absent(vendor: str) -> Iterator[Row]:
