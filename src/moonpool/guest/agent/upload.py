@@ -24,6 +24,19 @@ def make_folders(path: str) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path) from error
 
 
+def _open_staged(path: str) -> int:
+    """A descriptor. Once the folder has been listed, gVisor takes what it saw for all that there is, until something
+    is made in it from inside."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        made = f"{path}-looked-for"
+        os.close(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.unlink(made)
+        return os.open(path, flags)
+
+
 class Upload:
     """A file being written: beside its target under another name, and put in its place when it is whole."""
 
@@ -65,7 +78,7 @@ class Upload:
         """Put a file that is whole already in its place, as if `user` had written it. Needs the agent's own rights."""
         with file_rights(user):
             self._open()
-        source = os.open(f"/{staged}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        source = _open_staged(f"/{staged}")
         try:
             self._written = os.fstat(source).st_size
             if self._size is not None and self._written != self._size:
