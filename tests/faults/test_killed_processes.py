@@ -85,19 +85,19 @@ async def test_a_sandbox_that_is_silent(
     stopped, doomed = create(client), create(client)
     process = box.start_process("sleep 1000")
     stopped.run("echo kept > kept.txt")
-    for sandbox in (box, doomed):
+    for sandbox in (box, stopped, doomed):
         send_to(server, sandbox, KERNEL, signal.SIGSTOP)
-    agent_stopped = crowd.post(f"{stopped.toolbox}/process/execute", json={"command": "sudo kill -STOP 1"})
-    files = crowd.get(f"{box.toolbox}/files/info?path=/etc")
-    execute = crowd.post(f"{box.toolbox}/process/execute", json={"command": "true", "timeout": 1})
-    listing = crowd.post(f"{box.capsule}/files/list", json={"path": "/"})
-    waiting = [asyncio.ensure_future(one) for one in (agent_stopped, files, execute, listing)]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    ended = asyncio.gather(crowd.post(f"{stopped.api}/stop"), crowd.delete(doomed.capsule))
-    for answer in await asyncio.gather(*waiting):
+    requests = (
+        crowd.get(f"{box.toolbox}/files/info?path=/etc"),
+        crowd.post(f"{box.toolbox}/process/execute", json={"command": "true", "timeout": 1}),
+        crowd.post(f"{box.capsule}/files/list", json={"path": "/"}),
+    )
+    changes = (crowd.post(f"{stopped.api}/stop"), crowd.delete(doomed.capsule))
+    *answers, stop, destroy = await asyncio.gather(*requests, *changes)
+    for answer in answers:
         assert "agent" in refused(answer, 502, 504)
-    for answer in await ended:
-        accepted(answer)
+    accepted(stop)
+    accepted(destroy)
     await asyncio.to_thread(doomed.becomes, "destroyed")
     comes_back(stopped)
     stopped.destroy()

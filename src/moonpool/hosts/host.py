@@ -294,6 +294,7 @@ class Host:
                 try:
                     await self._threads.run(self._set_bounds, member, spec)
                     await self._identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
+                    self._records.complete(spec.id)
                 except BaseException:
                     await self._abandon(member, spec.id)
                     raise
@@ -379,6 +380,7 @@ class Host:
         left = await self._threads.run(self._join, member, spec)
         await member.agent.enter(LATE_ROOT)
         await self._identify(member, spec, left)
+        self._records.complete(spec.id)
         self._track(spec, member)
 
     async def _identify(self, member: LiveMember, spec: MachineSpec, files: Mapping[str, str]) -> None:
@@ -398,7 +400,7 @@ class Host:
         except OSError as error:
             log.warning("identity_left_to_agent", sandbox=spec.id, error=str(error))
         sweep_staged(disk)
-        self._records.write(Record(spec, member.name, member.slot.number, member.secret))
+        self._records.prepare(Record(spec, member.name, member.slot.number, member.secret))
         self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
         self._parts.cgroups.thaw(member.name)
         if spec.network != NetworkPolicy():
@@ -408,7 +410,7 @@ class Host:
 
     def _set_bounds(self, member: LiveMember, spec: MachineSpec) -> None:
         sweep_staged(self._disk_path(spec.id))
-        self._records.write(Record(spec, member.name, member.slot.number, member.secret))
+        self._records.prepare(Record(spec, member.name, member.slot.number, member.secret))
         self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
 
     def _track(self, spec: MachineSpec, member: LiveMember) -> None:

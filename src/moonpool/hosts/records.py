@@ -12,6 +12,8 @@ from pathlib import Path
 
 from moonpool.hosts.model import MachineSpec, NetworkPolicy, Resources
 
+PREPARED = ".prepared"
+
 
 @dataclass(frozen=True)
 class Record:
@@ -30,19 +32,23 @@ class Records:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def write(self, record: Record) -> None:
-        path = self._path(record.spec.id)
-        temporary = path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    def prepare(self, record: Record) -> None:
+        """Write it; it counts from ``complete`` on, when the sandbox is whole: one that is not is never adopted."""
+        descriptor = os.open(self._prepared(record.spec.id), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w") as file:
             json.dump(asdict(record), file)
-        temporary.rename(path)
+
+    def complete(self, machine_id: str) -> None:
+        self._prepared(machine_id).rename(self._path(machine_id))
 
     def remove(self, machine_id: str) -> None:
         self._path(machine_id).unlink(missing_ok=True)
+        self._prepared(machine_id).unlink(missing_ok=True)
 
     def read_all(self) -> list[Record]:
-        """Every whole record; a half-written one cannot occur, a foreign one is passed over."""
+        """Every record that counts; a foreign one is passed over. What was only prepared is removed."""
+        for path in self._folder.glob(f"*{PREPARED}"):
+            path.unlink()
         found = []
         for path in sorted(self._folder.glob("*.json")):
             with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -51,6 +57,9 @@ class Records:
 
     def _path(self, machine_id: str) -> Path:
         return self._folder / f"{machine_id}.json"
+
+    def _prepared(self, machine_id: str) -> Path:
+        return self._folder / f"{machine_id}{PREPARED}"
 
 
 def record_from_json(document: dict[str, object]) -> Record:
