@@ -1,15 +1,15 @@
 """What a restarted host does with what it finds: takes over what runs, removes what belongs to nobody."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
 import structlog
 
-from moonpool.engine.gvisor import Running
+from moonpool.engine.gvisor import Held, Running
+from moonpool.engine.network import Slot
 from moonpool.engine.storage import Kind
-from moonpool.errors import EngineError, MoonpoolError
-from moonpool.hosts.members import Foundry, LiveMember
+from moonpool.errors import MoonpoolError
+from moonpool.hosts.members import Foundry, LiveMember, connect, limits_of
 from moonpool.hosts.parts import Parts
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.threads import Threads
@@ -23,11 +23,8 @@ class Adopted:
     member: LiveMember
 
 
-async def adopt(parts: Parts, foundry: Foundry, records: Records, saving: set[str], threads: Threads) -> list[Adopted]:
-    """Every recorded sandbox whose processes live and whose agent answers; the other records are removed.
-
-    ``saving``: ids of sandboxes whose memory was being saved when the old server ended.
-    """
+async def adopt(parts: Parts, foundry: Foundry, records: Records, threads: Threads) -> list[Adopted]:
+    """Every recorded sandbox whose processes live and whose agent answers; the other records are removed."""
     running = {one.name: one for one in await threads.run(parts.driver.running)}
     slots = set(await threads.run(parts.network.numbers))
     foundry.numbers.keep(slots)
@@ -36,8 +33,7 @@ async def adopt(parts: Parts, foundry: Foundry, records: Records, saving: set[st
         if record.member not in running or record.slot not in slots:
             records.remove(record.spec.id)
             return None
-        interrupted = record.spec.id in saving
-        return await _take_over(record, running[record.member], interrupted, parts, foundry, records, threads)
+        return await _take_over(record, running[record.member], parts, foundry, records, threads)
 
     found = await asyncio.gather(*(take(record) for record in records.read_all()))
     return [one for one in found if one is not None]
@@ -60,20 +56,35 @@ async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads
 async def _take_over(
     record: Record,
     running: Running,
-    interrupted: bool,
     parts: Parts,
     foundry: Foundry,
     records: Records,
     threads: Threads,
 ) -> Adopted | None:
-    """``interrupted``: the old server was saving its memory, so its processes may be held."""
     slot = await threads.run(parts.network.slot, record.slot)
-    if interrupted:
-        with contextlib.suppress(EngineError):  # Not paused after all.
-            await threads.run(parts.driver.resume, record.member)
     try:
+        await _let_go(record, slot, parts, threads)
         return Adopted(record, await foundry.adopt(running, slot, record.secret))
     except MoonpoolError as error:
         log.warning("sandbox_not_adopted", sandbox=record.spec.id, error=str(error))
         records.remove(record.spec.id)
         return None
+
+
+async def _let_go(record: Record, slot: Slot, parts: Parts, threads: Threads) -> None:
+    """Undoes what the old server had not come to undo, if it died while it saved or copied this sandbox's memory."""
+    held = await threads.run(parts.driver.held, record.member)
+    if held is Held.NO:
+        return
+    await threads.run(parts.cgroups.thaw, record.member)
+    if held is Held.YES or not await _answers(slot, record.secret):
+        await threads.run(parts.driver.resume, record.member)
+    await threads.run(parts.cgroups.set_limits, record.member, limits_of(record.spec.resources))
+
+
+async def _answers(slot: Slot, secret: str) -> bool:
+    try:
+        (await connect(slot, secret)).hang_up()
+    except MoonpoolError:
+        return False
+    return True

@@ -149,12 +149,8 @@ class Copies:
         """
         await self._threads.run(self._pool.sync, self._disk(Kind.SANDBOXES, source_id))
         async with machine.held() as agent:
-            self._memory.note_held(source_id)
-            try:
-                connected = await agent.quiesce()
-                await self._threads.run(self._save, machine, staging, take, connected)
-            finally:
-                self._memory.note_released(source_id)
+            connected = await agent.quiesce()
+            await self._threads.run(self._save, machine, staging, take, connected)
 
     def _save(self, machine: LiveMachine, staging: Path, take: Callable[[], None], connected: bool) -> None:
         name, resources = machine.member.name, machine.spec.resources

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -299,7 +300,9 @@ class Host:
                     await self._abandon(member, spec.id)
                     raise
                 self._track(spec, member)
-                await self._threads.run(self._memory.remove, spec.id)
+                if spent := await self._threads.run(self._memory.take_out, spec.id):
+                    # Nobody waits for its pages to be freed.
+                    self._threads.run(shutil.rmtree, spent, ignore_errors=True)
 
     async def _destroy(self, machine_id: str) -> None:
         async with self._locks.hold(machine_id):
@@ -484,7 +487,7 @@ class Host:
                 log.warning("network_upkeep_failed", error=error.message)
 
     async def _adopt(self) -> None:
-        adopted = await adopt(self._parts, self._foundry, self._records, self._memory.started(), self._threads)
+        adopted = await adopt(self._parts, self._foundry, self._records, self._threads)
         for one in adopted:
             self._take_over(one)
         await sweep(self._parts, self._foundry, {one.member.name for one in adopted}, self._threads)

@@ -2,8 +2,7 @@
 DATA/memory/snapshots the same for snapshots.
 
 The secret is written first and the checkpoint published last (by rename, with its manifest), so a folder that is
-there can be restored; a secret without a folder is left over from an interrupted pause. ID.held says that a running
-sandbox was held while it was copied.
+there can be restored; a secret without a folder is left over from an interrupted pause.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ from moonpool.engine.instance import Instance
 from moonpool.engine.storage.mounts import filesystem_of
 
 SNAPSHOTS = "snapshots"  # no sandbox's id: those have 20 characters
-SECRET, HELD = ".secret", ".held"
+SECRET, MANIFEST = ".secret", "manifest.json"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - below it is a folder that root alone can enter
 MEMORY_INFO = Path("/proc/meminfo")
 SPARE = 1024**3  # bytes that stay free of the machine's memory
@@ -60,14 +59,14 @@ class MemoryStore:
         return self._folder / machine_id
 
     def has(self, machine_id: str) -> bool:
-        return (self.image(machine_id) / "manifest.json").exists() and self._secret(machine_id).exists()
+        return (self.image(machine_id) / MANIFEST).exists() and self._secret(machine_id).exists()
 
     def ids(self) -> set[str]:
         return {machine_id for machine_id in self.started() if self.has(machine_id)}
 
     def started(self) -> set[str]:
         """Ids whose saving was begun, finished or not."""
-        return {path.stem for suffix in (SECRET, HELD) for path in self._folder.glob(f"*{suffix}")}
+        return {path.stem for path in self._folder.glob(f"*{SECRET}")}
 
     def staging(self, machine_id: str, *, fast: int | None = None) -> Path:
         """A fresh folder for a checkpoint to be written to; for a short-lived one, ``fast`` is its size in bytes."""
@@ -94,13 +93,6 @@ class MemoryStore:
         folder = self.image(machine_id)
         return sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
 
-    def note_held(self, machine_id: str) -> None:
-        """Its processes are held from now on: a server that takes over lets them go. No sync: a power cut ends them."""
-        self._held(machine_id).touch(mode=0o600)
-
-    def note_released(self, machine_id: str) -> None:
-        self._held(machine_id).unlink(missing_ok=True)
-
     def save_secret(self, machine_id: str, secret: str) -> None:
         descriptor = os.open(self._secret(machine_id), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w") as file:
@@ -112,14 +104,23 @@ class MemoryStore:
         return self._secret(machine_id).read_text()
 
     def remove(self, machine_id: str) -> None:
-        """Idempotent. The manifest goes first, so that a half-removed checkpoint is never taken for a whole one."""
-        (self.image(machine_id) / "manifest.json").unlink(missing_ok=True)
-        image = self.image(machine_id)
-        shutil.rmtree(image.resolve(), ignore_errors=True)
+        """Idempotent."""
+        if (rest := self.take_out(machine_id)) is not None:
+            shutil.rmtree(rest, ignore_errors=True)
+
+    def take_out(self, machine_id: str) -> Path | None:
+        """As ``remove``, but for the bytes: they are in the folder that is returned, and nobody's. The manifest goes
+        first, so that a half-removed checkpoint is never taken for a whole one."""
+        image, rest = self.image(machine_id), None
+        (image / MANIFEST).unlink(missing_ok=True)
+        if image.is_dir():
+            home = image.resolve()
+            rest = partial_folder(home)
+            home.rename(rest)
         if image.is_symlink():
             image.unlink()
         self._secret(machine_id).unlink(missing_ok=True)
-        self.note_released(machine_id)
+        return rest
 
     def prune(self) -> None:
         """Removes what interrupted pauses left behind."""
@@ -137,6 +138,3 @@ class MemoryStore:
 
     def _secret(self, machine_id: str) -> Path:
         return self._folder / f"{machine_id}{SECRET}"
-
-    def _held(self, machine_id: str) -> Path:
-        return self._folder / f"{machine_id}{HELD}"

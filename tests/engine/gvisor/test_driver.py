@@ -129,7 +129,7 @@ class TestWhileItRuns:
 
     def test_a_call_to_a_sandbox_that_is_not_there_says_so(self, engine, tmp_path):
         for call in (engine.driver.pause, engine.driver.resume):
-            with pytest.raises(EngineError, match=r"runsc (pause|resume) failed"):
+            with pytest.raises(EngineError, match=r"(Pause|Resume) of nobody failed"):
                 call("nobody")
         with pytest.raises(EngineError):
             engine.driver.checkpoint("nobody", tmp_path / "image")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import checkpoint as images
-from moonpool.engine.gvisor import launch, spec, state
+from moonpool.engine.gvisor import control, launch, spec, state
 from moonpool.engine.gvisor.capabilities import probe
-from moonpool.engine.gvisor.model import Member, Running
+from moonpool.engine.gvisor.model import Held, Member, Running
 from moonpool.engine.gvisor.refusal import reason, refusal
 from moonpool.engine.instance import Instance
 from moonpool.errors import CheckpointRefused, EngineError
@@ -22,6 +22,7 @@ from moonpool.errors import CheckpointRefused, EngineError
 START_TIMEOUT = 60.0  # seconds, for boot and restore
 CALL_TIMEOUT = 30.0  # seconds, for pause and resume
 RUNSC_LOG, AGENT_LOG = "runsc.log", "agent.log"
+HELD = "held"  # file that tells whether the sandbox is paused
 LONGEST_NAME = 40  # characters of a member's name
 LONGEST_SOCKET_PATH = 108  # bytes, see unix(7)
 CHECKPOINT_TIMEOUT = 600.0  # seconds: gigabytes may have to be written
@@ -148,11 +149,28 @@ class Driver:
     # -- while it runs -------------------------------------------------------------------------------------------------
 
     def pause(self, name: str) -> None:
-        """Stop every process inside; pauses count, each wants its resume()."""
-        self._call(name, ["pause", name], CALL_TIMEOUT)
+        """Stop every process inside, until resume(); what is paused already must not be paused again."""
+        self._control(name, "Pause", then=Held.YES)
 
     def resume(self, name: str) -> None:
-        self._call(name, ["resume", name], CALL_TIMEOUT)
+        """Let the processes go on. The sandbox's kernel dies of one that was not paused, see held()."""
+        self._control(name, "Resume", then=Held.NO)
+
+    def held(self, name: str) -> Held:
+        """Whether it is paused, as far as whoever paused it lived to write down."""
+        try:
+            return Held((self._members / name / HELD).read_text())
+        except (OSError, ValueError):
+            return Held.NO
+
+    def _control(self, name: str, call: str, *, then: Held) -> None:
+        note = self._members / name / HELD
+        try:
+            note.write_text(Held.PERHAPS.value)
+            control.call(self._state / f"runsc-{name}.sock", f"containerManager.{call}", CALL_TIMEOUT)
+            note.write_text(then.value)
+        except FileNotFoundError as error:
+            raise EngineError(f"{call} of {name} failed: there is no such sandbox") from error
 
     def checkpoint(
         self,
@@ -277,11 +295,6 @@ class Driver:
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
     # -- calling runsc -------------------------------------------------------------------------------------------------
-
-    def _call(self, name: str, arguments: Sequence[str], timeout: float) -> None:
-        process = launch.spawn(self._command(name, arguments), subprocess.DEVNULL)
-        if code := launch.finish(process, timeout):
-            raise EngineError(f"runsc {arguments[0]} failed ({code}): {self._log(name)}")
 
     def _command(self, name: str, arguments: Sequence[str]) -> list[str]:
         log = self._members / name / RUNSC_LOG

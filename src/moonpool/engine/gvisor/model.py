@@ -1,6 +1,7 @@
 """What the driver is given and gives back."""
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,14 @@ class Running:
     name: str
     sandbox_pid: int
     gofer_pid: int
+
+
+class Held(Enum):
+    """Whether a sandbox is paused. PERHAPS: somebody died in the very moment of pausing or resuming it."""
+
+    NO = "no"
+    YES = "yes"
+    PERHAPS = "perhaps"
 
 
 @dataclass(frozen=True)
