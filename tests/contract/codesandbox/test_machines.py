@@ -147,7 +147,8 @@ async def test_start_options_are_kept(api: Any, core: Any, sandbox: str) -> None
     kept = core.sandboxes.peek(sandbox)
     assert kept.timers.idle_timeout == 86400
     own = kept.dialect_data["codesandbox"]
-    assert (own["wake_on_http"], own["wake_on_websocket"], own["title"]) == (True, True, "given")
+    assert own["automatic_wakeup_config"] == {"http": True, "websocket": True}
+    assert own["title"] == "given"
     version = kept.version
     await api.start(sandbox)
     assert core.sandboxes.peek(sandbox).version == version, "a start that changes nothing writes nothing"

@@ -134,7 +134,7 @@ async def test_fork_with_start_options(api: Any, core: Any, sandbox: str) -> Non
         assert kept.resources == Resources(2, 4096, 20480)
         assert kept.timers.idle_timeout == 60
         own = kept.dialect_data["codesandbox"]
-        assert (own["wake_on_http"], own["wake_on_websocket"]) == (False, True)
+        assert own["automatic_wakeup_config"] == {"http": False, "websocket": True}
     made = await api.call("sandbox/fork", 201, path={"id": sandbox}, json={"start_options": {}})
     assert made["start_response"]["cluster"] == "local"
 

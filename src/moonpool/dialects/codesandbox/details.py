@@ -10,6 +10,7 @@ from moonpool.sandboxes.model import Sandbox
 MAX_TAGS = 10  # what comes after is left out, as the vendor does
 PRIVATE = 2
 UNLISTED = 1
+WAKES = "automatic_wakeup_config"
 TAG = ""  # the value of a label that is a tag
 
 
@@ -36,7 +37,9 @@ class Details:
     @property
     def stored(self) -> dict[str, Any]:
         """As ``dialect_data`` of a sandbox."""
-        return {DIALECT: {**asdict(self), "tags": list(self.tags)}}
+        own = asdict(self)
+        wakes = {"http": own.pop("wake_on_http"), "websocket": own.pop("wake_on_websocket")}
+        return {DIALECT: {**own, "tags": list(self.tags), WAKES: wakes}}
 
 
 NAMES = frozenset(field.name for field in fields(Details))
@@ -50,7 +53,9 @@ def details_of(sandbox: Sandbox) -> Details:
         privacy = UNLISTED if sandbox.public else PRIVATE
         return Details(title=name, privacy=privacy, tags=tuple(tags_of(sandbox.labels)))
     known = {name: value for name, value in stored.items() if name in NAMES}
-    return Details(**{**known, "tags": tuple(ordered(tags_of(sandbox.labels), known.get("tags", ())))})
+    known["tags"] = tuple(ordered(tags_of(sandbox.labels), known.get("tags", ())))
+    wakes = stored.get(WAKES, {})
+    return Details(**known, **{f"wake_on_{kind}": wanted for kind, wanted in wakes.items()})
 
 
 def tags_of(labels: Mapping[str, str]) -> list[str]:

@@ -17,6 +17,9 @@ from moonpool.errors import MoonpoolError
 from moonpool.ids import random_word
 
 HOLD = 0.03  # seconds from the response that names a new shell to its first notification
+# The SDK asks for the ports at its connection, and brings its program down when it is let go before it is told. A
+# program may be done with its first answer. So nothing that is asked later is answered earlier.
+FIRST_ASKED = "port/list"
 MAX_REQUESTS = 128  # of one client at once; further ones wait in its socket
 MAX_REQUEST_BYTES = 64 << 20  # of requests being answered, before the next is read
 
@@ -49,6 +52,7 @@ class Client:
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
         self._less = asyncio.Event()
+        self._asked = False  # for the ports, unprompted
 
     # -- what it is told -----------------------------------------------------------------------------------------------
 
@@ -97,7 +101,12 @@ class Client:
             shell_id = request.params.get("shellId")
             if isinstance(shell_id, str):
                 self.release(shell_id)
-            if request.number is not None:
+            if request.number is None:
+                continue
+            if request.method == FIRST_ASKED and not self._asked:
+                self._asked = True
+                await self._answer(request, answer)
+            else:
                 await self._begin(request, answer)
 
     async def _text(self, text: str) -> None:
