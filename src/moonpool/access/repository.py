@@ -9,7 +9,7 @@ from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from moonpool.access.model import ApiKey, KeyOrigin, Scope, User
+from moonpool.access.model import ApiKey, KeyOrigin, Scope, Team, User
 from moonpool.errors import NameTaken
 from moonpool.ids import new_uuid
 from moonpool.store.database import Transaction
@@ -35,6 +35,14 @@ class AccessRepository:
         await transaction.connection.execute(insert(teams).values(id=user.team_id, name=team, created_at=now))
         await transaction.connection.execute(insert(users).values(**vars(user)))
         return user
+
+    async def team(self, connection: AsyncConnection, team_id: str) -> Team | None:
+        row = (await connection.execute(select(teams).where(teams.c.id == team_id))).one_or_none()
+        return None if row is None else Team(**row._mapping)
+
+    async def members(self, connection: AsyncConnection, team_id: str) -> list[User]:
+        query = select(users).where(users.c.team_id == team_id).order_by(users.c.created_at, users.c.id)
+        return [User(**row._mapping) for row in await connection.execute(query)]
 
     async def insert_key(self, transaction: Transaction, key: ApiKey, digest: str) -> None:
         """NameTaken when the team has a key of this name."""

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from moonpool.access.cache import KeyCache
-from moonpool.access.model import ALL_SCOPES, ApiKey, KeyChange, KeyOrigin, NewApiKey, Principal, Scope
+from moonpool.access.model import ALL_SCOPES, ApiKey, KeyChange, KeyOrigin, NewApiKey, Principal, Scope, Team, User
 from moonpool.access.repository import AccessRepository
 from moonpool.access.usage import KeyUsage
 from moonpool.clock import Clock, SystemClock
-from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, Unauthorized
+from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, NotFound, Unauthorized
 from moonpool.ids import new_uuid
 from moonpool.store.database import Store
 
@@ -89,6 +89,26 @@ class AccessService:
         async with self._store.transaction() as transaction:
             user = await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, self._clock.now())
         return Principal(user.team_id, user.id, None, ALL_SCOPES)
+
+    async def team(self, principal: Principal) -> Team:
+        """The team whose things the principal sees."""
+        async with self._store.reading() as connection:
+            team = await self._repository.team(connection, principal.team_id)
+        if team is None:
+            raise NotFound("Team not found")
+        return team
+
+    async def members(self, principal: Principal) -> list[User]:
+        """The users of the principal's team, the first one first."""
+        async with self._store.reading() as connection:
+            return await self._repository.members(connection, principal.team_id)
+
+    async def user(self, principal: Principal) -> User:
+        """Who the principal's key belongs to."""
+        found = [user for user in await self.members(principal) if user.id == principal.user_id]
+        if not found:
+            raise NotFound("User not found")
+        return found[0]
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ class Changes:
         self._records = records
         self._machines = machines
         self._flights = flights
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
 
     async def apply(self, sandbox: Sandbox, change: SandboxChange) -> Sandbox:
@@ -39,7 +39,7 @@ class Changes:
         change = checked(change)
         resources = resources_of(sandbox, change)
         if resources != sandbox.resources:
-            check_resources(resources, self._limits)
+            check_resources(resources, self.limits)
         elif change.network in (None, sandbox.network):
             return await self._records.change(sandbox.id, lambda current: self._changed(current, change))
 

@@ -18,6 +18,7 @@ from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import AT_REST, AgentSession, Fork, NewSandbox, Sandbox, SandboxChange, SandboxState
 from moonpool.sandboxes.query import Page, SandboxQuery, SandboxSort
 from moonpool.sandboxes.records import Records
+from moonpool.sandboxes.validation import Limits
 
 SETTLE_TIMEOUT = 30.0  # seconds
 
@@ -49,6 +50,11 @@ class SandboxService:
     @property
     def _machines(self) -> Machines:
         return self._lifecycle.machines
+
+    @property
+    def limits(self) -> Limits:
+        """How large one sandbox may be, and how many a team may have."""
+        return self._changes.limits
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,140 @@
+"""Who asks: the user of the key, and their one organization, which is the team.
+
+Members are managed on the server itself; so there are never invitations, roles of one's own, or identity providers.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from moonpool.access.model import Team, User
+from moonpool.dialects.daytona.call import Authenticated, Call
+from moonpool.dialects.daytona.mapping import MEBIBYTES_PER_GIBIBYTE
+from moonpool.dialects.daytona.timestamps import timestamp
+from moonpool.errors import NotFound
+
+OWNER, MEMBER = "owner", "member"
+ROLES = {"admin": OWNER}  # of ours; whoever else is there is a member
+# Clients want a moment even where there was none.
+NEVER: Final = timestamp(datetime.fromtimestamp(0, UTC))
+NO_RATE_LIMITS: Final = {
+    f"{kind}RateLimit{what}": None
+    for kind in ("authenticated", "sandboxCreate", "sandboxLifecycle")
+    for what in ("", "TtlSeconds")
+}
+
+router = APIRouter()
+
+
+@router.get("/api/users/me")
+async def get_authenticated_user(call: Authenticated) -> Response:
+    user = await call.services.access.user(call.principal)
+    answer = {
+        "id": user.id,
+        "name": user.name,
+        "email": user.email,
+        "emailVerified": False,
+        "privacyPoliciesAccepted": True,
+        "publicKeys": [],
+        "createdAt": timestamp(user.created_at),
+    }
+    return JSONResponse(answer)
+
+
+@router.get("/api/users/account-providers")
+@router.get("/api/users/me/pending-sso-links")
+@router.get("/api/organizations/invitations")
+async def nothing_of_the_user(call: Authenticated) -> Response:
+    """Keys are the only way in, and nobody is invited."""
+    return JSONResponse([])
+
+
+@router.get("/api/organizations/invitations/count")
+async def count_invitations(call: Authenticated) -> Response:
+    return JSONResponse(0)
+
+
+@router.get("/api/organizations")
+async def list_organizations(call: Authenticated) -> Response:
+    team = await call.services.access.team(call.principal)
+    return JSONResponse([await organization(call, team)])
+
+
+@router.get("/api/organizations/{organization_id}")
+async def get_organization(call: Authenticated, organization_id: str) -> Response:
+    return JSONResponse(await organization(call, await own_team(call, organization_id)))
+
+
+@router.get("/api/organizations/{organization_id}/users")
+async def list_members(call: Authenticated, organization_id: str) -> Response:
+    await own_team(call, organization_id)
+    return JSONResponse([member(user) for user in await call.services.access.members(call.principal)])
+
+
+@router.get("/api/organizations/{organization_id}/invitations")
+@router.get("/api/organizations/{organization_id}/roles")
+@router.get("/api/organizations/{organization_id}/identity-providers")
+async def nothing_of_the_organization(call: Authenticated, organization_id: str) -> Response:
+    await own_team(call, organization_id)
+    return JSONResponse([])
+
+
+@router.get("/api/sandbox/{sandbox}/organization")
+async def get_organization_of_sandbox(call: Authenticated, sandbox: str) -> Response:
+    found = await call.services.sandboxes.get(call.principal, sandbox)
+    return JSONResponse(await organization(call, await own_team(call, found.team_id)))
+
+
+async def own_team(call: Call, organization_id: str) -> Team:
+    """Another team does not exist for the asker."""
+    if organization_id != call.principal.team_id:
+        raise NotFound(f"Organization with ID {organization_id} not found")
+    return await call.services.access.team(call.principal)
+
+
+async def organization(call: Call, team: Team) -> dict[str, Any]:
+    limits = call.services.sandboxes.limits
+    owners = await call.services.access.members(call.principal)
+    return {
+        "id": team.id,
+        "name": team.name,
+        "createdBy": owners[0].id if owners else call.principal.user_id,
+        "personal": False,
+        "createdAt": timestamp(team.created_at),
+        "updatedAt": timestamp(team.created_at),
+        "suspended": False,
+        "suspendedAt": NEVER,
+        "suspensionReason": "",
+        "suspendedUntil": NEVER,
+        "suspensionCleanupGracePeriodHours": 0,
+        "maxCpuPerSandbox": limits.cpu,
+        "maxMemoryPerSandbox": limits.memory_mib / MEBIBYTES_PER_GIBIBYTE,
+        "maxDiskPerSandbox": limits.disk_mib / MEBIBYTES_PER_GIBIBYTE,
+        "secretQuota": 0,
+        "maxSecretsPerSandbox": 0,
+        "snapshotDeactivationTimeoutMinutes": 0,
+        "defaultQueueTimeout": None,
+        "sandboxLimitedNetworkEgress": False,
+        "previewWarningEnabled": False,
+        "ssoEnabled": False,
+        "scimEnabled": False,
+        "defaultRegionId": call.view.region,
+        **NO_RATE_LIMITS,
+        "experimentalConfig": {},
+        "otelConfig": None,
+    }
+
+
+def member(user: User) -> dict[str, Any]:
+    return {
+        "userId": user.id,
+        "organizationId": user.team_id,
+        "name": user.name,
+        "email": user.email,
+        "role": ROLES.get(user.role, MEMBER),
+        "assignedRoles": [],
+        "createdAt": timestamp(user.created_at),
+        "updatedAt": timestamp(user.created_at),
+    }
