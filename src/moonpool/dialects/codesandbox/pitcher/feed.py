@@ -5,8 +5,11 @@ import codecs
 from collections import deque
 from collections.abc import Callable
 
-WINDOW = 0.015  # seconds in which output is gathered: the SDK puts a line break between what comes in two pieces
-LINE_WINDOW = 0.1  # seconds for which a command's unfinished line waits for its end
+WINDOW = 0.015  # seconds in which a screen's output is gathered
+# Seconds in which a command's output is gathered, and for which its unfinished line waits for its end. The SDK joins
+# pieces by line breaks, so each piece less is a false empty line less; and whoever waits for the whole does not wait
+# longer, since the end of the command ends this wait.
+COMMAND_WINDOW = 0.1
 ENOUGH = 64 * 1024  # characters that are sent without waiting for more
 SCROLLBACK = 128 * 1024  # characters kept for who opens the shell later
 
@@ -77,7 +80,7 @@ class Feed:
             self._due()
         elif self._size and self._timer is None:
             self._waited = False
-            self._wait(WINDOW)
+            self._wait(COMMAND_WINDOW if self.plain else WINDOW)
 
     def _wait(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._due)
@@ -91,7 +94,7 @@ class Feed:
             return
         self._send(text[:end], text[end:])
         self._waited = True
-        self._wait(LINE_WINDOW)
+        self._wait(COMMAND_WINDOW)
 
     def _send(self, text: str, rest: str) -> None:
         self.close()
