@@ -1,0 +1,293 @@
+"""Forks and snapshots on a real host: what goes on in a copy, what is its own, and what is left of it."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moonpool.engine.instance import Instance
+from moonpool.errors import CheckpointIncompatible, CheckpointRefused, InvalidState
+from moonpool.guest.model import ProcessSpec
+from moonpool.hosts.host import Host
+from moonpool.hosts.memory import fast_folder
+from moonpool.hosts.model import MachineSpec, MachineState, Resources, snapshot_image
+from moonpool.hosts.settings import HostSettings
+from moonpool.ids import new_sandbox_id, new_uuid
+
+LIMIT = 60.0  # seconds that a test waits for anything
+RESOURCES = Resources(cpu=1, memory_mib=1024, disk_mib=3072)
+# Counts in memory alone; a signal makes it write down the count and what it remembers from its start.
+COUNTER = """
+import os, signal, time
+count, born = 0, os.urandom(8).hex()
+def tell(*_):
+    with open("/root/new", "w") as file:
+        file.write(f"{born} {count}")
+    os.rename("/root/new", "/root/told")
+signal.signal(signal.SIGUSR1, tell)
+tell()
+while True:
+    count += 1
+    time.sleep(0.005)
+"""
+
+
+class Machine:
+    """One host, and the loop that it lives on, for all tests of this file."""
+
+    def __init__(self, runner: asyncio.Runner, data: Path) -> None:
+        self._runner = runner
+        self.data = data
+        self.host: Host = runner.run(Host.open(HostSettings(data=data, warm_pool=1)))
+
+    def run(self, work: Any) -> Any:
+        return self._runner.run(asyncio.wait_for(work, LIMIT))
+
+    def close(self) -> None:
+        self._runner.run(self.host.close())
+
+    def new(self, image: str = "base") -> MachineSpec:
+        identifier = new_sandbox_id()
+        return MachineSpec(id=identifier, image=image, resources=RESOURCES, hostname=identifier)
+
+    def create(self) -> MachineSpec:
+        spec = self.new()
+        self.run(self.host.create(spec))
+        return spec
+
+    def shell(self, spec: MachineSpec, command: str) -> str:
+        async def work() -> str:
+            async with self.host.session(spec.id) as agent:
+                result = await agent.run(ProcessSpec(shell=command))
+            assert result.exit_code == 0, result.stderr
+            return result.stdout.decode().strip()
+
+        return str(self.run(work()))
+
+    def counting(self) -> MachineSpec:
+        """A sandbox in which the counter has begun."""
+        spec = self.create()
+
+        async def begin() -> None:
+            async with self.host.session(spec.id) as agent:
+                await agent.start(ProcessSpec(argv=("python3", "-c", COUNTER), tag="counter"))
+
+        self.run(begin())
+        self.shell(spec, "until test -e /root/told; do sleep 0.01; done")
+        return spec
+
+    def told(self, spec: MachineSpec) -> tuple[str, int]:
+        """What the counter remembers from its start, and how far it is."""
+        born, count = self.shell(
+            spec, "rm -f /root/told; pkill -USR1 python3; until test -e /root/told; do sleep 0.01; done; cat /root/told"
+        ).split()
+        return born, int(count)
+
+    def fork(self, source: MachineSpec, count: int = 1) -> list[MachineSpec]:
+        copies = [self.new() for _ in range(count)]
+        has_memory = self.run(self.host.fork(source.id, copies))
+        for copy in copies:
+            self.run(self.host.resume(copy) if has_memory else self.host.start(copy))
+        return copies
+
+    def capture(self, source: MachineSpec, *, memory: bool = True) -> str:
+        snapshot = new_uuid()
+        self.run(self.host.capture(source.id, snapshot, memory=memory))
+        return snapshot
+
+    def secret(self, spec: MachineSpec) -> str:
+        record = Instance(self.data).run / "machines" / f"{spec.id}.json"
+        return str(json.loads(record.read_text())["secret"])
+
+    def destroy(self, *specs: MachineSpec) -> None:
+        for spec in specs:
+            self.run(self.host.destroy(spec.id))
+
+    def state(self, spec: MachineSpec) -> MachineState:
+        return self.run(self.host.machines())[spec.id]  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def only_machine() -> Iterator[Machine]:
+    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
+    try:
+        with asyncio.Runner() as runner:
+            machine = Machine(runner, data)
+            yield machine
+            machine.close()
+        assert [path.name for path in (data / "memory").iterdir()] == ["snapshots"]
+        fast = fast_folder(Instance(data))
+        assert fast is None or not fast.exists()
+    finally:
+        shutil.rmtree(data)
+
+
+@pytest.fixture
+def machine(only_machine: Machine) -> Iterator[Machine]:
+    """Every test leaves it as it was."""
+    yield only_machine
+    assert only_machine.run(only_machine.host.machines()) == {}
+    assert only_machine.run(only_machine.host.snapshots()) == set()
+
+
+class TestLiveFork:
+    def test_programs_go_on_in_the_source_and_in_every_copy(self, machine: Machine) -> None:
+        source = machine.counting()
+        born, before = machine.told(source)
+        copies = machine.fork(source, 2)
+        for spec in (source, *copies):
+            first, second = machine.told(spec), machine.told(spec)
+            assert first[0] == second[0] == born
+            assert before < first[1] < second[1]
+        machine.destroy(source, *copies)
+
+    def test_each_has_its_own_name_secret_and_files(self, machine: Machine) -> None:
+        source = machine.counting()
+        machine.shell(source, "echo before > /root/file")
+        (copy,) = machine.fork(source)
+        machine.shell(source, "echo source > /root/file")
+        machine.shell(copy, "echo copy > /root/own")
+        assert machine.shell(copy, "cat /root/file; hostname; getent hosts $(hostname)").split() == [
+            "before", copy.id, "169.254.0.21", copy.id,
+        ]  # fmt: skip
+        assert machine.shell(source, "cat /root/file; hostname; ls /root/own 2>/dev/null || true").split() == [
+            "source", source.id,
+        ]  # fmt: skip
+        machines = {machine.shell(spec, "cat /etc/machine-id") for spec in (source, copy)}
+        assert len(machines) == len({machine.secret(source), machine.secret(copy)}) == 2
+        machine.destroy(source)
+        assert machine.told(copy)[1] > 0
+        machine.destroy(copy)
+
+    def test_the_source_falls_asleep_again(self, machine: Machine) -> None:
+        source = machine.create()
+        (copy,) = machine.fork(source)
+        for spec in (source, copy):
+            machine.run(machine.host.asleep(spec.id))
+            assert machine.shell(spec, "echo awake") == "awake"
+        machine.destroy(source, copy)
+
+    def test_memory_that_cannot_be_saved_is_told_and_the_source_goes_on(self, machine: Machine) -> None:
+        source = machine.counting()
+        holder = "exec 3>/root/gone; rm /root/gone; exec sleep 1000"
+
+        async def hold() -> None:
+            async with machine.host.session(source.id) as agent:
+                await agent.start(ProcessSpec(shell=holder, tag="holder"))
+
+        machine.run(hold())
+        machine.shell(source, "until pgrep -x sleep; do :; done")
+        with pytest.raises(CheckpointRefused, match="holds the deleted file /root/gone open"):
+            machine.fork(source, 3)
+        with pytest.raises(CheckpointRefused):
+            machine.capture(source)
+        assert machine.told(source)[1] < machine.told(source)[1]
+        machine.shell(source, "pkill -x sleep")
+        machine.destroy(source, *machine.fork(source))
+
+
+class TestForkAtRest:
+    def test_of_a_paused_one_which_stays_paused(self, machine: Machine) -> None:
+        source = machine.counting()
+        born, _ = machine.told(source)
+        machine.run(machine.host.pause(source.id))
+        copies = machine.fork(source, 2)
+        assert machine.state(source) is MachineState.PAUSED
+        machine.run(machine.host.resume(source))
+        assert {machine.told(spec)[0] for spec in (source, *copies)} == {born}
+        machine.destroy(source, *copies)
+
+    def test_of_a_stopped_one_with_its_files(self, machine: Machine) -> None:
+        source = machine.create()
+        machine.shell(source, "echo kept > /root/file")
+        machine.run(machine.host.stop(source.id))
+        (copy,) = machine.fork(source)
+        assert machine.shell(copy, "cat /root/file; hostname").split() == ["kept", copy.id]
+        assert machine.state(source) is MachineState.STOPPED
+        machine.destroy(source, copy)
+
+
+class TestSnapshots:
+    def test_many_start_where_the_sandbox_was_and_outlive_it(self, machine: Machine) -> None:
+        source = machine.counting()
+        born, _ = machine.told(source)
+        snapshot = machine.capture(source)
+        machine.destroy(source)
+        copies = [machine.new(snapshot_image(snapshot)) for _ in range(2)]
+        for copy in copies:
+            assert machine.run(machine.host.unpack(copy))
+            machine.run(machine.host.resume(copy))
+        machine.run(machine.host.forget(snapshot))
+        for copy in copies:
+            assert machine.told(copy)[0] == born
+            assert machine.shell(copy, "hostname") == copy.id
+        machine.run(machine.host.stop(copies[0].id))
+        machine.run(machine.host.start(copies[0]))
+        assert machine.shell(copies[0], "cat /root/told").startswith(born)
+        machine.destroy(*copies)
+
+    def test_of_a_disk_alone(self, machine: Machine) -> None:
+        source = machine.counting()
+        machine.shell(source, "echo kept > /root/file")
+        snapshot = machine.capture(source, memory=False)
+        assert machine.told(source)[1] > 0
+        copy = machine.new(snapshot_image(snapshot))
+        machine.run(machine.host.create(copy))
+        assert machine.shell(copy, "cat /root/file; pgrep python3 || true") == "kept"
+        machine.destroy(source, copy)
+        machine.run(machine.host.forget(snapshot))
+
+    def test_of_a_paused_one(self, machine: Machine) -> None:
+        source = machine.counting()
+        born, _ = machine.told(source)
+        machine.run(machine.host.pause(source.id))
+        snapshot = machine.capture(source)
+        machine.destroy(source)
+        copy = machine.new(snapshot_image(snapshot))
+        assert machine.run(machine.host.unpack(copy))
+        machine.run(machine.host.resume(copy))
+        assert machine.told(copy)[0] == born
+        machine.destroy(copy)
+        machine.run(machine.host.forget(snapshot))
+
+    def test_memory_of_another_runsc_is_refused_and_the_disk_is_good(self, machine: Machine) -> None:
+        source = machine.counting()
+        snapshot = machine.capture(source)
+        manifest = machine.data / "memory" / "snapshots" / snapshot / "manifest.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"runsc": "another"}))
+        copy = replace(machine.new(snapshot_image(snapshot)), resources=replace(RESOURCES, disk_mib=4096))
+        assert machine.run(machine.host.unpack(copy))
+        with pytest.raises(CheckpointIncompatible):
+            machine.run(machine.host.resume(copy))
+        machine.run(machine.host.start(copy))
+        assert machine.shell(copy, "test -s /root/told && hostname") == copy.id
+        machine.destroy(source, copy)
+        machine.run(machine.host.forget(snapshot))
+
+
+def test_killed_it_keeps_its_files_and_no_memory(machine: Machine) -> None:
+    spec = machine.create()
+    machine.shell(spec, "echo kept > /root/file; sync")
+    machine.run(machine.host.kill(spec.id))
+    assert machine.state(spec) is MachineState.STOPPED
+    with pytest.raises(InvalidState):
+        machine.run(machine.host.resume(spec))
+    machine.run(machine.host.start(spec))
+    assert machine.shell(spec, "cat /root/file") == "kept"
+    machine.destroy(spec)
+
+
+def test_the_workspace_has_a_project_that_runs(machine: Machine) -> None:
+    spec = machine.new("workspace")
+    machine.run(machine.host.create(spec))
+    found = machine.shell(spec, "cd /project/workspace && stat -c %U:%a . && ls -A && node --check index.js")
+    assert found.split() == [
+        "root:755", ".codesandbox", ".gitignore", "README.md", "index.js", "main.py", "package.json",
+    ]  # fmt: skip
+    machine.destroy(spec)
