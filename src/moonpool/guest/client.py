@@ -207,6 +207,16 @@ class AgentClient:
             item = await within(ANSWER_TIMEOUT, stream.next())
             yield _events(stream, _process_info(decode(item.payload).document))
 
+    @asynccontextmanager
+    async def start_and_attach(
+        self, spec: ProcessSpec
+    ) -> AsyncIterator[tuple[ProcessInfo, AsyncIterator[ProcessEvent]]]:
+        """As ``start`` and then ``attach``, but nothing is dropped in between, however much it writes at once."""
+        async with self._connection.streaming("start_and_attach", _process_document(spec)) as stream:
+            item = await within(ANSWER_TIMEOUT, stream.next())
+            info = _process_info(decode(item.payload).document)
+            yield info, _events(stream, info)
+
     async def write_stdin(self, selector: Selector, data: bytes) -> None:
         """Write all of it, waiting where the process does not read; ProcessEnded when it takes no input."""
         for start in range(0, len(data), CHUNK):

@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import signal
+from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
@@ -13,12 +14,9 @@ from moonpool.dialects.wrenn.requests import validate
 from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
 from moonpool.errors import GuestError, InvalidInput
 from moonpool.guest.client import AgentClient
-from moonpool.guest.model import Exited, Output, ProcessSpec
+from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessSpec
 from moonpool.processes.service import check
 from moonpool.sandboxes.model import AgentSession
-
-# Bytes kept of what a command prints before its stream is attached; from then on the reader sets the pace.
-HEAD_START = 16 * 1024 * 1024
 
 router = APIRouter()
 
@@ -35,7 +33,8 @@ async def connect_process(websocket: WebSocket, id: str, selector: str) -> None:
     async def show_process(socket: WebSocket, session: AgentSession) -> None:
         process = await session.agent.process(pid_or_tag(selector))
         await send(socket, type="start", pid=process.pid)
-        await first_of(show(socket, session.agent, process.pid), listen(socket, session.agent, None))
+        async with session.agent.attach(process.pid) as events:
+            await first_of(show(socket, events), listen(socket, session.agent, None))
 
     await converse(websocket, id, show_process)
 
@@ -44,38 +43,30 @@ async def run_and_show(websocket: WebSocket, session: AgentSession) -> None:
     """The process ends with the socket: nobody else knows of it."""
     start = await first_message(websocket, StreamStart)
     argv, shell = command(start.cmd, start.args or [])
-    spec = ProcessSpec(
-        argv=argv,
-        shell=shell,
-        cwd=start.cwd or None,
-        env=start.envs or {},
-        user=session.sandbox.user,
-        replay_bytes=HEAD_START,
-    )
+    spec = ProcessSpec(argv=argv, shell=shell, cwd=start.cwd or None, env=start.envs or {}, user=session.sandbox.user)
     check(spec)
-    process = await session.agent.start(spec)
-    try:
-        await send(websocket, type="start", pid=process.pid)
-        await first_of(show(websocket, session.agent, process.pid), listen(websocket, session.agent, process.pid))
-    except WebSocketDisconnect:
-        await kill(session.agent, process.pid)
-        raise
+    async with session.agent.start_and_attach(spec) as (process, events):
+        try:
+            await send(websocket, type="start", pid=process.pid)
+            await first_of(show(websocket, events), listen(websocket, session.agent, process.pid))
+        except WebSocketDisconnect:
+            await kill(session.agent, process.pid)
+            raise
 
 
-async def show(websocket: WebSocket, agent: AgentClient, pid: int) -> None:
+async def show(websocket: WebSocket, events: AsyncIterator[ProcessEvent]) -> None:
     """Everything a process prints, and its exit. Characters that arrive in two halves are sent whole."""
     decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
-    async with agent.attach(pid) as events:
-        async for event in events:
-            if isinstance(event, Output):
-                name = "stderr" if event.stream == "stderr" else "stdout"
-                if text := decoders[name].decode(event.data):
+    async for event in events:
+        if isinstance(event, Output):
+            name = "stderr" if event.stream == "stderr" else "stdout"
+            if text := decoders[name].decode(event.data):
+                await send(websocket, type=name, data=text)
+        elif isinstance(event, Exited):
+            for name, decoder in decoders.items():
+                if text := decoder.decode(b"", final=True):
                     await send(websocket, type=name, data=text)
-            elif isinstance(event, Exited):
-                for name, decoder in decoders.items():
-                    if text := decoder.decode(b"", final=True):
-                        await send(websocket, type=name, data=text)
-                await send(websocket, type="exit", exit_code=event.exit_code)
+            await send(websocket, type="exit", exit_code=event.exit_code)
 
 
 async def listen(websocket: WebSocket, agent: AgentClient, pid: int | None) -> None:

@@ -125,6 +125,16 @@ class Processes:
     # -- start and follow -------------------------------------------------------------------------------------------
 
     async def start(self, stream: Stream, request: Request) -> dict[str, Any]:
+        return self._start(request).describe()
+
+    async def start_and_attach(self, stream: Stream, request: Request) -> dict[str, Any]:
+        """The reader is there before the first byte is, so that nothing is dropped however much comes."""
+        return await _follow(self._start(request), stream, replay=True)
+
+    async def attach(self, stream: Stream, request: Request) -> dict[str, Any]:
+        return await _follow(self.find(request), stream, replay=request.flag("replay", True))
+
+    def _start(self, request: Request) -> Process:
         tag = request.optional_text("tag")
         known = self._by_tag(tag) if tag is not None else None
         if known is not None and known.running:
@@ -137,25 +147,7 @@ class Processes:
             self._drop(replaced)
         self._known[process.pid] = process
         self._drop_oldest()
-        return process.describe()
-
-    async def attach(self, stream: Stream, request: Request) -> dict[str, Any]:
-        process = self.find(request)
-        reader = Reader(process.output, replay=request.flag("replay", True))
-        try:
-            stream.connection.send_message(EVENT, stream.number, encode(process.describe()))
-            while await reader.wait():
-                count = await stream.credit(CHUNK)
-                channel, data = reader.take(count)
-                stream.give_back(count - len(data))
-                if reader.dropped:
-                    stream.connection.send_message(EVENT, stream.number, encode({"dropped": reader.dropped}))
-                    reader.dropped = 0
-                stream.connection.send(KINDS[channel], stream.number, data)
-                await stream.connection.drain()
-            return process.describe()
-        finally:
-            reader.close()
+        return process
 
     def _by_tag(self, tag: str) -> Process | None:
         return next((process for process in self._known.values() if process.settings.tag == tag), None)
@@ -229,3 +221,21 @@ async def _feed(process: Process, data: bytes) -> None:
     with contextlib.suppress(AgentError):
         await process.write_input(data)
         await process.close_input()
+
+
+async def _follow(process: Process, stream: Stream, *, replay: bool) -> dict[str, Any]:
+    reader = Reader(process.output, replay=replay)
+    try:
+        stream.connection.send_message(EVENT, stream.number, encode(process.describe()))
+        while await reader.wait():
+            count = await stream.credit(CHUNK)
+            channel, data = reader.take(count)
+            stream.give_back(count - len(data))
+            if reader.dropped:
+                stream.connection.send_message(EVENT, stream.number, encode({"dropped": reader.dropped}))
+                reader.dropped = 0
+            stream.connection.send(KINDS[channel], stream.number, data)
+            await stream.connection.drain()
+        return process.describe()
+    finally:
+        reader.close()

@@ -172,7 +172,8 @@ class Server:
             **_named(
                 machine.enter, machine.thaw, machine.environment, machine.metrics, machine.deleted_files, machine.limit
             ),
-            **_named(processes.run, processes.start, processes.attach, processes.write_stdin, processes.close_stdin),
+            **_named(processes.run, processes.start, processes.attach, processes.start_and_attach),
+            **_named(processes.write_stdin, processes.close_stdin),
             **_named(processes.signal, processes.resize, processes.processes, processes.process, processes.wait),
             **_named(
                 processes.retag,
