@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moonpool.bench import baseline, engine, http, sdk
+from moonpool.bench import baseline, engine, fork, http, sdk
 from moonpool.bench.figures import Figure
 from moonpool.bench.server import serving
 from moonpool.engine.cgroups import Cgroups
@@ -39,6 +39,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
     host = await Host.open(HostSettings(data=data, warm_pool=WARM_POOL))
     try:
         figures = await engine.engine_figures(host, plan.runs)
+        say("forks")
+        figures += await fork.fork_figures(host, max(5, plan.runs // 5))
     finally:
         await host.close()
     async with serving(data, WARM_POOL) as server:
