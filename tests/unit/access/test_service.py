@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event, select
 
 from moonpool.access.cache import TRUSTED_FOR
-from moonpool.access.model import ALL_SCOPES, Principal, Scope
+from moonpool.access.model import ALL_SCOPES, KeyChange, Principal, Scope
 from moonpool.access.service import AccessService, open_access
 from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, NameTaken, Unauthorized
 from moonpool.store.database import Store
@@ -178,3 +178,39 @@ class TestKeys:
         assert (await access.get_key(admin, "bootstrap")).last_used_at == clock.now()
         await access.close()
         assert (await AccessService(store, clock).get_key(admin, "bootstrap")).last_used_at == clock.now()
+
+
+class TestUpdate:
+    async def test_only_what_is_given_changes(
+        self, access: AccessService, admin: Principal, clock: ManualClock
+    ) -> None:
+        made = await access.create_key(admin, "mine", {Scope.SANDBOXES_READ}, clock.now() + timedelta(hours=1))
+        renamed = await access.update_key(admin, made.key.id, KeyChange(name="other"))
+        assert renamed == replace(made.key, name="other")
+        changed = await access.update_key(admin, "other", KeyChange(scopes=frozenset({Scope.ADMIN}), set_expiry=True))
+        assert (changed.scopes, changed.expires_at) == (frozenset({Scope.ADMIN}), None)
+        assert await access.get_key(admin, made.key.id) == changed
+
+    async def test_it_counts_at_once(self, access: AccessService, admin: Principal, clock: ManualClock) -> None:
+        made = await access.create_key(admin, "mine", {Scope.SANDBOXES_READ})
+        assert not (await access.authenticate(made.secret)).allows(Scope.SANDBOXES_WRITE)
+        await access.update_key(admin, "mine", KeyChange(scopes=frozenset({Scope.SANDBOXES_WRITE})))
+        assert (await access.authenticate(made.secret)).allows(Scope.SANDBOXES_WRITE)
+        await access.update_key(admin, "mine", KeyChange(expires_at=clock.now(), set_expiry=True))
+        with pytest.raises(KeyExpired):
+            await access.authenticate(made.secret)
+
+    async def test_who_may_not(self, access: AccessService, admin: Principal) -> None:
+        made = await access.create_key(admin, "mine")
+        await access.create_key(admin, "taken")
+        with pytest.raises(NameTaken):
+            await access.update_key(admin, "mine", KeyChange(name="taken"))
+        stranger = Principal("00000000-0000-0000-0000-000000000000", "nobody", None, ALL_SCOPES)
+        with pytest.raises(KeyNotFound):
+            await access.update_key(stranger, made.key.id, KeyChange(name="stolen"))
+        manager = replace(admin, scopes=frozenset({Scope.KEYS_WRITE}))
+        with pytest.raises(Forbidden):
+            await access.update_key(manager, "mine", KeyChange(scopes=frozenset({Scope.ADMIN})))
+        reader = replace(admin, scopes=frozenset({Scope.KEYS_READ}))
+        with pytest.raises(Forbidden):
+            await access.update_key(reader, "mine", KeyChange(name="other"))
