@@ -49,6 +49,7 @@ def expect_nothing_left(server: Server, box: Sandbox, *folders: str) -> None:
 
 def test_content_owner_and_place(server: Server, box: Sandbox) -> None:
     digest = hashlib.sha256(PIECE * LARGE).hexdigest()
+    box.run("ls -A /")  # What was listed once is remembered inside, and the file is not in it.
     for path in ("/home/daytona/new/deep/file", "/dev/shm/file", "/home/daytona/ünï code"):
         accepted(upload(box, path))
         assert box.run(f"sha256sum < '{path}'").split()[0] == digest
