@@ -38,6 +38,15 @@ class Watched:
                 missing.discard(told[-1])
         return told
 
+    async def until_below(self, start: str) -> None:
+        async with asyncio.timeout(LIMIT):
+            while not self.tell(await anext(self._events))[1].startswith(start):
+                pass
+
+    async def run_again(self, command: str) -> None:
+        while True:
+            await self.run(command)
+
     def tell(self, event: FileEvent) -> Told:
         path = os.path.relpath(event.path, self.folder)
         return event.kind, f"{os.path.relpath(event.old_path, self.folder)} > {path}" if event.old_path else path
@@ -140,6 +149,17 @@ class TestBelow:
                 ("created", "new/below/f"),
             ]
 
+    async def test_made_removed_and_made_again(self, agent: AgentClient, everyones: Path) -> None:
+        async with watching(agent, everyones) as watched:
+            await watched.run("for n in $(seq 50); do mkdir -p $n/a; touch $n/f; rm -r $n; mkdir $n; touch $n/f; done")
+            await watched.run("touch end")
+            told = await watched.until(("created", "end"))
+        for n in range(1, 51):
+            about = [kind for kind, path in told if path == str(n)]
+            assert about[-1] == "created", about
+            assert about.count("created") - about.count("deleted") == 1, about
+            assert ("created", f"{n}/f") in told
+
     async def test_renamed_as_soon_as_made(self, agent: AgentClient, everyones: Path) -> None:
         async with watching(agent, everyones) as watched:
             await watched.run("for n in $(seq 30); do mkdir a; mv a $n; touch $n/f; done")
@@ -233,11 +253,12 @@ class TestClients:
         """And nothing grows meanwhile: neither side keeps more than its bound."""
         async with watching(agent, everyones) as watched:
             long = "x" * 150
-            await watched.run(f"seq -f {long}%.0f 40000 | xargs touch; mkdir new")
+            await watched.run(f"seq -f {long}%.0f 20000 | xargs touch; mkdir new")
             told = await watched.until(("overflow", "."))
             assert len(told) < 60_000
-            await watched.run("touch new/f")
-            await watched.until(("created", "new/f"))
+            writing = asyncio.ensure_future(watched.run_again("touch new/$(date +%N)"))
+            await watched.until_below("new/")
+            writing.cancel()
 
     async def test_goes_with_its_client(self, agent: AgentClient, running: RunningAgent, everyones: Path) -> None:
         other = await running.connect()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -19,6 +20,8 @@ LISTEN, INODE_FIELD = "0A", 9  # in the kernel's tables
 LOOPBACK = ("127.", "::1", "::ffff:127.")
 DIAL_TIMEOUT = 10.0  # seconds
 LOOK_AGAIN = 0.2  # seconds between two looks at the listening ports, while somebody watches: no event tells of them
+MOST_OF_THE_TIME = 10  # times as long as a look takes, nothing is done: there may be very many connections
+MAX_PORTS = 1024  # that are told of
 SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -35,12 +38,14 @@ class Network:
         listens is looked up only after a change."""
         seen: dict[tuple[int, str], str] | None = None
         while True:
+            began = time.monotonic()
             found = _listening(self._own_port)
+            took = time.monotonic() - began
             if found != seen:
                 seen = found
                 ports = await self._workers.call(None, partial(_described, found))
                 await stream.send_data(json.dumps({"ports": ports}).encode() + b"\n")
-            await asyncio.sleep(LOOK_AGAIN)
+            await asyncio.sleep(max(LOOK_AGAIN, MOST_OF_THE_TIME * took))
 
     async def connected(self) -> bool:
         """Whether a program has a TCP connection to the outside."""
@@ -112,14 +117,14 @@ def _listening(own_port: int) -> dict[tuple[int, str], str]:
         address, _, port = fields[1].partition(":")
         if fields[3] == LISTEN and int(port, 16) != own_port:
             found[int(port, 16), _address(address, family)] = fields[INODE_FIELD]
-    return found
+    return dict(sorted(found.items())[:MAX_PORTS])
 
 
 def _described(found: dict[tuple[int, str], str]) -> list[dict[str, Any]]:
     owners = _owners(set(found.values()) - {"0"}) if found else {}
     return [
         {"port": port, "address": address, **owners.get(inode, {"pid": None, "process": None})}
-        for (port, address), inode in sorted(found.items())
+        for (port, address), inode in found.items()
     ]
 
 

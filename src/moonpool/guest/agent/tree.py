@@ -174,6 +174,8 @@ class Tree:
         elif record.mask & (inotify.DELETE | inotify.MOVED_FROM):
             if is_folder and record.mask & inotify.MOVED_FROM:
                 self._forget_below(path)
+            self._told.discard(path)
+            self._told_before.discard(path)
             events.add(_event("deleted", path, is_folder))
         else:
             self._touched(path, record, events)

@@ -13,6 +13,7 @@ from .tree import Events, Tree
 from .workers import Workers
 
 GATHER = 0.01  # seconds after a change in which more of them are gathered
+PER_SECOND = 20_000  # events told at most: a program that does nothing but make them must not keep the server busy
 MAX_WAITING = 16_384  # records kept for a client that does not read; the kernel's own limit, which gVisor lacks
 MAX_EXCLUDES = 256
 
@@ -40,6 +41,7 @@ class Watches:
                     events = tree.translate(records)
                 if events:
                     await stream.send_data(_lines(events))
+                    await asyncio.sleep(len(events) / PER_SECOND)
         finally:
             loop.remove_reader(tree.inotify.descriptor)
             tree.close()
