@@ -16,7 +16,6 @@ from moonpool.processes.session_shell import PRELUDE, ROOT, SHELLS, TAG, Command
 REPLAY_BYTES = 64 * 1024  # of the shell's own output, which is one short line a command
 LOG_LIMIT = 16 * 1024 * 1024  # bytes of each stream that a reader of logs gets, the latest
 TEXT_LIMIT = 32 * 1024 * 1024  # bytes of a command or status that are read back
-FOLLOW_INTERVALS = (0.03, 0.25)  # seconds between looks at a growing log: right after growth, and at rest
 CONCURRENT_READS = 16
 STREAMS: tuple[OutputStream, ...] = ("stdout", "stderr")
 
@@ -183,23 +182,44 @@ async def ended(shell: Shell, events: AsyncIterator[ProcessEvent], command_id: s
         await asyncio.gather(watcher, return_exceptions=True)
 
 
-async def grow(shell: Shell, files: CommandFiles, end: asyncio.Event) -> AsyncGenerator[LogChunk, None]:
-    """What is in the files and what comes, up to the end. A file tells nobody that it grows, hence the looking."""
+@asynccontextmanager
+async def stirring(shell: Shell, files: CommandFiles, end: asyncio.Event) -> AsyncIterator[asyncio.Event]:
+    """An event that is set whenever the command may have written something, and when it has ended."""
+    stirred = asyncio.Event()
+
+    async def pass_changes() -> None:
+        async for _ in changes:
+            stirred.set()
+
+    async def pass_end() -> None:
+        await end.wait()
+        stirred.set()
+
+    async with shell.agent.watch(files.folder, user=shell.user) as changes:
+        watchers = [asyncio.create_task(pass_changes()), asyncio.create_task(pass_end())]
+        try:
+            yield stirred
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+
+async def grow(
+    shell: Shell, files: CommandFiles, stirred: asyncio.Event, end: asyncio.Event
+) -> AsyncGenerator[LogChunk, None]:
+    """What is in the files and what comes, up to the end."""
     offsets = dict.fromkeys(STREAMS, 0)
-    interval = FOLLOW_INTERVALS[0]
     while True:
+        stirred.clear()
         last = end.is_set()
-        grown = False
         for stream in STREAMS:
             async for chunk in read_chunks(shell, files.output(stream), offsets[stream]):
                 offsets[stream] += len(chunk)
-                grown = True
                 yield LogChunk(stream, chunk)
         if last:
             return
-        interval = FOLLOW_INTERVALS[0] if grown else min(interval * 2, FOLLOW_INTERVALS[1])
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(end.wait(), interval)
+        await stirred.wait()
 
 
 async def read_chunks(shell: Shell, path: str, offset: int) -> AsyncIterator[bytes]:

@@ -26,6 +26,7 @@ from moonpool.processes.session_commands import (
     read_command,
     read_logs,
     start_shell,
+    stirring,
     write_text,
 )
 from moonpool.processes.session_shell import (
@@ -143,11 +144,13 @@ class ShellSessions:
         self, principal: Principal, sandbox: str, session_id: str, command_id: str
     ) -> AsyncIterator[AsyncGenerator[LogChunk, None]]:
         """The command's output from its first byte on, until the command has ended."""
+        files = CommandFiles.of(session_id, command_id)
         async with (
             self._shell(principal, sandbox, session_id) as shell,
             shell.agent.attach(shell.info.pid, replay=False) as events,
             ended(shell, events, command_id) as end,
-            contextlib.aclosing(grow(shell, CommandFiles.of(session_id, command_id), end)) as chunks,
+            stirring(shell, files, end) as stirred,
+            contextlib.aclosing(grow(shell, files, stirred, end)) as chunks,
         ):
             yield chunks
 
