@@ -13,12 +13,19 @@ from pathlib import Path
 import pytest
 
 from moonpool import errors
+from moonpool.app import Core
+from moonpool.clock import SystemClock
+from moonpool.config import Settings
+from moonpool.files.service import FileService
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import FileEvent, Output, ProcessSpec, TerminalSize
 from moonpool.hosts.host import Host
 from moonpool.hosts.model import MachineSpec, Resources
 from moonpool.hosts.settings import HostSettings
 from moonpool.ids import new_sandbox_id
+from moonpool.processes.ports import PortService
+from moonpool.sandboxes.model import Fork, NewSandbox
+from moonpool.store.database import Store
 
 LIMIT = 60.0  # seconds that a test waits for anything
 FOLDER = "/srv/watched"
@@ -26,12 +33,12 @@ Told = tuple[str, str]
 
 
 @asynccontextmanager
-async def running_host() -> AsyncIterator[Host]:
+async def running_host() -> AsyncIterator[tuple[Host, Path]]:
     data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
     try:
         host = await Host.open(HostSettings(data=data, warm_pool=1))
         try:
-            yield host
+            yield host, data
         finally:
             await host.close()
     finally:
@@ -145,14 +152,45 @@ async def watching_keeps_nothing_awake_or_unsaved(host: Host, spec: MachineSpec)
         await host.asleep(spec.id)
 
 
+async def watching_goes_on_over_a_fork(host: Host, data: Path) -> None:
+    """A copy needs the agent's connections closed, also that of whoever watches."""
+    store = await Store.open(f"sqlite:///{data / 'db.sqlite'}")
+    core = Core(Settings(data=data, on_exit="keep"), store, host, SystemClock())
+    await core.start()
+    owner = await core.access.local_principal()
+    made = await core.sandboxes.create(owner, NewSandbox(user="root"))
+    files, ports = FileService(core.sandboxes), PortService(core.sandboxes)
+    async with (
+        files.watch(owner, made.id, "/srv", recursive=True) as events,
+        ports.watch(owner, made.id) as lists,
+        asyncio.timeout(LIMIT),
+    ):
+        assert await anext(lists) == ()
+        (copy,) = await core.sandboxes.fork(owner, made.id, [Fork()])
+        assert (await anext(events)).kind == "overflow"
+        assert await anext(lists) == ()
+        async with files.open(owner, copy.id) as opened:
+            await opened.mkdir("/srv/of-the-copy")
+        async with files.open(owner, made.id) as opened:
+            await opened.mkdir("/srv/of-the-source")
+        assert (await anext(events)).path == "/srv/of-the-source"
+    for one in (copy, made):
+        await core.sandboxes.destroy(owner, one.id)
+    await core.background.close(timeout=LIMIT)
+    await core.stop()
+    await store.close()
+
+
 async def test_everything_inside() -> None:
     """In one sandbox, one after the other: starting a host takes longer than any of it."""
-    async with running_host() as host, sandbox(host) as spec:
-        async with host.session(spec.id) as agent:
-            await agent.mkdir(FOLDER)
-            await ports_are_told(agent)
-            await changes_are_told(agent)
-            await users_are_real(agent)
-            await terminals_end_whole(agent)
-            await folders_are_packed(agent)
-        await watching_keeps_nothing_awake_or_unsaved(host, spec)
+    async with running_host() as (host, data):
+        async with sandbox(host) as spec:
+            async with host.session(spec.id) as agent:
+                await agent.mkdir(FOLDER)
+                await ports_are_told(agent)
+                await changes_are_told(agent)
+                await users_are_real(agent)
+                await terminals_end_whole(agent)
+                await folders_are_packed(agent)
+            await watching_keeps_nothing_awake_or_unsaved(host, spec)
+        await watching_goes_on_over_a_fork(host, data)
