@@ -7,6 +7,7 @@ import pytest
 
 from moonpool.access.model import Scope
 from moonpool.dialects.codesandbox.pitcher.tokens import Tokens
+from moonpool.sandboxes.model import NewSandbox
 from tests.contract.codesandbox.conftest import KEY, OPERATIONS, Api, client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -175,6 +176,8 @@ async def test_keys_that_may_less(api: Api, app: Any, core: Any, sandbox: str) -
         for operation in ("vm/hibernate", "vm/shutdown", "vm/delete", "sandbox/fork", "vm/create_session"):
             await reader.call(operation, 403, path={"id": sandbox}, **with_body(operation))
         await reader.call("vm/start", 403, path={"id": sandbox}, json={"tier": "Pico"})
+        foreign = await core.sandboxes.create(admin, NewSandbox(snapshot="minimal"))
+        assert (await reader.start(foreign.id))["bootup_type"] == "RUNNING"
         await api.call("vm/hibernate", path={"id": sandbox})
         for operation in ("vm/start", "vm/hibernate"):
             await reader.call(operation, 403, path={"id": sandbox})

@@ -57,6 +57,12 @@ async def test_bootup_types(api: Any, sandbox: str) -> None:
     assert (await api.start(sandbox))["bootup_type"] == "CLEAN"
 
 
+async def test_a_fork_that_rested_before_its_first_start(api: Any, sandbox: str) -> None:
+    await api.call("vm/hibernate", path={"id": sandbox})
+    assert (await api.start(sandbox))["bootup_type"] == "RESUME"
+    assert (await api.start(sandbox))["bootup_type"] == "RUNNING"
+
+
 async def test_what_is_done_already_is_a_success(api: Any, sandbox: str) -> None:
     here = {"id": sandbox}
     for operation in ("vm/hibernate", "vm/hibernate", "vm/shutdown", "vm/shutdown"):
@@ -91,7 +97,8 @@ async def test_many_at_once(
     assert core.sandboxes.peek(sandbox).state is after
     assert sum(call == (held, sandbox) for call in machines.calls) == 1
     if operation == "vm/start":
-        assert sum(answer["bootup_type"] == "FORK" for answer in answers) == 1
+        expected = ["CLEAN" if held == "start" else "RESUME", *["RUNNING"] * 4]
+        assert sorted(answer["bootup_type"] for answer in answers) == sorted(expected)
 
 
 async def test_against_each_other(api: Any, core: Any, sandbox: str) -> None:

@@ -27,10 +27,12 @@ async def start(call: Call, sandbox_id: str, options: Options) -> dict[str, Any]
     """
     sandbox = await insist(call, sandbox_id, lambda found: configure(call, found, options))
     sandbox, was = await bring_up(call, sandbox.id)
-    if DIALECT not in sandbox.dialect_data:
+    writes = call.principal.allows(Scope.SANDBOXES_WRITE)
+    if writes and DIALECT not in sandbox.dialect_data:
         await make_workspace(call, sandbox)
-    bootup = Bootup.FORK if call.shared.unstarted.take(sandbox.id) else BOOTUPS.get(was, Bootup.CLEAN)
-    return start_json(call, sandbox, bootup)
+    first = call.shared.unstarted.take(sandbox.id)
+    bootup = Bootup.FORK if first and was is SandboxState.RUNNING else BOOTUPS.get(was, Bootup.CLEAN)
+    return start_json(call, sandbox, bootup, writes=writes)
 
 
 async def configure(call: Call, sandbox: Sandbox, options: Options) -> Sandbox:
@@ -68,9 +70,8 @@ async def make_workspace(call: Call, sandbox: Sandbox) -> None:
         await session.agent.mkdir(WORKSPACE, user=USER)
 
 
-def start_json(call: Call, sandbox: Sandbox, bootup: Bootup) -> dict[str, Any]:
-    writes = call.principal.allows(Scope.SANDBOXES_WRITE) and not details_of(sandbox).is_frozen
-    permission: Permission = "write" if writes else "read"
+def start_json(call: Call, sandbox: Sandbox, bootup: Bootup, *, writes: bool) -> dict[str, Any]:
+    permission: Permission = "write" if writes and not details_of(sandbox).is_frozen else "read"
     token = call.shared.tokens.mint(sandbox.id, sandbox.team_id, USER, HOME, WORKSPACE, permission)
     return {
         "id": sandbox.id,
