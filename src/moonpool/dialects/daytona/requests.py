@@ -22,33 +22,35 @@ async def parse(request: Request, model: type[Model]) -> Model:
 
     Raises TooLarge beyond ``BODY_LIMIT``, InvalidInput for malformed JSON, wrong types, ranges and NUL characters.
     """
-    raw = await read(request)
+    return validated(await read(request, BODY_LIMIT), model, InvalidInput)
+
+
+def validated(raw: bytes, model: type[Model], invalid: type[InvalidInput]) -> Model:
+    """Raises ``invalid``."""
     try:
         parsed = model.model_validate_json(raw or b"{}")
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidInput(validation_message(details)) from None
+        raise invalid(validation_message(details)) from None
     if b"\\u0000" in raw and holds_nul(json.loads(raw)):
-        raise InvalidInput("Text must not contain NUL characters")
+        raise invalid("Text must not contain NUL characters")
     return parsed
 
 
-async def read(request: Request) -> bytes:
+async def read(request: Request, limit: int) -> bytes:
+    """The whole body; TooLarge, before it is read where it says so itself, beyond ``limit`` bytes."""
+    too_large = TooLarge(f"The request body is larger than {limit // 1024 // 1024} MiB")
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > BODY_LIMIT:
-        raise too_large()
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > BODY_LIMIT:
-            raise too_large()
+        if size > limit:
+            raise too_large
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def too_large() -> TooLarge:
-    return TooLarge(f"The request body is larger than {BODY_LIMIT // 1024 // 1024} MiB")
 
 
 def holds_nul(value: object) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Receive, Send
@@ -14,10 +14,9 @@ from starlette.websockets import WebSocket
 
 from moonpool.access.model import Principal
 from moonpool.dialects.common.services import Services
-from moonpool.dialects.daytona.errors import validation_message
-from moonpool.dialects.daytona.requests import holds_nul
+from moonpool.dialects.daytona.requests import read, validated
 from moonpool.dialects.daytona.toolbox.errors import InvalidBody
-from moonpool.errors import InvalidInput, TooLarge
+from moonpool.errors import InvalidInput
 from moonpool.files.service import FileService
 from moonpool.processes.code import CodeService
 from moonpool.processes.interpreters import InterpreterService
@@ -108,7 +107,7 @@ class Call:
 
     async def body(self, model: type[Model]) -> Model:
         """The JSON body; raises InvalidBody, TooLarge."""
-        return parse(await read(self.request), model)
+        return validated(await read(self.request, BODY_LIMIT), model, InvalidBody)
 
     async def unless_gone(self, work: Coroutine[Any, Any, Result]) -> Result:
         """``work``'s result; when the client hangs up meanwhile it is cancelled and ClientGone raised."""
@@ -138,35 +137,6 @@ def while_listened(handler: Callable[[Call], Coroutine[Any, Any, Result]]) -> Ca
 async def disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def read(request: Request) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > BODY_LIMIT:
-        raise too_large()
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            raise too_large()
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def too_large() -> TooLarge:
-    return TooLarge(f"The request body is larger than {BODY_LIMIT // 1024 // 1024} MiB")
-
-
-def parse(raw: bytes, model: type[Model]) -> Model:
-    try:
-        parsed = model.model_validate_json(raw or b"{}")
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidBody(validation_message(details)) from None
-    if b"\\u0000" in raw and holds_nul(json.loads(raw)):
-        raise InvalidBody("Text must not contain NUL characters")
-    return parsed
 
 
 def json_response(document: object, status: int = 200) -> Response:

@@ -6,9 +6,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from moonpool.dialects.daytona.requests import validated
 from moonpool.dialects.daytona.timestamps import timestamp
-from moonpool.dialects.daytona.toolbox.call import Call, json_response, parse
-from moonpool.dialects.daytona.toolbox.errors import error_document
+from moonpool.dialects.daytona.toolbox.call import Call, json_response
+from moonpool.dialects.daytona.toolbox.errors import InvalidBody, error_document
 from moonpool.dialects.daytona.toolbox.models import CreateContextRequest, InterpreterExecuteRequest
 from moonpool.dialects.daytona.toolbox.sockets import (
     EXECUTION_TIMEOUT,
@@ -51,7 +52,8 @@ async def execute(call: Call) -> None:
     if message["type"] == "websocket.disconnect":
         return
     try:
-        request = parse((message.get("text") or "").encode() or message.get("bytes") or b"", InterpreterExecuteRequest)
+        said = (message.get("text") or "").encode() or message.get("bytes") or b""
+        request = validated(said, InterpreterExecuteRequest, InvalidBody)
         await until_closed(call, run(call, request))
     except ExecutionTimeout:
         await call.socket.close(EXECUTION_TIMEOUT, "execution timed out")
