@@ -38,9 +38,15 @@ class CheapDeflateFactory(ServerPerMessageDeflateFactory):
 
 class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
     """Ends a connection ``LINGER`` seconds after its application did, whether the client has read everything or not:
-    else one that never reads would keep what it was sent in this server's memory for ever."""
+    else one that never reads would keep what it was sent in this server's memory for ever.
+
+    A client is not taken for dead while it is seen to send or to read, though the answer to a ping has to wait behind
+    a large message, nor while it is this side that does not read.
+    """
 
     _linger: asyncio.TimerHandle | None = None
+    _unsent = 0  # bytes, when the ping was sent or looked at last
+    _received = False  # anything since then
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -60,3 +66,21 @@ class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
         if self._linger is not None:
             self._linger.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._received = True
+        super().data_received(data)
+
+    def send_keepalive_ping(self) -> None:
+        self._received = False
+        super().send_keepalive_ping()
+        self._unsent = self.transport.get_write_buffer_size()
+
+    def keepalive_timeout(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if not (self._received or self.read_paused or unsent < self._unsent):
+            super().keepalive_timeout()
+            return
+        self._received, self._unsent = False, unsent
+        assert self.ping_timeout is not None
+        self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)

@@ -5,7 +5,7 @@ import codecs
 from collections import deque
 from collections.abc import Callable
 
-WINDOW = 0.015  # seconds in which a screen's output is gathered
+WINDOW = 0.01  # seconds in which a screen's output is gathered
 # Seconds in which a command's output is gathered, and for which its unfinished line waits for its end. The SDK joins
 # pieces by line breaks, so each piece less is a false empty line less; and whoever waits for the whole does not wait
 # longer, since the end of the command ends this wait.

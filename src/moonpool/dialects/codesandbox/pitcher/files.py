@@ -41,7 +41,8 @@ async def write_file(call: Call) -> dict[str, Any]:
         if found is not None and not overwrite:
             raise FileExists(f"The file exists already: {path}")
         view = memoryview(content)
-        async with agent.write(path, parents=True, size=len(view), user=call.grant.user) as writer:
+        mode = SHARED_FILE if found is None else None
+        async with agent.write(path, mode=mode, parents=True, size=len(view), user=call.grant.user) as writer:
             for start in range(0, len(view), PIECE):
                 await writer.write(view[start : start + PIECE])
     return {}
@@ -58,15 +59,15 @@ async def show(call: Call) -> dict[str, Any]:
     path = resolved(call.grant, call.params.text("path"))
     async with call.hub.place.agent() as agent:
         info = await agent.stat(path, follow=True, user=call.grant.user)
-    modified = round(info.modified_at * 1000)
-    times = {"mtime": modified, "ctime": modified, "atime": modified}
+    moments = {"mtime": info.modified_at, "ctime": info.changed_at, "atime": info.accessed_at}
+    times = {name: round(at * 1000) for name, at in moments.items()}
     return {**kind_of(info), "size": info.size, **times}
 
 
 async def make_folder(call: Call) -> dict[str, Any]:
     path, recursive = resolved(call.grant, call.params.text("path")), call.params.flag("recursive")
     async with call.hub.place.agent() as agent:
-        await agent.mkdir(path, 0o755, parents=recursive, exist_ok=recursive, user=call.grant.user)
+        await agent.mkdir(path, SHARED_FOLDER, parents=recursive, exist_ok=recursive, user=call.grant.user)
     return {}
 
 
@@ -90,9 +91,7 @@ async def copy(call: Call) -> dict[str, Any]:
     source, target = (resolved(call.grant, call.params.text(name)) for name in ("from", "to"))
     recursive, overwrite = call.params.flag("recursive"), call.params.flag("overwrite")
     async with call.hub.place.agent() as agent:
-        if not overwrite and await look(agent, call, target) is not None:
-            raise FileExists(f"The file exists already: {target}")
-        await agent.copy(source, target, recursive=recursive, user=call.grant.user)
+        await agent.copy(source, target, recursive, overwrite=overwrite, user=call.grant.user)
     return {}
 
 

@@ -1,6 +1,7 @@
 """All that the clients of one sandbox share: its shells, ports, tasks and setup, watched while anybody is connected."""
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -14,7 +15,7 @@ from moonpool.dialects.codesandbox.pitcher.tasks import Tasks
 from moonpool.dialects.codesandbox.pitcher.tokens import Grant, Tokens
 from moonpool.dialects.codesandbox.pitcher.wire import Failure
 from moonpool.dialects.common.services import Services
-from moonpool.errors import MoonpoolError
+from moonpool.errors import GuestError, MoonpoolError
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,9 @@ class Hub:
     async def prepare(self, grant: Grant) -> None:
         """What the tasks file wants done with the sandbox's start, if this client may do anything at all."""
         async with self.place.agent() as agent:
+            if grant.writes:
+                with contextlib.suppress(GuestError):  # A sandbox of another API's image has no workspace yet.
+                    await agent.mkdir(grant.workspace, user=grant.user)
             file = await self.tasks.read(agent, grant)
             await self.setup.load(agent, file)
         if not grant.writes:
@@ -66,6 +70,8 @@ class Hub:
 
     def enter(self, client: Client) -> None:
         self.place.clients.add(client)
+        if self.resting.is_set():  # Between its opening and now.
+            client.notify("system/hibernate", {})
 
     def leave(self, client: Client) -> None:
         self.place.clients.discard(client)

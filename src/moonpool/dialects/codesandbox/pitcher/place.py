@@ -12,6 +12,10 @@ from moonpool.dialects.common.services import Services
 from moonpool.guest.client import AgentClient
 from moonpool.sandboxes.model import SandboxState
 
+# Requests of all clients together that are with the agent at once: with the shells and watches that there may be, some
+# less than an agent's connection carries.
+MAX_OPERATIONS = 256
+
 
 class Place:
     """One sandbox, as the parts of a hub reach it and its clients."""
@@ -21,11 +25,12 @@ class Place:
         self.principal = principal
         self.sandbox_id = sandbox_id
         self.clients: set[Client] = set()
+        self._room = asyncio.Semaphore(MAX_OPERATIONS)
 
     @asynccontextmanager
     async def agent(self) -> AsyncIterator[AgentClient]:
-        """For something that a client has asked for: the sandbox is in use."""
-        async with self.services.sandboxes.session(self.principal, self.sandbox_id) as session:
+        """For something that a client has asked for: the sandbox is in use. With too many at once it waits."""
+        async with self._room, self.services.sandboxes.session(self.principal, self.sandbox_id) as session:
             yield session.agent
 
     @asynccontextmanager

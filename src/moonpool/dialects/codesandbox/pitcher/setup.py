@@ -134,10 +134,10 @@ class Setup:
 
     async def _run(self, grant: Grant) -> None:
         try:
-            async with self._place.agent() as agent:  # Held for as long as it runs: the sandbox is in use.
+            async with self._place.agent():  # Held for as long as it runs: the sandbox is in use.
                 for number, step in enumerate(self._steps):
                     if step.finish != "SUCCEEDED":
-                        await self._run_step(agent, grant, number, step)
+                        await self._run_step(grant, number, step)
                     if step.finish == "FAILED":
                         break
         except (MoonpoolError, Failure) as error:
@@ -148,7 +148,7 @@ class Setup:
         self._tell()
         self._finished(grant)
 
-    async def _run_step(self, agent: AgentClient, grant: Grant, number: int, step: Step) -> None:
+    async def _run_step(self, grant: Grant, number: int, step: Step) -> None:
         self._current, step.finish = number, None
         self._tell()
         end = self._ends[step.shell_id] = asyncio.get_running_loop().create_future()
@@ -162,7 +162,7 @@ class Setup:
         finally:
             del self._ends[step.shell_id]
         step.finish = "SUCCEEDED" if ended.status is Status.FINISHED else "FAILED"
-        await self._write(agent)
+        await self._write()
         if number + 1 < len(self._steps):
             self._tell()
 
@@ -196,7 +196,7 @@ class Setup:
         except (FileNotFound, ValueError, KeyError, TypeError):
             return []
 
-    async def _write(self, agent: AgentClient) -> None:
+    async def _write(self) -> None:
         record = {"hash": self._hash, "steps": [step.finish for step in self._steps if step.finish]}
-        async with agent.write(RECORD, parents=True) as writer:
+        async with self._place.agent() as agent, agent.write(RECORD, parents=True) as writer:
             await writer.write(json.dumps(record).encode())

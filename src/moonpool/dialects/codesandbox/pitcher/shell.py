@@ -54,8 +54,8 @@ class Identity:
 
     def spec(self, size: TerminalSize) -> ProcessSpec:
         return ProcessSpec(
-            argv=None if self.command else ("bash", "-l"),
-            shell=self.command or None,
+            argv=None if self.command else ("bash", "-c", f"{SHARE}; exec bash -l"),
+            shell=f"{SHARE}\n{self.command}" if self.command else None,
             cwd=self.cwd,
             env={"HOME": self.home, "TERM": "xterm-256color"},
             user=self.owner,

@@ -14,7 +14,7 @@ from moonpool.errors import AgentTimeout, AgentUnavailable, InvalidState, Moonpo
 from moonpool.guest.model import FileEvent
 from moonpool.ids import random_word
 
-MAX_WATCHES = 256  # of one client
+MAX_WATCHES = 256  # of all clients of one sandbox
 WINDOW = 0.02  # seconds in which events are gathered
 MAX_EVENTS = 1000  # in one notification
 
@@ -31,8 +31,8 @@ class Wanted:
 
 async def watch(call: Call) -> dict[str, Any]:
     """Raises FileNotFound and the like at once; the watch itself outlives a loss of the connection to the agent."""
-    if len(call.client.watches) >= MAX_WATCHES:
-        raise Failure(Code.RATE_LIMIT, f"A client has at most {MAX_WATCHES} watches: end some first")
+    if sum(len(client.watches) for client in call.hub.place.clients) >= MAX_WATCHES:
+        raise Failure(Code.RATE_LIMIT, f"A sandbox has at most {MAX_WATCHES} watches: end some first")
     params = call.params
     path, excludes = resolved(call.grant, params.text("path")), params.texts("excludes")
     wanted = Wanted(path, params.flag("recursive"), excludes, call.grant.user)
