@@ -109,8 +109,8 @@ class FileInfo:
     owner: str
     group: str
     modified_at: float
-    changed_at: float
-    accessed_at: float
+    changed_at: float = 0.0  # so that agents of earlier versions, in sandboxes that have been paused, are understood
+    accessed_at: float = 0.0
     target: str | None = None
     target_kind: FileKind | None = None
 

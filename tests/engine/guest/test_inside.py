@@ -19,6 +19,7 @@ from moonpool.config import Settings
 from moonpool.files.service import FileService
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import FileEvent, Output, ProcessSpec, TerminalSize
+from moonpool.guest.streams import LARGE
 from moonpool.hosts.host import Host
 from moonpool.hosts.model import MachineSpec, Resources
 from moonpool.hosts.settings import HostSettings
@@ -89,6 +90,9 @@ async def changes_are_told(agent: AgentClient) -> None:
         async with agent.write(f"{FOLDER}/own") as file:
             await file.write(b"2")
         assert await until(events, ("modified", "/own")) == [("modified", "/own")]
+        async with agent.write(f"{FOLDER}/large") as file:
+            await file.write(bytes(2 * LARGE))
+        assert await until(events, ("created", "/large")) == [("created", "/large")]
         await run(agent, f"rm -r {FOLDER}/z/b; mv {FOLDER}/z /tmp/; touch /tmp/z/unseen {FOLDER}/seen")
         assert ("created", "/unseen") not in await until(events, ("deleted", "/z"), ("created", "/seen"))
 

@@ -292,10 +292,11 @@ def _make_home(home: str, uid: int, gid: int) -> None:
     else:
         os.mkdir(home)
     os.chmod(home, 0o755)  # noqa: S103 - as Debian has it
-    for folder, folders, files in os.walk(home, topdown=False):
+    for folder, folders, files, descriptor in os.fwalk(home, topdown=False):  # by descriptor: no link is followed
         for name in (*folders, *files):
-            os.lchown(f"{folder}/{name}", uid, gid)
-    os.lchown(home, uid, gid)
+            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
+        if folder == home:
+            os.fchown(descriptor, uid, gid)
 
 
 def _trust(name: str) -> None:
