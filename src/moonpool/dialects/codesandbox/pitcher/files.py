@@ -10,6 +10,8 @@ from moonpool.guest.model import FileInfo
 
 FILE, FOLDER = 0, 1
 READ_LIMIT = 256 << 20  # bytes of one file in one message; ``fs/download`` has no limit
+# New ones belong to the workspace's group as well, and what is made in a folder does too.
+SHARED_FILE, SHARED_FOLDER = 0o664, 0o2775
 PIECE = 1 << 20  # bytes handed to the sandbox at a time
 
 

@@ -11,6 +11,7 @@ from moonpool.guest.model import ProcessInfo, ProcessSpec, TerminalSize
 PREFIX = "pitcher:"
 COMMAND_LIMIT = 64 * 1024  # characters of a command that are remembered beyond this server's life
 REPLAY = 1 << 20  # bytes of output that the agent keeps
+SHARE = "umask 002"  # What sessions make, the workspace's group may change: so they can work on the same files.
 SHORT = 80  # characters of a command that name its shell
 # How the SDK wraps what it is to run; its terminals are not wrapped in a second bash.
 WRAPPED = re.compile(r"source \$HOME/\.private/\.env 2>/dev/null \|\| true && (?:env .*)?bash -c '", re.DOTALL)
