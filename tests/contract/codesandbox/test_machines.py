@@ -149,6 +149,24 @@ async def test_a_size_above_the_servers_limit(api: Any, core: Any, sandbox: str)
     assert core.sandboxes.peek(sandbox).state is SandboxState.PAUSED
 
 
+async def test_less_memory_for_a_hibernated_one(api: Any, core: Any, machines: Any, sandbox: str) -> None:
+    """Its memory comes back whole, and is limited then: so a start can say that it does not fit."""
+    await api.call("vm/hibernate", path={"id": sandbox})
+    assert "Start it" in await api.call("vm/update_specs", 409, path={"id": sandbox}, json={"tier": "Pico"})
+    machines.fail("set_resources", EngineError("more memory is in use"))
+    assert "in use" in await api.call("vm/start", 500, path={"id": sandbox}, json={"tier": "Pico"})
+    assert core.sandboxes.peek(sandbox).state is SandboxState.RUNNING
+    assert core.sandboxes.peek(sandbox).resources == Resources(4, 8192, 20480)
+    await api.call("vm/hibernate", path={"id": sandbox})
+    await api.start(sandbox, tier="Pico")
+    operations = [operation for operation, of in machines.calls if of == sandbox]
+    assert operations[-2:] == ["resume", "set_resources"]
+    await api.call("vm/hibernate", path={"id": sandbox})
+    await api.start(sandbox, tier="Micro")
+    operations = [operation for operation, of in machines.calls if of == sandbox]
+    assert operations[-2:] == ["set_resources", "resume"]
+
+
 async def test_start_options_are_kept(api: Any, core: Any, sandbox: str) -> None:
     await api.start(sandbox, automatic_wakeup_config={"websocket": True}, hibernation_timeout_seconds=86400)
     kept = core.sandboxes.peek(sandbox)
@@ -158,6 +176,9 @@ async def test_start_options_are_kept(api: Any, core: Any, sandbox: str) -> None
     assert own["title"] == "given"
     version = kept.version
     await api.start(sandbox)
+    await api.start(
+        sandbox, tier="Micro", automatic_wakeup_config={"websocket": True}, hibernation_timeout_seconds=86400
+    )
     assert core.sandboxes.peek(sandbox).version == version, "a start that changes nothing writes nothing"
 
 

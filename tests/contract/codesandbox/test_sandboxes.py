@@ -1,5 +1,6 @@
 """Sandboxes: what is kept of them, how they are listed and copied."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -117,6 +118,22 @@ async def test_forks_of_a_sandbox_in_every_state(api: Any, core: Any, sandbox: s
         assert copy.timers.idle_timeout == 77
         assert (await api.start(made))["bootup_type"] == "FORK"
         assert (await api.start(made))["bootup_type"] == "RUNNING"
+
+
+async def test_fork_of_a_deleted_sandbox(api: Any, sandbox: str) -> None:
+    await api.call("vm/delete", path={"id": sandbox})
+    assert sandbox in await api.call("sandbox/fork", 404, path={"id": sandbox}, json={})
+
+
+async def test_fork_while_it_changes(api: Any, machines: Any, sandbox: str) -> None:
+    """It is waited for."""
+    gate = machines.hold("pause")
+    hibernating = asyncio.create_task(api.call("vm/hibernate", path={"id": sandbox}))
+    await gate.reached.wait()
+    forking = asyncio.create_task(api.fork(sandbox))
+    gate.open()
+    await hibernating
+    assert (await api.start(await forking))["bootup_type"] == "FORK"
 
 
 async def test_fork_with_start_options(api: Any, core: Any, sandbox: str) -> None:

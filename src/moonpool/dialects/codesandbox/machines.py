@@ -21,8 +21,9 @@ from moonpool.dialects.codesandbox.schemas import (
     VMUpdateHibernationTimeoutRequest,
     VMUpdateSpecsRequest,
 )
-from moonpool.dialects.codesandbox.starting import hibernating, resized, start
+from moonpool.dialects.codesandbox.starting import hibernating, may_not_fit, resized, start
 from moonpool.dialects.codesandbox.timestamps import epoch_milliseconds, timestamp
+from moonpool.errors import InvalidState
 from moonpool.sandboxes.model import Sandbox, SandboxChange, SandboxState
 from moonpool.sandboxes.query import SandboxQuery
 
@@ -105,6 +106,9 @@ async def update_specs(request: Request, call: Authenticated, id: str) -> Respon
     body = await parse(request, VMUpdateSpecsRequest)
 
     async def resize(found: Sandbox) -> Sandbox:
+        if may_not_fit(found, body.tier):
+            message = "The VM hibernates, and what it keeps in memory may not fit into less"
+            raise InvalidState(message, state=found.state, hint="Start it or shut it down first")
         return await call.services.sandboxes.update(call.principal, found.id, resized(found, body.tier))
 
     changed = await steps.insist(call, id, resize)

@@ -25,8 +25,9 @@ async def start(call: Call, sandbox_id: str, options: Options) -> dict[str, Any]
     A size that cannot be had refuses the start before anything is changed. ``ipcountry`` chooses a cluster, and there
     is one.
     """
-    sandbox = await insist(call, sandbox_id, lambda found: configure(call, found, options))
+    sandbox = await insist(call, sandbox_id, lambda found: configure(call, found, at_rest(found, options)))
     sandbox, was = await bring_up(call, sandbox.id)
+    sandbox = await configure(call, sandbox, options)
     writes = call.principal.allows(Scope.SANDBOXES_WRITE)
     if writes and DIALECT not in sandbox.dialect_data:
         await make_workspace(call, sandbox)
@@ -35,24 +36,46 @@ async def start(call: Call, sandbox_id: str, options: Options) -> dict[str, Any]
     return start_json(call, sandbox, bootup, writes=writes)
 
 
+def at_rest(sandbox: Sandbox, options: Options) -> Options:
+    """What of the options comes before a start. The memory that a hibernated one has kept must fit when it comes back:
+    whether it fits into less can only be told then."""
+    if options.tier is not None and may_not_fit(sandbox, options.tier):
+        return options.model_copy(update={"tier": None})
+    return options
+
+
+def may_not_fit(sandbox: Sandbox, tier: Tier) -> bool:
+    return sandbox.state is SandboxState.PAUSED and SIZES[tier].memory_mib < sandbox.resources.memory_mib
+
+
 async def configure(call: Call, sandbox: Sandbox, options: Options) -> Sandbox:
-    change = SandboxChange()
-    if options.tier is not None:
-        change = resized(sandbox, options.tier)
-    if options.hibernation_timeout_seconds is not None:
-        change = replace(change, timers=hibernating(sandbox.timers, options.hibernation_timeout_seconds))
-    if options.automatic_wakeup_config is not None:
-        change = replace(change, dialect_data=waking(details_of(sandbox), options.automatic_wakeup_config).stored)
+    """Nothing is written where all is as the options have it."""
+    change = change_of(sandbox, options)
     if change == SandboxChange():
         return sandbox
     return await call.services.sandboxes.update(call.principal, sandbox.id, change)
 
 
+def change_of(sandbox: Sandbox, options: Options) -> SandboxChange:
+    change = SandboxChange()
+    if options.tier is not None:
+        change = resized(sandbox, options.tier)
+    if options.hibernation_timeout_seconds is not None:
+        timers = hibernating(sandbox.timers, options.hibernation_timeout_seconds)
+        change = replace(change, timers=None if timers == sandbox.timers else timers)
+    if options.automatic_wakeup_config is not None:
+        stored = waking(details_of(sandbox), options.automatic_wakeup_config).stored
+        change = replace(change, dialect_data=None if stored.items() <= sandbox.dialect_data.items() else stored)
+    return change
+
+
 def resized(sandbox: Sandbox, tier: Tier) -> SandboxChange:
     """A disk never shrinks: what is on it may need the room."""
-    size = SIZES[tier]
-    disk = max(size.disk_mib, sandbox.resources.disk_mib)
-    return SandboxChange(cpu=float(size.cpu), memory_mib=size.memory_mib, disk_mib=disk)
+    size, now = SIZES[tier], sandbox.resources
+    wanted = replace(now, cpu=size.cpu, memory_mib=size.memory_mib, disk_mib=max(size.disk_mib, now.disk_mib))
+    if wanted == now:
+        return SandboxChange()
+    return SandboxChange(cpu=wanted.cpu, memory_mib=wanted.memory_mib, disk_mib=wanted.disk_mib)
 
 
 def hibernating(timers: Timers, seconds: int) -> Timers:
