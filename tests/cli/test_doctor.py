@@ -4,7 +4,10 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from tests.cli.program import Cli, environment_for
+import pytest
+
+from moonpool.hosts.inspection import disk_limits
+from tests.cli.program import PROGRAM, TIMEOUT, Cli, environment_for
 from tests.servers import Server
 
 INSPECT_AS_NOBODY = """
@@ -18,6 +21,8 @@ os.setgroups([]); os.setgid(65534); os.setuid(65534)
 for finding in diagnose(settings):
     print(finding.verdict, finding.subject, finding.text, sep="|")
 """
+
+FILTER = "add table inet mine; add chain inet mine f { type filter hook forward priority 0; policy drop; }"
 
 
 def findings(cli: Cli, *, ok: bool) -> dict[str, list[dict[str, str]]]:
@@ -42,6 +47,24 @@ def test_programs_that_are_missing(lonely: Cli) -> None:
         (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"{program}  "))
         assert "missing" in line
         assert "apt-get install" in line or "Install" in line
+
+
+def test_filters_of_others_are_named(lonely: Cli) -> None:
+    alone = ("unshare", "--net", "sh", "-ec", f"nft '{FILTER}'; exec \"$@\"", "sh")
+    command = [*alone, PROGRAM, "doctor", "--json"]
+    done = subprocess.run(command, env=lonely.environment, capture_output=True, text=True, check=True, timeout=TIMEOUT)
+    (found,) = (finding for finding in json.loads(done.stdout)["findings"] if finding["subject"] == "network")
+    assert found["verdict"] == "note"
+    assert "inet mine f drops it" in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("release", "verdict"),
+    [("6.1.0-18-amd64", "note"), ("5.15.0", "note"), ("6.7.0", "ok"), ("6.12.3+deb13", "ok"), ("7.0", "ok")],
+)
+def test_kernels_without_simple_quotas(release: str, verdict: str) -> None:
+    finding = disk_limits(release)
+    assert (finding.verdict, "6.7" in finding.hint) == (verdict, verdict == "note")
 
 
 def test_another_user_than_root(server: Server) -> None:

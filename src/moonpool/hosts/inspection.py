@@ -58,7 +58,7 @@ def inspect_machine(settings: HostSettings) -> list[Finding]:
         _checked("gVisor", lambda: _gvisor(settings.runsc)),
         *(_program(name, package) for name, package in PROGRAMS.items()),
         _btrfs(),
-        _disk_limits(platform.release()),
+        disk_limits(platform.release()),
         _checked("control groups", _control_groups),
         _checked("network", lambda: _network(settings)),
         _disk(settings.data.resolve()),
@@ -102,7 +102,7 @@ def _btrfs() -> Finding:
     )
 
 
-def _disk_limits(release: str) -> Finding:
+def disk_limits(release: str) -> Finding:
     """`release` is the kernel's, as "6.1.0-18-amd64"."""
     numbers = re.match(r"(\d+)\.(\d+)", release)
     if numbers and tuple(map(int, numbers.groups())) >= SIMPLE_QUOTAS:
