@@ -6,6 +6,7 @@ a `run` then loses its processes, while those of `start` live on.
 """
 
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, St
 from moonpool.guest.units_client import UnitsClient
 from moonpool.guest.watching import file_events, port_lists
 
+TOKEN_BYTES = 16  # of the word by which the agent knows a connection again
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
 MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
 Selector = int | str
@@ -49,6 +51,7 @@ class AgentClient:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self._token = b""
         self.units = UnitsClient(connection)
         self.closed = connection.closed
         self.staging: Staging | None = None  # set by whoever has the sandbox's disk at hand
@@ -92,6 +95,23 @@ class AgentClient:
 
     async def _wait_closed(self) -> None:
         await self.closed.wait()
+
+    async def park(self) -> bool:
+        """As `quiesce`, but operations in progress go on after `unpark`, and what is asked meanwhile waits for it."""
+        self._token = secrets.token_bytes(TOKEN_BYTES)
+        return bool((await self._connection.park(self._token)).document["connected"])
+
+    async def unpark(self, address: str, port: int, secret: bytes, *, timeout: float) -> None:
+        """Where that fails, operations in progress fail with AgentUnavailable, and this client is closed."""
+        fresh = None
+        try:
+            fresh = await connect(address, port, secret, timeout)
+            await self._connection.unpark(fresh, self._token)
+        except BaseException:
+            for connection in (fresh, self._connection):
+                if connection is not None:
+                    connection.abort(ConnectionResetError("the agent was not found again"))
+            raise
 
     async def enter(self, root: str) -> None:
         """Make that folder the root of everything, with the sandbox's own /proc, /dev and /sys in it."""

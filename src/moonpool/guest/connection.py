@@ -15,6 +15,8 @@ from moonpool.guest.protocol import (
     PONG,
     REPLY,
     REQUEST,
+    TAKE_UP,
+    TAKEN_UP,
     WELCOME,
     FrameConnection,
     Message,
@@ -78,6 +80,7 @@ class ClientConnection(FrameConnection):
         loop = asyncio.get_running_loop()
         self.closed = asyncio.Event()
         self.welcome: asyncio.Future[Message] = loop.create_future()
+        self._taking_up: tuple[ClientConnection, asyncio.Future[None]] | None = None
         self._next_number = 1
         self._heard = True
         self._unanswered = 0
@@ -91,6 +94,8 @@ class ClientConnection(FrameConnection):
         if kind == WELCOME:
             if not self.welcome.done():
                 self.welcome.set_result(decode(payload))
+        elif kind == TAKEN_UP:
+            self._hand_over()
         elif stream is None or kind == PONG:
             return  # of an operation that was given up
         elif kind == ERROR:
@@ -110,13 +115,15 @@ class ClientConnection(FrameConnection):
     def connection_closed(self) -> None:
         self._heartbeat.cancel()
         self.closed.set()
+        if self._taking_up is not None and not self._taking_up[1].done():
+            self._taking_up[1].set_exception(ConnectionResetError("closed before it was taken up"))
         if not self.welcome.done():
             self.welcome.set_exception(ConnectionResetError("closed before the welcome"))
             self.welcome.exception()  # also when nobody waits for it any more
 
     def _beat(self) -> None:
         """Counts beats, not seconds: a server that was held up itself has not listened either."""
-        self._unanswered = 0 if self._heard else self._unanswered + 1
+        self._unanswered = 0 if self._heard or self.held else self._unanswered + 1
         if self.streams and self._unanswered >= SILENT_BEATS:
             self.abort(ConnectionResetError("the agent is silent"))
             return
@@ -124,6 +131,38 @@ class ClientConnection(FrameConnection):
         if self.streams:
             self.send(PING, 0)
         self._heartbeat = asyncio.get_running_loop().call_later(HEARTBEAT, self._beat)
+
+    # -- between two sockets ----------------------------------------------------------------------------------------
+
+    async def park(self, token: bytes) -> Message:
+        """Leave the agent without losing an operation: when this returns the socket is closed, on both sides."""
+        message = await self.call("park", {"token": token.hex()}, timeout=WORK_TIMEOUT)
+        transport = self._transport
+        if transport is None or self.lost is not None:
+            raise errors.AgentUnavailable
+        self.hold()
+        transport.write_eof()
+        await within(ANSWER_TIMEOUT, self._wait_left())
+        return message
+
+    async def unpark(self, fresh: "ClientConnection", token: bytes) -> None:
+        """Go on by the socket of `fresh`."""
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        fresh._taking_up = (self, taken)
+        fresh.send(TAKE_UP, 0, token)
+        await within(ANSWER_TIMEOUT, _settled(taken))
+
+    async def _wait_left(self) -> None:
+        await self.left.wait()
+
+    def _hand_over(self) -> None:
+        if self._taking_up is None:
+            raise ProtocolError("nothing was to be taken up")
+        other, taken = self._taking_up
+        self._taking_up = None
+        if not taken.done():
+            self.carry(other)
+            taken.set_result(None)
 
     # -- what is asked ----------------------------------------------------------------------------------------------
 
@@ -177,6 +216,10 @@ async def connect(address: str, port: int, secret: bytes, timeout: float) -> Cli
         connection.abort(ConnectionResetError("given up"))
         raise
     return connection
+
+
+async def _settled(future: "asyncio.Future[None]") -> None:
+    await future
 
 
 async def _welcome(connection: ClientConnection) -> None:

@@ -7,6 +7,10 @@ payload. The client numbers the streams; stream 0 is the connection itself. What
     agent:  EVENT and DATA where the operation has them, at last one REPLY (after PARTs when it is long) or ERROR
     both:   CREDIT: four bytes, how many more bytes of DATA the other side may send
 
+A connection can change its socket, so that a sandbox is copied while operations are in progress: each side holds what
+it has to send, the client closes the socket, and later takes the connection up by another (TAKE_UP with the token that
+it gave before; TAKEN_UP is the last frame of that other connection's own).
+
 This file is shared by both sides and copied beside the agent, so it imports the standard library only.
 """
 
@@ -31,6 +35,7 @@ FIRST_BUFFER = 1 << 10  # bytes set aside for a peer that has not proven who it 
 WRITE_BUFFER = 1 << 20  # bytes waiting for the socket before writers are held back
 
 HELLO, WELCOME, REQUEST, PART, REPLY, ERROR, EVENT, DATA, DATA_STDERR, END, CREDIT, CANCEL, PING, PONG = range(1, 15)
+TAKE_UP, TAKEN_UP = 15, 16
 PAYLOADS = frozenset({DATA, DATA_STDERR})
 FINAL = frozenset({REPLY, ERROR})
 Buffer = bytes | bytearray | memoryview
@@ -89,6 +94,9 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
         self._end = 0
         self._writable = asyncio.Event()
         self._writable.set()
+        self.left = asyncio.Event()  # set when the socket that hold() was called on is gone
+        self._held: list[bytes] | None = None  # frames that wait for the next socket
+        self._carried: FrameConnection | None = None
 
     # -- for subclasses ---------------------------------------------------------------------------------------------
 
@@ -113,7 +121,7 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
         self._end += nbytes
         needed = HEADER.size
         try:
-            while self.lost is None and self._end - self._start >= HEADER.size:
+            while (target := self._carried or self).lost is None and self._end - self._start >= HEADER.size:
                 kind, number, length = HEADER.unpack_from(self._buffer, self._start)
                 if length > self.max_payload:
                     raise ProtocolError(f"a frame of {length} bytes")
@@ -123,9 +131,9 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
                 payload = self._view[self._start + HEADER.size : self._start + needed]
                 self._start += needed
                 needed = HEADER.size
-                self.frame_received(kind, number, payload)
+                target.frame_received(kind, number, payload)
         except ProtocolError as error:
-            self.abort(error)
+            target.abort(error)
         self._make_room(needed)
 
     def _make_room(self, needed: int) -> None:
@@ -153,18 +161,49 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_all(exc or ConnectionResetError("the connection was closed"))
+        target = self._carried or self
+        if target._held is None:
+            target._end_all(exc or ConnectionResetError("the connection was closed"))
+        target.left.set()
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        (self._carried or self)._writable.clear()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        target = self._carried or self
+        if target._held is None:
+            target._writable.set()
+
+    # -- between two sockets ----------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Between two sockets: nothing can come, and nothing goes out."""
+        return self._held is not None
+
+    def hold(self) -> None:
+        """From now on there is no socket to write to: what is sent waits for the next one. What was sent before still
+        goes out, and what arrives is still taken in."""
+        self._held = []
+        self._transport = None
+        self._writable.clear()
+        self.left.clear()
+
+    def carry(self, other: "FrameConnection") -> None:
+        """The socket is `other`'s from now on, and what it held goes out by it; this connection is over."""
+        self._carried = other
+        other._transport, held, other._held = self._transport, other._held or [], None
+        other._writable.set()
+        for frame in held:
+            other.send_prepared(frame)
+        self._end_all(ConnectionResetError("the socket belongs to another connection"))
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def send(self, kind: int, number: int, payload: Buffer = b"") -> None:
-        if self.lost is None and self._transport is not None:
+        if self._held is not None:
+            self._held.append(HEADER.pack(kind, number, len(payload)) + payload)
+        elif self.lost is None and self._transport is not None:
             header = HEADER.pack(kind, number, len(payload))
             if len(payload) < CHUNK // 4:
                 self._transport.write(header + payload)
@@ -173,7 +212,9 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
 
     def send_prepared(self, frame: Buffer) -> None:
         """Send a whole frame, header included."""
-        if self.lost is None and self._transport is not None:
+        if self._held is not None:
+            self._held.append(bytes(frame))
+        elif self.lost is None and self._transport is not None:
             self._transport.write(frame)
 
     def send_message(self, kind: int, number: int, message: bytes) -> None:
@@ -211,7 +252,9 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
         if self.lost is not None:
             return
         self.lost = error
+        self._held = None
         self._writable.set()
+        self.left.set()
         streams, self.streams = self.streams, {}
         for stream in streams.values():
             stream.fail(error)

@@ -119,8 +119,7 @@ class Copies:
             self._pool.snapshot(disk, Kind.SNAPSHOTS, snapshot_id, read_only=True)
 
         if not memory:
-            async with machine.held() as agent:
-                await agent.quiesce()
+            async with machine.held():
                 await self._threads.run(take)
             return
         staging = self._kept.staging(snapshot_id)
@@ -148,8 +147,7 @@ class Copies:
         What is dirty is written beforehand, since the source would have to wait for it.
         """
         await self._threads.run(self._pool.sync, self._disk(Kind.SANDBOXES, source_id))
-        async with machine.held() as agent:
-            connected = await agent.quiesce()
+        async with machine.held() as connected:
             await self._threads.run(self._save, machine, staging, take, connected)
 
     def _save(self, machine: LiveMachine, staging: Path, take: Callable[[], None], connected: bool) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import structlog
 
 from moonpool.engine.cgroups import Cgroups
+from moonpool.engine.network.addresses import AGENT_PORT
 from moonpool.errors import AgentTimeout, AgentUnavailable
 from moonpool.guest.client import AgentClient
-from moonpool.hosts.members import LiveMember, connect
+from moonpool.hosts.members import CONNECT_TIMEOUT, LiveMember, connect
 from moonpool.hosts.model import MachineSpec
 from moonpool.hosts.staging import Staging
 from moonpool.hosts.threads import Threads
@@ -42,6 +43,7 @@ class LiveMachine:
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._resting: asyncio.Task[None] | None = None
+        self._returning: asyncio.Task[None] | None = None
         member.on_death(lambda: died(spec.id))
 
     @property
@@ -71,15 +73,29 @@ class LiveMachine:
         await self._make_reachable()
 
     @contextlib.asynccontextmanager
-    async def held(self) -> AsyncIterator[AgentClient]:
-        """Awake, and nobody opens a session until the block is over; those that are open lose the agent when it is
-        told to let go of its connections. The sandbox goes on afterwards."""
+    async def held(self) -> AsyncIterator[bool]:
+        """What was written inside is on disk, and nobody is connected; answers whether programs inside have connections
+        to the outside. Operations in progress wait, and those that are begun; they go on afterwards."""
+        if self._returning is not None:
+            await asyncio.wait({self._returning})
         await self.stay_awake()
         try:
             async with self._lock:
-                yield self.member.agent
+                connected = await self.member.agent.park()
+                try:
+                    yield connected
+                finally:
+                    self._returning = asyncio.create_task(self._return())
         finally:
             self.may_rest()
+
+    async def _return(self) -> None:
+        """Nobody waits for this: until then, whatever is asked is held back."""
+        slot, secret = self.member.slot, self.member.secret.encode()
+        try:
+            await self.member.agent.unpark(slot.address, AGENT_PORT, secret, timeout=CONNECT_TIMEOUT)
+        except (AgentUnavailable, AgentTimeout) as error:
+            log.warning("agent_not_found_again", sandbox=self.spec.id, error=str(error))
 
     def may_rest(self) -> None:
         """The operation was called off: sessions come and go as before."""
@@ -99,6 +115,8 @@ class LiveMachine:
         async with self._lock:  # Not in the middle of a freeze.
             if self._resting is not None:
                 self._resting.cancel()
+            if self._returning is not None:
+                self._returning.cancel()
 
     async def _make_reachable(self) -> None:
         async with self._lock:

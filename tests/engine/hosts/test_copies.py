@@ -173,6 +173,24 @@ class TestLiveFork:
             assert machine.shell(spec, "echo awake") == "awake"
         machine.destroy(source, copy)
 
+    def test_what_is_in_progress_in_the_source_goes_on(self, machine: Machine) -> None:
+        source = machine.counting()
+
+        async def fork_meanwhile() -> bytes:
+            async with machine.host.session(source.id) as agent:
+                command = "touch /root/begun; until test -e /root/end; do sleep 0.01; done; echo done"
+                running = asyncio.ensure_future(agent.run(ProcessSpec(shell=command)))
+                await agent.run(ProcessSpec(shell="until test -e /root/begun; do sleep 0.01; done"))
+                for _ in range(2):
+                    copy = machine.new()
+                    await machine.host.fork(source.id, [copy])
+                    await machine.host.destroy(copy.id)
+                await agent.run(ProcessSpec(shell="touch /root/end"))
+                return (await running).stdout
+
+        assert machine.run(fork_meanwhile()) == b"done\n"
+        machine.destroy(source)
+
     def test_memory_that_cannot_be_saved_is_told_and_the_source_goes_on(self, machine: Machine) -> None:
         source = machine.counting()
         holder = "exec 3>/root/gone; rm /root/gone; exec sleep 1000"

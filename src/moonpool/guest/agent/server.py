@@ -22,6 +22,8 @@ from ..protocol import (
     PONG,
     REPLY,
     REQUEST,
+    TAKE_UP,
+    TAKEN_UP,
     VERSION,
     WELCOME,
     FrameConnection,
@@ -47,6 +49,7 @@ from .watch import Watches
 from .workers import Workers
 
 HELLO_TIMEOUT = 5.0  # seconds in which a connection must say the secret
+PARK_TIMEOUT = 600.0  # seconds that operations wait for a client that left to come back
 CLOSE_TIMEOUT = 2.0  # seconds the other side has to close after a quiesce
 MAX_STRANGERS = 32  # connections that have not said the secret yet
 MAX_STREAMS = 1024  # operations at once on one connection
@@ -87,6 +90,8 @@ class Connection(FrameConnection):
                 self._tasks[number].cancel()
             else:
                 self.streams.pop(number, None)
+        elif kind == TAKE_UP:
+            self._take_up(bytes(payload))
         elif kind in (REQUEST, PART, DATA, END, CREDIT):
             self._stream_frame(kind, number, payload)
         else:
@@ -100,6 +105,13 @@ class Connection(FrameConnection):
         self.max_payload = MAX_FRAME
         self._server.strangers.pop(self, None)
         self.send(WELCOME, 0, encode({"version": VERSION, "pid": os.getpid()}))
+
+    def _take_up(self, token: bytes) -> None:
+        parked = self._server.parked.pop(token, None)
+        if parked is None:
+            raise ProtocolError("no such connection is waiting")
+        self.send(TAKEN_UP, 0)
+        self.carry(parked)
 
     def _stream_frame(self, kind: int, number: int, payload: memoryview) -> None:
         stream = self.streams.get(number)
@@ -157,6 +169,7 @@ class Server:
     def __init__(self, secret: bytes, port: int, limits: Limits, *, alone: bool) -> None:
         self.alone = alone
         self.strangers: dict[Connection, None] = {}  # in the order in which they came
+        self.parked: dict[bytes, Connection] = {}  # by the token of who will take it up
         self._connections: set[Connection] = set()
         users, workers = Users(), Workers()
         self.processes = Processes(users)
@@ -169,9 +182,9 @@ class Server:
         self.operations: dict[str, Operation] = {
             "ping": _ping,
             "quiesce": self._quiesce,
-            **_named(
-                machine.enter, machine.thaw, machine.environment, machine.metrics, machine.deleted_files, machine.limit
-            ),
+            "park": self._park,
+            "thaw": self._thaw,
+            **_named(machine.enter, machine.environment, machine.metrics, machine.deleted_files, machine.limit),
             **_named(processes.run, processes.start, processes.attach, processes.start_and_attach),
             **_named(processes.write_stdin, processes.close_stdin),
             **_named(processes.signal, processes.resize, processes.processes, processes.process, processes.wait),
@@ -201,6 +214,8 @@ class Server:
     def left(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self.strangers.pop(connection, None)
+        for token in [token for token, parked in self.parked.items() if parked is connection]:
+            del self.parked[token]
 
     async def _quiesce(self, stream: Stream, request: Request) -> dict[str, Any]:
         """Write everything to disk and let go of every connection; of the asking one when its client has closed it,
@@ -212,6 +227,36 @@ class Server:
         last = stream.connection
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, last.abort, ConnectionResetError("not closed in time"))
         return {"connected": await self._network.connected()}
+
+    async def _park(self, stream: Stream, request: Request) -> dict[str, Any]:
+        """As quiesce, but the asking connection is taken up again after its socket is closed."""
+        connection = stream.connection
+        assert isinstance(connection, Connection)
+        await self.machine.sync(stream, request)
+        for other in self._connections - {connection}:
+            other.abort(ConnectionResetError("the sandbox is being saved"))
+        connected = await self._network.connected()
+        # Not before the answer is sent: that still goes by this socket.
+        asyncio.get_running_loop().call_soon(self._leave, connection, bytes.fromhex(request.text("token")))
+        return {"connected": connected}
+
+    def _leave(self, connection: Connection, token: bytes) -> None:
+        if connection.lost is None:
+            connection.hold()
+            self.parked[token] = connection
+            waited = ConnectionResetError("not taken up in time")
+            asyncio.get_running_loop().call_later(PARK_TIMEOUT, self._give_up, token, waited)
+
+    def _give_up(self, token: bytes, error: Exception) -> None:
+        parked = self.parked.pop(token, None)
+        if parked is not None:
+            parked.abort(error)
+
+    async def _thaw(self, stream: Stream, request: Request) -> dict[str, Any]:
+        """Whoever was connected to what this is a copy of stays with that."""
+        for token in list(self.parked):
+            self._give_up(token, ConnectionResetError("the sandbox is another one now"))
+        return await self.machine.thaw(stream, request)
 
     def _signalled(self, woken: socket.socket) -> None:
         woken.recv(4096)
