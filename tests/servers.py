@@ -45,9 +45,9 @@ class Server:
 
 
 @contextmanager
-def running_server(**environment: str) -> Iterator[Server]:
-    """A server with extra environment variables; everything of it is gone afterwards."""
-    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
+def running_server(*, folder: Path = Path("/var/tmp"), **environment: str) -> Iterator[Server]:
+    """A server with its data below ``folder`` and extra environment variables; all of it is gone afterwards."""
+    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir=folder))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"

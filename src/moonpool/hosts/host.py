@@ -5,6 +5,7 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -43,6 +44,7 @@ from moonpool.hosts.model import (
 from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
 from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
+from moonpool.hosts.room import balance, require_disk, require_memory
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.staging import sweep as sweep_staged
 from moonpool.hosts.threads import Threads, Unbroken
@@ -51,6 +53,7 @@ from moonpool.hosts.warm_pool import WarmPool
 
 LATE_ROOT = "/.late/root"
 NETWORK_UPKEEP = 30.0  # seconds
+ROOM_UPKEEP = 1.0  # seconds
 DEATH = 0.5  # seconds that a killed process may take to be gone
 QUIESCE_TIMEOUT = 30.0  # seconds for the agent to sync before its sandbox is stopped or saved
 
@@ -77,7 +80,7 @@ class Host:
         self._unbroken = Unbroken()
         self._read_ahead = ReadAhead()
         self._burials: set[asyncio.Task[None]] = set()
-        self._upkeep: asyncio.Task[None] | None = None
+        self._upkeep: asyncio.Future[Any] | None = None
         self._on_exit: OnExit = lambda _exit: None
 
     @classmethod
@@ -89,8 +92,9 @@ class Host:
             warm = await threads.run(ensure_warm_image, parts, progress)
             host = cls(parts, warm, settings, threads)
             await host._adopt()
+        await threads.run(balance, parts)
         host._warm.fill()
-        host._upkeep = asyncio.create_task(host._keep_network())
+        host._upkeep = asyncio.gather(host._keep_network(), host._keep_room())
         return host
 
     def on_exit(self, callback: OnExit) -> None:
@@ -232,6 +236,7 @@ class Host:
         image = self._image(spec.image)
         async with self._locks.hold(spec.id):
             with self._warm.quiet():
+                await self._threads.run(require_disk, self._parts)
                 try:
                     await self._threads.run(self._lay_root, image, spec)
                     await self._bring_up(spec)
@@ -262,6 +267,7 @@ class Host:
             machine = self._running(machine_id)
             await machine.stay_awake()
             try:
+                await self._threads.run(require_memory, self._parts, machine.member.name)
                 await self._threads.run(self._parts.pool.sync, self._disk(machine_id))
                 await self._threads.run(self._memory.save_secret, machine_id, machine.member.secret)
                 connected = await machine.member.agent.quiesce()
@@ -314,6 +320,7 @@ class Host:
             await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, machine_id)
 
     async def _fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
+        await self._threads.run(require_disk, self._parts)
         async with self._copied(source_id) as machine:
             with self._warm.quiet():
                 if machine is not None or self._memory.has(source_id):
@@ -321,11 +328,13 @@ class Host:
                 return await self._copies.fork(source_id, machine, copies)
 
     async def _capture(self, machine_id: str, snapshot_id: str, memory: bool) -> Captured:
+        await self._threads.run(require_disk, self._parts)
         async with self._copied(machine_id) as machine:
             return await self._copies.capture(machine_id, machine, snapshot_id, memory)
 
     async def _unpack(self, spec: MachineSpec) -> bool:
         async with self._locks.hold(spec.id):
+            await self._threads.run(require_disk, self._parts)
             return await self._threads.run(self._copies.unpack, spec)
 
     async def _forget(self, snapshot_id: str) -> None:
@@ -485,6 +494,12 @@ class Host:
                 await self._threads.run(self._parts.network.refresh)
             except EngineError as error:
                 log.warning("network_upkeep_failed", error=error.message)
+
+    async def _keep_room(self) -> None:
+        """Neither does anybody tell when the machine's disk fills up."""
+        while True:
+            await asyncio.sleep(ROOM_UPKEEP)
+            await self._threads.run(balance, self._parts)
 
     async def _adopt(self) -> None:
         adopted = await adopt(self._parts, self._foundry, self._records, self._threads)

@@ -1,6 +1,7 @@
 """Connections and units of work, the same over SQLite and PostgreSQL."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,15 +9,17 @@ from typing import Any
 
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from moonpool.errors import MachineUnfit
+from moonpool.errors import MachineUnfit, NoCapacity
 from moonpool.store.migrate import upgrade
 
 BUSY_TIMEOUT = 10_000  # milliseconds to wait for another process's write to the same SQLite file
 SQLITE_READERS = 4  # connections, a thread each
 POSTGRESQL_CONNECTIONS = 8
+POSTGRESQL_DISK_FULL = "53100"  # an SQLSTATE
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
@@ -81,13 +84,18 @@ class Store:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """A unit of work that may write; rolled back when the block raises."""
-        async with self._turn, self._writer.connect() as connection:
-            await connection.begin()
-            transaction = Transaction(connection)
-            yield transaction
-            await to_the_end(connection.commit())
-            transaction.committed()
+        """A unit of work that may write; rolled back when the block raises. NoCapacity when the disk is full."""
+        try:
+            async with self._turn, self._writer.connect() as connection:
+                await connection.begin()
+                transaction = Transaction(connection)
+                yield transaction
+                await to_the_end(connection.commit())
+                transaction.committed()
+        except DBAPIError as error:
+            if is_disk_full(error):
+                raise NoCapacity("The server's disk is full", hint="Free some space on the server.") from error
+            raise
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -143,6 +151,11 @@ def prepare_sqlite(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
         for pragma in pragmas:
             cursor.execute(pragma)
         cursor.close()
+
+
+def is_disk_full(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_FULL or getattr(error.orig, "sqlstate", None) == POSTGRESQL_DISK_FULL
 
 
 async def to_the_end(work: Coroutine[Any, Any, None]) -> None:

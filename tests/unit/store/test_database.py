@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from moonpool.errors import MachineUnfit
+from moonpool.errors import MachineUnfit, NoCapacity
 from moonpool.store.database import Store, normalised
 from moonpool.store.tables import event_cursors, metadata, users
 
@@ -36,6 +36,16 @@ class TestTransaction:
     async def test_what_it_writes_is_there_for_readers(self, store: Store) -> None:
         await add(store, "a")
         assert await consumers(store) == ["a"]
+
+    async def test_a_full_disk_is_told_and_nothing_is_kept(self, tmp_path: Path) -> None:
+        store = await Store.open(f"sqlite:///{tmp_path / 'db.sqlite'}")
+        await add(store, "a")
+        async with store.transaction() as transaction:
+            await transaction.connection.exec_driver_sql("PRAGMA max_page_count = 1")  # As many as there are.
+        with pytest.raises(NoCapacity, match="disk is full"):
+            await add(store, *(f"{number:01000}" for number in range(100)))
+        assert await consumers(store) == ["a"]
+        await store.close()
 
     async def test_nothing_of_a_failed_one_is_kept(self, store: Store) -> None:
         with pytest.raises(IntegrityError):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from moonpool.engine.instance import Instance
 from moonpool.engine.storage import btrfs, loop, quota
+from moonpool.engine.storage.ballast import Ballast
 from moonpool.engine.storage.model import Kind, QuotaMode, Usage, checked
 from moonpool.engine.storage.mounts import filesystem_of, mount_at, mounts_of
 from moonpool.errors import EngineError
@@ -33,6 +34,7 @@ class Pool:
         self.path = path
         self.quota_mode = quota_mode
         self._image = image
+        self._ballast = None if image is None else Ballast(path, image)
         self._deletes = 0
 
     @classmethod
@@ -140,6 +142,12 @@ class Pool:
         """Everything written in the pool so far survives a power cut once this has returned."""
         with explained("write the pool to disk"):
             btrfs.commit(path)
+
+    def balance(self) -> None:
+        """Keep the pool from promising more than the machine below it has; for every now and then."""
+        if self._ballast is not None:
+            with explained("balance the pool with the machine's disk"):
+                self._ballast.balance()
 
     def free_bytes(self) -> int:
         """What can still be written: the pool's own room, or the machine's where that is less (the file is sparse)."""
