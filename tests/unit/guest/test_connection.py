@@ -223,13 +223,21 @@ class TestBadFrames:
             writer.close()
         await agent.ping()
 
-    async def test_too_many_streams(self, running: RunningAgent, agent: AgentClient) -> None:
+    async def test_too_many_operations(self, running: RunningAgent, agent: AgentClient) -> None:
+        """Those above the limit are refused, and the others go on."""
         pid = (await agent.start(ProcessSpec(argv=("sleep", "1000")))).pid
-        reader, writer = await let_in(running)
-        writer.write(b"".join(frame(REQUEST, n, encode({"op": "wait", "selector": pid})) for n in range(1, 1100)))
-        assert await closed(reader)
-        writer.close()
+        waiting = [asyncio.ensure_future(agent.wait(pid)) for _ in range(1024)]
+        await asyncio.sleep(0)  # All of them are sent.
+        for _ in range(2):
+            with pytest.raises(errors.LimitExceeded):
+                await agent.ping()
+            with pytest.raises(errors.LimitExceeded):  # of more than one frame
+                await agent.run(ProcessSpec(argv=("cat",)), stdin=bytes(3 << 20))
+        other = await running.connect()
+        await other.signal(pid, 9)
+        assert {info.signal for info in await asyncio.gather(*waiting)} == {9}
         await agent.ping()
+        await other.close()
 
     async def test_frames_of_no_stream_are_passed_over(self, running: RunningAgent) -> None:
         reader, writer = await let_in(running)

@@ -66,6 +66,7 @@ class Connection(FrameConnection):
         self._server = server
         self._known = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._refused: set[int] = set()  # requests that are still coming in and will not be served
         self._deadline = asyncio.get_running_loop().call_later(HELLO_TIMEOUT, self._too_late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,14 +119,24 @@ class Connection(FrameConnection):
         if stream is None:
             if kind not in (REQUEST, PART):
                 return  # of a stream that has just ended
-            if len(self.streams) >= MAX_STREAMS:
-                raise ProtocolError("too many streams")
+            if number in self._refused or len(self.streams) >= MAX_STREAMS:
+                self._refuse(kind, number)
+                return
             stream = self.streams[number] = Stream(self, number)
         if kind == REQUEST and number in self._tasks:
             raise ProtocolError("a second request on a stream")
         stream.feed(kind, payload)
         if kind == REQUEST:
             self._begin(stream)
+
+    def _refuse(self, kind: int, number: int) -> None:
+        """One operation too many; what runs is not disturbed. An answer waits for the end of a request in parts."""
+        if kind == PART:
+            self._refused.add(number)
+            return
+        self._refused.discard(number)
+        document = {"code": "limit_exceeded", "message": f"more than {MAX_STREAMS} operations at once in this sandbox"}
+        self.send_message(ERROR, number, encode(document))
 
     def _begin(self, stream: Stream) -> None:
         item = stream.next_ready()
