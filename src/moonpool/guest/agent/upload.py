@@ -57,7 +57,7 @@ class Upload:
 
     @property
     def unfinished(self) -> bool:
-        return self._descriptor >= 0
+        return self._descriptor >= 0 or self._temporary is not None
 
     def write(self, pieces: list[bytes], *, last: bool) -> None:
         """With the user's rights. After the `last` pieces the file is in its place."""
@@ -172,12 +172,12 @@ class Upload:
         self._descriptor = os.open(self.path, flags, 0o644)
 
     def _commit(self) -> None:
-        """What was there before is replaced in one step."""
+        """What was there before is replaced in one step, the last that happens to it: who watches is told once."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
         if self._temporary is not None:
             os.rename(self._temporary, self.path)
             self._temporary = None
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
 
     def abandon(self) -> None:
         """Close, and remove what has not been put in its place. With the agent's own rights; never fails."""
