@@ -70,7 +70,7 @@ async def test_unknown_paths_and_methods(api: Api) -> None:
         ("PUT", "/sandbox", 405),
         ("GET", "/sandbox/", 404),
         ("POST", "/workspace/other", 404),
-        ("POST", "/vm/a/update_specs", 404),
+        ("POST", "/vm/a/hibernated", 404),
     ):
         assert path in check(await api.http.request(method, path), status)
 

@@ -134,6 +134,12 @@ async def test_sizes(api: Any, core: Any, machines: Any, sandbox: str, tier: str
     assert running["specs"] == {"cpu": cpu, "memory": memory, "storage": disk}
 
 
+async def test_sizes_by_the_older_path(api: Any, core: Any, sandbox: str) -> None:
+    answer = await api.http.post(f"/vm/{sandbox}/update_specs", json={"tier": "Nano"})
+    assert answer.json() == {"success": True, "data": {"id": sandbox, "tier": "Nano"}}
+    assert core.sandboxes.peek(sandbox).resources == Resources(2, 4096, 20480)
+
+
 async def test_a_disk_never_shrinks(api: Any, core: Any, sandbox: str) -> None:
     await api.call("vm/update_specs", path={"id": sandbox}, json={"tier": "Small"})
     await api.call("vm/shutdown", path={"id": sandbox})

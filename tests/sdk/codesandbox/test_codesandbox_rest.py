@@ -21,8 +21,9 @@ TIMEOUT = 120  # seconds
 SANDBOX_ID = re.compile(r"\b[a-z][a-z0-9]{19}\b")
 
 
-def test_sandboxes_and_host_tokens(server: Server, codesandbox_sdk: Path) -> None:
-    run_script(codesandbox_sdk, FOLDER / "scenario_sandboxes.mjs", server)
+@pytest.mark.parametrize("scenario", ["sandboxes", "api"])
+def test_sdk_without_connections(server: Server, codesandbox_sdk: Path, scenario: str) -> None:
+    run_script(codesandbox_sdk, FOLDER / f"scenario_{scenario}.mjs", server)
 
 
 @dataclass

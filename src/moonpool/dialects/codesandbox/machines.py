@@ -100,6 +100,7 @@ async def delete_vm(call: Authenticated, id: str) -> Response:
     return success({})
 
 
+@router.post("/vm/{id}/update_specs")  # The SDK's older method; the contract has it no longer.
 @router.put("/vm/{id}/specs")
 async def update_specs(request: Request, call: Authenticated, id: str) -> Response:
     """At once where it runs, else with the next start."""
