@@ -13,6 +13,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 from moonpool.dialects.codesandbox import ROUTERS as CODESANDBOX_ROUTERS
+from moonpool.dialects.codesandbox.pitcher.methods import METHODS as PITCHER_METHODS
 from moonpool.dialects.daytona.operations import UNSUPPORTED
 from moonpool.dialects.daytona.toolbox.unsupported import UNSUPPORTED as TOOLBOX_UNSUPPORTED
 from moonpool.dialects.wrenn import ROUTERS
@@ -43,6 +44,7 @@ NOTES = {
         "POST /org/workspace/{team_id}/tokens",
     ): "For the workspace of the key that asks. Scopes to create and to edit are one.",
     ("codesandbox", "POST /sandbox/{id}/tokens"): "Kept and managed; previews that ask for them come later.",
+    ("pitcher", "message port/list"): "The hosts are named; previews behind them come later.",
     ("codesandbox", "GET /workspace/preview_hosts"): "Kept; previews that look at them come later.",
     ("daytona", "GET /organizations"): "The key's one team.",
     ("daytona", "GET /regions"): "One region.",
@@ -63,6 +65,7 @@ def rows() -> dict[str, list[Row]]:
         "Wrenn": list(wrenn()),
         "Freestyle": list(absent("freestyle")),
         "CodeSandbox": list(codesandbox()),
+        "CodeSandbox, agent protocol (messages over a WebSocket, `/pitcher/{id}`)": list(pitcher()),
     }
 
 
@@ -109,6 +112,12 @@ def codesandbox() -> Iterator[Row]:
     } - {("POST", "/org/workspace")}
     for method, path in sorted(operations_of("codesandbox"), key=lambda operation: operation[::-1]):
         yield row("codesandbox", method, path, (method, path) in served)
+
+
+def pitcher() -> Iterator[Row]:
+    """There is no document to hold it against: what the SDK asks for is all there is."""
+    for name in PITCHER_METHODS:
+        yield row("pitcher", "message", name, True)
 
 
 def operations_of(vendor: str) -> Iterator[tuple[str, str]]:

@@ -198,6 +198,41 @@ async function sessions(sandbox) {
   reader.dispose();
 }
 
+async function say(terminal, word) {
+  const shown = event(terminal.onOutput, (text) => text.includes(`kept=${word}`), word);
+  await terminal.run("echo kept=$KEPT");
+  await shown;
+}
+
+async function forking(sandbox) {
+  const client = await sandbox.connect();
+  const terminal = await client.terminals.create("bash");
+  await terminal.run("export KEPT=first");
+  await say(terminal, "first");
+  const counting = await client.commands.runBackground("for i in $(seq 100000); do echo $i; sleep 0.1; done");
+  await event(counting.onOutput, () => true, "counting");
+  const fork = await sdk.sandboxes.create({ id: sandbox.id });
+  try {
+    // The source goes on, and so do those who look at it.
+    await say(terminal, "first");
+    await event(counting.onOutput, () => true, "counting after the fork");
+    const other = await fork.connect();
+    const [copied] = await other.terminals.getAll();
+    assert.equal(copied.id, terminal.id);
+    await copied.open();
+    await copied.run("export KEPT=second");
+    await say(copied, "second");
+    await say(terminal, "first");
+    assert.equal((await other.commands.getAll()).length, 1);
+    other.dispose();
+  } finally {
+    await sdk.sandboxes.delete(fork.id);
+  }
+  await counting.kill();
+  await terminal.kill();
+  client.dispose();
+}
+
 async function hibernation(sandbox) {
   const client = await sandbox.connect();
   client.keepActiveWhileConnected(true);
@@ -211,9 +246,7 @@ async function hibernation(sandbox) {
   assert.equal(client.state, "CONNECTED");
   const kept = await client.terminals.get(terminal.id);
   await kept.open();
-  const shown = event(kept.onOutput, (text) => text.includes("kept=yes"), "what was kept");
-  await kept.run("echo kept=$KEPT");
-  await shown;
+  await say(kept, "yes");
   assert.equal(await client.commands.run("echo back"), "back\n");
   await client.disconnect();
   assert.equal(client.state, "DISCONNECTED");
@@ -235,7 +268,7 @@ async function main() {
       console.log(`${name}: ${Date.now() - begun} ms`);
     }
     client.dispose();
-    for (const [name, part] of Object.entries({ tasks, sessions, hibernation })) {
+    for (const [name, part] of Object.entries({ tasks, sessions, forking, hibernation })) {
       const begun = Date.now();
       await part(sandbox);
       console.log(`${name}: ${Date.now() - begun} ms`);

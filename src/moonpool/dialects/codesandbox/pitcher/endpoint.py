@@ -109,6 +109,7 @@ class Pitcher:
     async def _answer(self, hub: Hub, client: Client, request: Incoming) -> Any:
         method = methods.find(request.method, writes=client.grant.writes)
         call = Call(client, hub, Params(request.params), request.number)
+        again = not method.writes
         while True:
             try:
                 return await method.handler(call)
@@ -118,7 +119,9 @@ class Pitcher:
             except (AgentUnavailable, AgentTimeout):
                 if hub.resting.is_set() or await hub.place.lost():
                     raise Unanswered from None
-                raise
+                if not again:  # What changes something may have been done, so it is not done twice.
+                    raise
+                again = False
 
     async def _awake(self, grant: Grant) -> Sandbox:
         """The sandbox, running; woken up where its owner wants that. Raises InvalidState, SandboxNotFound."""
