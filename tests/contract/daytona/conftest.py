@@ -4,7 +4,7 @@ import asyncio
 import copy
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ from moonpool.dialects.daytona.app import create_app
 from moonpool.errors import InvalidState
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import (
+    Captured,
     MachineExit,
     MachineSpec,
     MachineState,
@@ -33,9 +34,9 @@ from moonpool.hosts.model import (
     NetworkPolicy,
     Readiness,
     Resources,
+    snapshot_of,
 )
 from moonpool.store.database import Store
-from tests.contract.machines import WithoutCopies
 
 KEY = "contract-test-key"
 CONTRACT = Path(__file__).parents[1] / "daytona.contract.json"
@@ -44,7 +45,7 @@ CONTRACT = Path(__file__).parents[1] / "daytona.contract.json"
 LATER = {"SandboxState": ["pausing", "paused", "resuming"], "SandboxDesiredState": ["paused"]}
 
 
-class MemoryMachines(WithoutCopies):
+class MemoryMachines:
     """Machines that are nothing but their state: no processes, no disks.
 
     Bringing one up waits for ``may_start``, and raises ``failure`` when there is one.
@@ -53,6 +54,7 @@ class MemoryMachines(WithoutCopies):
     def __init__(self) -> None:
         self.specs: dict[str, MachineSpec] = {}
         self.states: dict[str, MachineState] = {}
+        self.kept: dict[str, bool] = {}  # snapshot -> whether it has memory
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.failure: Exception | None = None
@@ -72,8 +74,36 @@ class MemoryMachines(WithoutCopies):
     async def stop(self, machine_id: str) -> None:
         self.states[machine_id] = MachineState.STOPPED
 
+    kill = stop
+
     async def pause(self, machine_id: str) -> None:
         self.states[machine_id] = MachineState.PAUSED
+
+    async def fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
+        memory = self._remembers(source_id)
+        for spec in copies:
+            self._copied(spec, memory)
+        return memory
+
+    async def capture(self, machine_id: str, snapshot_id: str, *, memory: bool) -> Captured:
+        self.kept[snapshot_id] = memory and self._remembers(machine_id)
+        return Captured(self.kept[snapshot_id], size_bytes=1000)
+
+    async def unpack(self, spec: MachineSpec) -> bool:
+        return self._copied(spec, self.kept[snapshot_of(spec.image) or ""])
+
+    def _remembers(self, machine_id: str) -> bool:
+        return self.states[machine_id] is not MachineState.STOPPED
+
+    def _copied(self, spec: MachineSpec, memory: bool) -> bool:
+        self.states[spec.id] = MachineState.PAUSED if memory else MachineState.STOPPED
+        return memory
+
+    async def forget(self, snapshot_id: str) -> None:
+        self.kept.pop(snapshot_id, None)
+
+    async def snapshots(self) -> Collection[str]:
+        return set(self.kept)
 
     async def destroy(self, machine_id: str) -> None:
         self.states.pop(machine_id, None)

@@ -53,6 +53,12 @@ CALLS: list[tuple[str, object]] = [
     ("get_toolbox_proxy_url", None),
     ("get_organization_by_sandbox_id", None),
     ("resize_sandbox", {"cpu": 2}),
+    ("create_sandbox_snapshot", {"name": "kept"}),
+    ("remove_snapshot", None),
+    ("fork_sandbox", {"name": "copy"}),
+    ("get_sandbox_forks", None),
+    ("get_sandbox_parent", None),
+    ("get_sandbox_ancestors", None),
     ("pause_sandbox", None),
     ("start_sandbox", None),
     ("stop_sandbox", None),
@@ -73,7 +79,8 @@ async def test_every_operation_answers_as_the_document_says(client: httpx.AsyncC
     known, called = operations("api"), set()
     for name, body in CALLS:
         operation = known[name]
-        places["id"] = "local" if "region" in name else "daytona-small"
+        places["id"] = {"get_region_by_id": "local", "remove_snapshot": "kept"}.get(name, "daytona-small")
+        places["sandboxIdOrName"] = "copy" if name in ("get_sandbox_parent", "get_sandbox_ancestors") else "given"
         path = operation.path.format(**places)
         operation.check(await client.request(operation.method, f"/api{path}", json=body), sdk)
         called.add((operation.method, shape(operation.path)))

@@ -141,6 +141,22 @@ async function life(sandbox) {
   assert.equal((await daytona.get(sandbox.name)).id, sandbox.id);
 }
 
+async function copies(sandbox) {
+  await sandbox.process.executeCommand("echo kept > kept; nohup sleep 4711 >/dev/null 2>&1 &");
+  const fork = await sandbox.fork({ name: `${suite}-fork` });
+  const running = await fork.process.executeCommand("cat kept; pgrep -f 'sleep 4711' >/dev/null && echo alive");
+  assert.equal(running.result.trim(), "kept\nalive");
+  assert.equal((await fork.process.executeCommand("echo $DAYTONA_SANDBOX_ID")).result.trim(), fork.id);
+  await fork.delete(60, true);
+
+  await sandbox.createSnapshot(suite);
+  const made = await daytona.create({ snapshot: suite, labels: { suite } });
+  assert.equal((await made.process.executeCommand("cat kept")).result, "kept\n");
+  await daytona.snapshot.delete(await daytona.snapshot.get(suite));
+  assert.equal((await made.process.executeCommand("cat kept")).result, "kept\n");
+  await made.delete(60, true);
+}
+
 const snapshots = await daytona.snapshot.list();
 assert.ok(snapshots.items.some((snapshot) => snapshot.name === "daytona-small"));
 assert.equal((await daytona.snapshot.get("daytona-small")).cpu, 1);
@@ -153,7 +169,7 @@ const sandbox = await daytona.create({
 });
 try {
   assert.equal(sandbox.state, "started");
-  for (const part of [commands, files, sessions, terminals, life]) await part(sandbox);
+  for (const part of [commands, files, sessions, terminals, copies, life]) await part(sandbox);
 } finally {
   await sandbox.delete(60, true);
 }

@@ -109,7 +109,7 @@ def snapshot_json(snapshot: Snapshot, view: View) -> dict[str, Any]:
         updatedAt=timestamp(snapshot.updated_at),
         lastUsedAt=timestamp(snapshot.last_used_at),
         regionIds=[view.region],
-        sourceSandboxId=None,
+        sourceSandboxId=snapshot.source_sandbox_id,
         sandboxClass=SANDBOX_CLASS,
     )
     answer = dto.model_dump(mode="json")

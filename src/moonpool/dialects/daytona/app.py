@@ -13,7 +13,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moonpool.dialects.common.services import Services
-from moonpool.dialects.daytona import keys, operations, organizations, sandboxes, server, settings, snapshots, toolbox
+from moonpool.dialects.daytona import (
+    copies,
+    keys,
+    operations,
+    organizations,
+    sandboxes,
+    server,
+    settings,
+    snapshots,
+    toolbox,
+)
 from moonpool.dialects.daytona.errors import domain_error, envelope, validation_message
 from moonpool.dialects.daytona.notifications import Notifications
 from moonpool.errors import MoonpoolError
@@ -31,7 +41,7 @@ def create_app(services: Services) -> ASGIApp:
     app.state.started_at = services.clock.now()
     app.router.routes[:0] = toolbox.create_routes(services)
     app.include_router(operations.create_router())
-    for part in (server, sandboxes, settings, snapshots, keys, organizations):
+    for part in (server, sandboxes, settings, copies, snapshots, keys, organizations):
         app.include_router(part.router)
     add_error_handlers(app)
     # Outside of the app, so that the answer to an unexpected error passes through them as well.

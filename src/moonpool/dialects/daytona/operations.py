@@ -12,7 +12,7 @@ from starlette.responses import Response
 from moonpool.dialects.daytona.call import Authenticated
 from moonpool.errors import NotSupported
 
-SNAPSHOTS_HINT = "Create sandboxes from the snapshots that GET /api/snapshots lists."
+SNAPSHOTS_HINT = "Make a snapshot of a sandbox instead: POST /api/sandbox/{id}/snapshot."
 FILES_HINT = "Use the toolbox's file operations with an API key."
 PREVIEW_HINT = "Reach the port from within: run a client in the sandbox through the toolbox."
 TEAM_HINT = "Teams and keys are managed with the 'moonpool' command on the server."
@@ -23,18 +23,12 @@ METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a san
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     SNAPSHOTS_HINT: (
         "POST /snapshots create_snapshot",
-        "DELETE /snapshots/{id} remove_snapshot",
         "POST /snapshots/{id}/activate activate_snapshot",
         "POST /snapshots/{id}/deactivate deactivate_snapshot",
         "GET /snapshots/{id}/build-logs get_snapshot_build_logs",
         "GET /snapshots/{id}/build-logs-url get_snapshot_build_logs_url",
         "GET /sandbox/{sandboxIdOrName}/build-logs get_build_logs",
         "GET /sandbox/{sandboxIdOrName}/build-logs-url get_build_logs_url",
-        "POST /sandbox/{sandboxIdOrName}/snapshot create_sandbox_snapshot",
-        "POST /sandbox/{sandboxIdOrName}/fork fork_sandbox",
-        "GET /sandbox/{sandboxIdOrName}/forks get_sandbox_forks",
-        "GET /sandbox/{sandboxIdOrName}/parent get_sandbox_parent",
-        "GET /sandbox/{sandboxIdOrName}/ancestors get_sandbox_ancestors",
         "GET /object-storage/push-access get_push_access",
         "POST /docker-registry create_registry",
         "GET /docker-registry list_registries",

@@ -1,5 +1,8 @@
-"""What sandboxes start from, to be listed and looked at."""
+"""What sandboxes start from, to be listed, looked at and removed."""
 
+import contextlib
+import itertools
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -8,10 +11,13 @@ from starlette.responses import JSONResponse, Response
 
 from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.answers import snapshot_json
-from moonpool.dialects.daytona.call import Authenticated
+from moonpool.dialects.daytona.call import Authenticated, Call
 from moonpool.dialects.daytona.listing import Text
 from moonpool.dialects.daytona.wire import QueryModel
-from moonpool.snapshots.model import SnapshotQuery
+from moonpool.errors import SandboxNotFound
+from moonpool.snapshots.model import Snapshot, SnapshotQuery
+
+MOST = 1000  # snapshots asked for at once
 
 router = APIRouter()
 
@@ -27,26 +33,44 @@ class SnapshotsQuery(QueryModel):
 
 @router.get("/api/snapshots")
 async def get_all_snapshots(call: Authenticated, query: Annotated[SnapshotsQuery, Query()]) -> Response:
-    if query.sourceSandboxId:  # no snapshot here was made from a sandbox
-        return JSONResponse({"items": [], "total": 0, "page": query.page, "totalPages": 0})
-    page = await call.services.snapshots.list(
-        call.principal,
-        SnapshotQuery(
-            name=query.name,
-            sort=mapping.SNAPSHOT_SORTS[query.sort],
-            descending=query.order == "desc",
-            page=query.page,
-            limit=query.limit,
-        ),
-    )
-    total = page.total or 0
+    found, total = await (everything_of(call, query) if query.sourceSandboxId else one_page(call, query))
     return JSONResponse(
         {
-            "items": [snapshot_json(snapshot, call.view) for snapshot in page.items],
+            "items": [snapshot_json(snapshot, call.view) for snapshot in found],
             "total": total,
             "page": query.page,
             "totalPages": -(-total // query.limit),
         }
+    )
+
+
+async def one_page(call: Call, query: SnapshotsQuery) -> tuple[Sequence[Snapshot], int]:
+    page = await call.services.snapshots.list(call.principal, wanted(query, query.page, query.limit))
+    return page.items, page.total or 0
+
+
+async def everything_of(call: Call, query: SnapshotsQuery) -> tuple[Sequence[Snapshot], int]:
+    """The page of those that were taken of one sandbox, by id or name; it may be gone."""
+    with contextlib.suppress(SandboxNotFound):
+        sandbox = await call.services.sandboxes.get(call.principal, query.sourceSandboxId or "")
+        query = query.model_copy(update={"sourceSandboxId": sandbox.id})
+    found: list[Snapshot] = []
+    for number in itertools.count(1):
+        page = await call.services.snapshots.list(call.principal, wanted(query, number, MOST))
+        found += [snapshot for snapshot in page.items if snapshot.source_sandbox_id == query.sourceSandboxId]
+        if len(page.items) < MOST:
+            break
+    first = (query.page - 1) * query.limit
+    return found[first : first + query.limit], len(found)
+
+
+def wanted(query: SnapshotsQuery, page: int, limit: int) -> SnapshotQuery:
+    return SnapshotQuery(
+        name=query.name,
+        sort=mapping.SNAPSHOT_SORTS[query.sort],
+        descending=query.order == "desc",
+        page=page,
+        limit=limit,
     )
 
 
