@@ -149,7 +149,7 @@ async def events(peer: Peer, watch: str, *wanted: tuple[str, str]) -> None:
 async def test_watch(peer: Peer, workspace: Path) -> None:
     for folder in ("watched/deep", "watched/node_modules"):
         (workspace / folder).mkdir(parents=True)
-    params = {"path": "watched", "recursive": True, "excludes": ["node_modules", "**/*.log"]}
+    params = {"path": "watched", "recursive": True, "excludes": ["node_modules", "**/*.{log,tmp}"]}
     watch = (await peer.ask("fs/watch", params))["watchId"]
     at = f"{WORKSPACE}/watched"
     for name in ("node_modules/hidden", "deep/noise.log", "deep/one", "last"):

@@ -10,10 +10,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from moonpool.dialects.codesandbox.pitcher.call import Call
+from moonpool.dialects.codesandbox.pitcher.globs import choices
 from moonpool.dialects.codesandbox.pitcher.paths import resolved
-from moonpool.dialects.codesandbox.pitcher.tokens import Download, Tokens
+from moonpool.dialects.codesandbox.pitcher.tokens import LONGEST, Download, Tokens
 from moonpool.dialects.common.services import Services
-from moonpool.errors import GuestError, InvalidState, MoonpoolError, SandboxNotFound, Unauthorized
+from moonpool.errors import GuestError, InvalidState, MoonpoolError, SandboxNotFound, TooLarge, Unauthorized
 from moonpool.guest.client import AgentClient
 
 DEFAULT_EXCLUDES = ("node_modules",)
@@ -28,11 +29,14 @@ STATUSES: tuple[tuple[type[MoonpoolError], int], ...] = (
 async def offer(call: Call) -> dict[str, Any]:
     """The address; raises FileNotFound for what is not there."""
     path = resolved(call.grant, call.params.text("path"))
-    excludes = call.params.texts("excludes") or DEFAULT_EXCLUDES
+    patterns = call.params.texts("excludes") or DEFAULT_EXCLUDES
+    excludes = tuple(choice for pattern in patterns for choice in choices(pattern) if choice)
     async with call.hub.place.agent() as agent:
         info = await agent.stat(path, user=call.grant.user)
     name = (info.name.strip("/") or "root") + (".zip" if info.kind == "directory" else "")
     token = call.hub.tokens.mint_download(Download(call.grant, path, excludes))
+    if len(token) > LONGEST:
+        raise TooLarge("These path and excludes do not fit into an address")
     where = f"/pitcher/{call.hub.place.sandbox_id}/download/{quote(name, safe='')}"
     return {"downloadUrl": f"{call.client.origin}{where}?token={token}"}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moonpool.dialects.codesandbox.pitcher.call import Call
-from moonpool.dialects.codesandbox.pitcher.globs import matcher
+from moonpool.dialects.codesandbox.pitcher.globs import choices
 from moonpool.dialects.codesandbox.pitcher.paths import resolved
 from moonpool.dialects.codesandbox.pitcher.place import Place, cancel
 from moonpool.dialects.codesandbox.pitcher.wire import Code, Failure
@@ -34,7 +34,8 @@ async def watch(call: Call) -> dict[str, Any]:
     if sum(len(client.watches) for client in call.hub.place.clients) >= MAX_WATCHES:
         raise Failure(Code.RATE_LIMIT, f"A sandbox has at most {MAX_WATCHES} watches: end some first")
     params = call.params
-    path, excludes = resolved(call.grant, params.text("path")), params.texts("excludes")
+    path = resolved(call.grant, params.text("path"))
+    excludes = tuple(choice for pattern in params.texts("excludes") for choice in choices(pattern) if choice)
     wanted = Wanted(path, params.flag("recursive"), excludes, call.grant.user)
     watch_id = random_word(16)
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -68,7 +69,6 @@ def forget(call: Call, watch_id: str, task: "asyncio.Task[None]") -> None:
 async def follow(
     place: Place, wanted: Wanted, ready: "asyncio.Future[None]", tell: Callable[[list[dict[str, Any]]], None]
 ) -> None:
-    excluded = matcher(wanted.excludes)
     while True:
         try:
             async with (
@@ -84,8 +84,7 @@ async def follow(
                 gathered = Gathered(tell)
                 async for event in events:
                     for kind, path in told(event, wanted.path):
-                        if not excluded(path.removeprefix(wanted.path)):
-                            gathered.add(kind, path)
+                        gathered.add(kind, path)
                 gathered.flush()
                 return
         except (AgentUnavailable, AgentTimeout, InvalidState) as error:
