@@ -16,6 +16,7 @@ from moonpool.clock import Clock, SystemClock
 from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, NotFound, Unauthorized
 from moonpool.ids import new_uuid
 from moonpool.store.database import Store
+from moonpool.store.moments import in_utc
 
 KEY_PREFIX = "mp_"
 SECRET_BYTES = 32  # 43 url-safe characters
@@ -125,8 +126,10 @@ class AccessService:
         wanted = frozenset(scopes)
         for scope in wanted:
             self.require(principal, scope)
-        if expires_at is not None and expires_at <= self._clock.now():
-            raise InvalidInput("The expiry is in the past", field="expires_at")
+        if expires_at is not None:
+            expires_at = in_utc(expires_at, "expires_at")
+            if expires_at <= self._clock.now():
+                raise InvalidInput("The expiry is in the past", field="expires_at")
         secret = KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         key = self._new_key(
             principal.team_id, principal.user_id, valid_name(name), secret, KeyOrigin.CREATED, wanted, expires_at
@@ -159,6 +162,7 @@ class AccessService:
         self.require(principal, Scope.KEYS_WRITE)
         for scope in change.scopes or ():
             self.require(principal, scope)
+        expires_at = None if change.expires_at is None else in_utc(change.expires_at, "expires_at")
         async with self._store.transaction() as transaction:
             found = await self._repository.key(transaction.connection, principal.team_id, name_or_id)
             if found is None:
@@ -167,7 +171,7 @@ class AccessService:
                 found,
                 name=found.name if change.name is None else valid_name(change.name),
                 scopes=found.scopes if change.scopes is None else change.scopes,
-                expires_at=change.expires_at if change.set_expiry else found.expires_at,
+                expires_at=expires_at if change.set_expiry else found.expires_at,
             )
             await self._repository.update_key(transaction, changed)
         self._cache.forget(found.id)

@@ -15,6 +15,7 @@ from moonpool.previews.model import NewPreviewToken, PreviewHost, PreviewToken
 from moonpool.previews.repository import PreviewRepository
 from moonpool.sandboxes.service import SandboxService
 from moonpool.store.database import Store
+from moonpool.store.moments import in_utc
 from moonpool.store.text import storable
 
 ID_PREFIX = "prv_"
@@ -43,8 +44,10 @@ class PreviewService:
         """InvalidInput for an expiry in the past, LimitExceeded when the sandbox has very many."""
         sandbox_id = await self._manageable(principal, sandbox)
         now = self._clock.now()
-        if expires_at is not None and expires_at <= now:
-            raise InvalidInput("The expiry is in the past", field="expires_at")
+        if expires_at is not None:
+            expires_at = in_utc(expires_at, "expires_at")
+            if expires_at <= now:
+                raise InvalidInput("The expiry is in the past", field="expires_at")
         secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         token = PreviewToken(
             id=ID_PREFIX + random_word(ID_LENGTH),
@@ -77,6 +80,7 @@ class PreviewService:
         sandbox_id = await self._manageable(principal, sandbox)
         if not storable(token_id):
             raise PreviewTokenNotFound
+        expires_at = None if expires_at is None else in_utc(expires_at, "expires_at")
         now = self._clock.now()
         async with self._store.transaction() as transaction:
             connection = transaction.connection

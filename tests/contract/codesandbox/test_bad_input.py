@@ -157,6 +157,23 @@ async def test_bad_templates(api: Api, sandbox: str) -> None:
         await api.call("vm/assign_tag_alias", 404, path={"namespace": "a", "alias": "b"}, json={"tag_id": unknown})
 
 
+async def test_dates_beyond_the_calendar(api: Api, sandbox: str) -> None:
+    """A zone can push a date out of every year that there is."""
+    team = {"team_id": (await api.call("meta/info"))["auth"]["team"]}
+    key = await api.call("token/create", 201, path=team, json={})
+    here = {"id": sandbox}
+    token = (await api.call("preview_token/create", 201, path=here, json={}))["token"]
+    for date in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"):
+        body = {"expires_at": date}
+        await api.call("preview_token/create", 422, path=here, json=body)
+        await api.call("preview_token/update", 422, path={**here, "token_id": token["token_id"]}, json=body)
+        await api.call("token/create", 422, path=team, json=body)
+        await api.call("token/update", 422, path={**team, "token_id": key["token_id"]}, json=body)
+    last = {"expires_at": "9999-12-31T23:59:59.999999Z"}
+    await api.call("preview_token/update", 201, path={**here, "token_id": token["token_id"]}, json=last)
+    await api.call("preview_token/list", 201, path=here)
+
+
 async def test_too_large_bodies(api: Api) -> None:
     body = b'{"title": "' + b"x" * (33 << 20) + b'"}'
     assert "32 MiB" in check(await api.http.post("/sandbox", content=body), 413)
