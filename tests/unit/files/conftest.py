@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ __all__ = ["everyones"]
 
 
 @pytest.fixture
-async def inside(clock: ManualClock, tmp_path: Path) -> AsyncIterator[Inside]:
-    async with running_inside(clock, tmp_path, user="nobody") as made:
+async def inside(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Inside]:
+    """Its data are not below the folder that tests watch."""
+    async with running_inside(clock, tmp_path_factory.mktemp("inside"), user="nobody") as made:
         yield made
