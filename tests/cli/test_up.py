@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.cli.program import Cli
+from tests.sdk.node import PROGRAMS, node_project
 from tests.sdk.wrenn.conftest import python_313
 
 STOP_TIMEOUT = 120.0  # seconds
@@ -40,9 +42,19 @@ def pid_in(printed: str) -> int:
 
 
 def snippet(printed: str, title: str) -> str:
-    found = re.search(rf"^# {title}.*?^PYTHON$", printed, re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^# {title}.*?^(?:PYTHON|JAVASCRIPT)$", printed, re.DOTALL | re.MULTILINE)
     assert found, printed
     return found[0]
+
+
+def snippet_places() -> dict[str, tuple[str, Path | None]]:
+    """Where a program is that a snippet takes for granted, and the folder to run it in."""
+    return {
+        "Daytona SDK": ("", None),
+        "Wrenn SDK": (os.path.dirname(python_313()), None),
+        "CodeSandbox SDK": (str(PROGRAMS), node_project("codesandbox", **{"@codesandbox/sdk": "2.4.2"})),
+        "Freestyle SDK": (str(PROGRAMS), node_project("freestyle", freestyle="0.1.63")),
+    }
 
 
 @pytest.fixture
@@ -71,11 +83,11 @@ def test_a_server_that_works_as_printed_and_can_be_stopped(fresh: Cli) -> None:
         assert settings["MOONPOOL_API_KEY"] in again.stdout
         assert fresh("sandbox", "list").stdout.splitlines()[1:] == []
 
-        for title, path in (("Daytona SDK", ""), ("Wrenn SDK", os.path.dirname(python_313()))):
-            script = snippet(first, title)
+        for title, (path, folder) in snippet_places().items():
             variables = {**fresh.environment, "PATH": f"{path}:{os.environ['PATH']}"}
-            done = subprocess.run(["bash", "-c", script], env=variables, capture_output=True, text=True, check=False)
-            assert done.stdout.strip() == "hi", done.stderr
+            command = ["bash", "-c", snippet(first, title)]
+            done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, check=False)
+            assert done.stdout.strip() == "hi", f"{title}: {done.stdout} {done.stderr}"
     finally:
         stop(pid)
     assert "nothing of one is there" in fresh("doctor").stdout

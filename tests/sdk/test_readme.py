@@ -1,4 +1,4 @@
-"""The README's Python runs as printed, against a real server."""
+"""The README's snippets run as printed, against a real server."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sdk.node import node_project, run_script
 from tests.sdk.wrenn.conftest import wrenn_sdk
 from tests.servers import Server
 
@@ -17,7 +18,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def snippet(language: str) -> str:
-    found = re.search(rf"```python {language}\n(.*?)```", README.read_text(), re.DOTALL)
+    found = re.search(rf"```(?:python|js) {language}\n(.*?)```", README.read_text(), re.DOTALL)
     assert found, f"README.md has no {language} snippet"
     return found[1]
 
@@ -48,5 +49,24 @@ def test_daytona_snippet(server: Server) -> None:
 def test_wrenn_snippet(server: Server, version: str, wrenn_sdk: Callable[[str], str]) -> None:
     python = Path(wrenn_sdk(version))
     printed = run(python, snippet("wrenn"), WRENN_BASE_URL=server.url, WRENN_API_KEY=server.api_key)
+    assert printed.startswith("Linux")
+    assert printed.endswith("hello\n")
+
+
+def test_codesandbox_snippet(server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "snippet.mjs"
+    script.write_text(snippet("codesandbox"))
+    project = node_project("codesandbox", **{"@codesandbox/sdk": "2.4.2"})
+    printed = run_script(project, script, server, CSB_BASE_URL=server.url, CSB_API_KEY=server.api_key).stdout
+    assert printed.startswith("Linux")
+    assert printed.endswith("hello\n")
+
+
+def test_freestyle_snippet(server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "snippet.mjs"
+    script.write_text(snippet("freestyle"))
+    project = node_project("freestyle", freestyle="0.1.63")
+    settings = {"FREESTYLE_API_URL": server.url, "FREESTYLE_API_KEY": server.api_key}
+    printed = run_script(project, script, server, **settings).stdout
     assert printed.startswith("Linux")
     assert printed.endswith("hello\n")

@@ -27,9 +27,36 @@ with Capsule(wait=True) as capsule:
 PYTHON
 """
 
+CODESANDBOX = """# CodeSandbox SDK, which needs Node 20
+export CSB_BASE_URL={url} CSB_API_KEY={key}
+npm install --silent @codesandbox/sdk@2.4.2
+node --input-type=module - <<'JAVASCRIPT'
+import {{ CodeSandbox }} from "@codesandbox/sdk";
+
+const sdk = new CodeSandbox();
+const sandbox = await sdk.sandboxes.create();
+const client = await sandbox.connect();
+console.log(await client.commands.run("echo hi"));
+await sdk.sandboxes.delete(sandbox.id);
+process.exit();
+JAVASCRIPT
+"""
+
+FREESTYLE = """# Freestyle SDK, which needs Node 20
+export FREESTYLE_API_URL={url} FREESTYLE_API_KEY={key}
+npm install --silent freestyle@0.1.63
+node --input-type=module - <<'JAVASCRIPT'
+import {{ freestyle }} from "freestyle";
+
+const {{ vm }} = await freestyle.vms.create();
+console.log((await vm.exec("echo hi")).stdout);
+await vm.delete();
+JAVASCRIPT
+"""
+
 
 def all_snippets(target: Target) -> str:
     """With this server's address and key, and the uv that ./up installed beside its own environment."""
     own = Path(sys.prefix).parent / ".venv-uv" / "bin" / "uv"
     uv = str(own) if own.exists() else shutil.which("uv") or "uv"
-    return "\n".join((DAYTONA, WRENN)).format(url=target.url, key=target.api_key, uv=uv)
+    return "\n".join((DAYTONA, WRENN, CODESANDBOX, FREESTYLE)).format(url=target.url, key=target.api_key, uv=uv)
