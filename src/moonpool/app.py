@@ -82,7 +82,9 @@ class Core:
         changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
         forking = Forking(self.records, host, admission, self.lifecycle)
         self.sandboxes = SandboxService(self.access, self.records, self.lifecycle, forking, changes, self._activity)
-        self.snapshots = SnapshotService(store, self.access, self.events, self._catalogue, self.sandboxes, host, clock)
+        self.snapshots = SnapshotService(
+            store, self.access, self.events, self._catalogue, self.sandboxes, host, self.background, clock
+        )
         self.previews = PreviewService(store, self.access, self.sandboxes, clock)
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)

@@ -105,6 +105,8 @@ class Host:
         """Leaves nothing behind; with ``keep``, leaves running sandboxes for the next start to adopt."""
         if self._upkeep is not None:
             self._upkeep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._upkeep
         await self._unbroken.drain()
         await self._warm.close()
         await self._blanks.close()

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from moonpool.engine.gvisor import partial_folder
@@ -27,11 +28,19 @@ def fast_folder(instance: Instance) -> Path | None:
     return SHARED_MEMORY / f"moonpool-{instance.tag}" if filesystem_of(SHARED_MEMORY) == "tmpfs" else None
 
 
+def make_own(folder: Path) -> bool:
+    """Whether it is there and nobody else's: anybody may have made something of that name before."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
+
+
 def has_room(folder: Path, size: int) -> bool:
     """Whether ``size`` bytes more there leave the machine enough for the copies themselves."""
     lines = MEMORY_INFO.read_text().splitlines()
     available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    return shutil.disk_usage(folder).free > size and available > 3 * size + SPARE
+    return shutil.disk_usage(folder).free > 2 * size and available > 3 * size + SPARE
 
 
 def _share(file: Path, target: Path) -> None:
@@ -70,9 +79,8 @@ class MemoryStore:
 
     def staging(self, machine_id: str, *, fast: int | None = None) -> Path:
         """A fresh folder for a checkpoint to be written to; for a short-lived one, ``fast`` is its size in bytes."""
-        if self._fast is None or fast is None or not has_room(self._fast.parent, fast):
+        if self._fast is None or fast is None or not has_room(self._fast.parent, fast) or not make_own(self._fast):
             return partial_folder(self.image(machine_id))
-        self._fast.mkdir(exist_ok=True, mode=0o700)
         return partial_folder(self._fast / machine_id)
 
     def link(self, machine_id: str, folder: Path, secret: str) -> None:

@@ -1,5 +1,6 @@
 """Use cases of snapshots."""
 
+import asyncio
 import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from moonpool.events.model import EventType, NewEvent
 from moonpool.events.service import EventService
 from moonpool.hosts.model import snapshot_image
 from moonpool.ids import new_uuid
+from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import Sandbox
 from moonpool.sandboxes.service import SandboxService
@@ -34,7 +36,10 @@ log = structlog.get_logger(__name__)
 
 
 class SnapshotService:
-    """A team sees its own snapshots and the general ones; SnapshotNotFound for anything else."""
+    """A team sees its own snapshots and the general ones; SnapshotNotFound for anything else.
+
+    A caller that is cancelled never leaves a change half done: it is finished.
+    """
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class SnapshotService:
         catalogue: SnapshotCatalogue,
         sandboxes: SandboxService,
         machines: Machines,
+        background: Background,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -52,6 +58,7 @@ class SnapshotService:
         self._catalogue = catalogue
         self._sandboxes = sandboxes
         self._machines = machines
+        self._background = background
         self._clock = clock
         self._repository = SnapshotRepository()
 
@@ -108,15 +115,8 @@ class SnapshotService:
         self._access.require(principal, Scope.SNAPSHOTS_WRITE)
         source = await self._sandboxes.get(principal, sandbox)
         building = self._building(source, name, dialect_data or {}, id)
-        await self._insert(building)
-        try:
-            captured = await self._sandboxes.captured(principal, source.id, building.id, memory=memory)
-        except MoonpoolError:
-            await self._remove(building)
-            raise
-        size, has_memory = captured.size_bytes, captured.has_memory
-        whole = replace(building, state=SnapshotState.ACTIVE, size_bytes=size, has_memory=has_memory)
-        return await self._write(building, whole, EventType.SNAPSHOT_STATE_UPDATED)
+        work = self._capture(principal, source, building, memory)
+        return await asyncio.shield(self._background.spawn(work, f"capture {building.id}"))
 
     async def update(
         self,
@@ -137,12 +137,26 @@ class SnapshotService:
         old = self._own(principal, snapshot, Scope.SNAPSHOTS_DELETE)
         if old.state is SnapshotState.BUILDING:
             raise InvalidState(f"Snapshot is {old.state}", state=old.state)
+        await asyncio.shield(self._background.spawn(self._delete(old), f"delete snapshot {old.id}"))
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    async def _capture(self, principal: Principal, source: Sandbox, building: Snapshot, memory: bool) -> Snapshot:
+        await self._insert(building)
+        try:
+            captured = await self._sandboxes.captured(principal, source.id, building.id, memory=memory)
+        except MoonpoolError:
+            await self._remove(building)
+            raise
+        size, has_memory = captured.size_bytes, captured.has_memory
+        whole = replace(building, state=SnapshotState.ACTIVE, size_bytes=size, has_memory=has_memory)
+        return await self._write(building, whole, EventType.SNAPSHOT_STATE_UPDATED)
+
+    async def _delete(self, old: Snapshot) -> None:
         if old.state is not SnapshotState.REMOVING:
             removing = replace(old, state=SnapshotState.REMOVING)
             old = await self._write(old, removing, EventType.SNAPSHOT_STATE_UPDATED)
         await self._remove(old)
-
-    # -- inside --------------------------------------------------------------------------------------------------------
 
     def _own(self, principal: Principal, snapshot: str, scope: Scope) -> Snapshot:
         self._access.require(principal, scope)

@@ -21,7 +21,7 @@ from moonpool.errors import (
 from moonpool.events.model import Event
 from moonpool.sandboxes.model import NewSandbox, SandboxState
 from moonpool.snapshots.model import Snapshot, SnapshotState
-from tests.unit.sandboxes.conftest import STRANGER, World
+from tests.unit.sandboxes.conftest import STRANGER, World, cancelled
 
 S = SandboxState
 
@@ -108,6 +108,16 @@ class TestCapture:
             await sqlite_world.core.snapshots.delete(sqlite_world.admin, "mine")
         gate.open()
         assert (await capturing).state is SnapshotState.ACTIVE
+
+    async def test_a_caller_that_goes_away_leaves_nothing_half_done(self, sqlite_world: World) -> None:
+        sandbox = await sqlite_world.create()
+        gate = sqlite_world.machines.hold("capture")
+        await cancelled(capture(sqlite_world, sandbox.id, name="mine"), gate.reached.wait)
+        async with sqlite_world.core.events.subscribe(sqlite_world.admin.team_id) as events:
+            gate.open()
+            while (await anext(events)).data["new_state"] != "active":
+                pass
+        assert (await sqlite_world.core.snapshots.get(sqlite_world.admin, "mine")).state is SnapshotState.ACTIVE
 
 
 class TestStartingFromOne:
