@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgpack
 import pytest
 
 from tests.contract.codesandbox.pitcher.conftest import Peer, Refused, World
@@ -42,15 +43,28 @@ async def test_characters_are_never_split(peer: Peer) -> None:
     assert (code, shown.replace("\n", "")) == (0, "äöü€😀" * 3000)
 
 
-async def test_what_is_told_of_a_new_shell_comes_after_the_answer(peer: Peer) -> None:
+async def test_what_is_told_of_a_new_shell_waits_for_its_client(
+    world: World, sandbox: str, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.connected(sandbox) as other:
+        await other.call("shell/list")
+        monkeypatch.setattr("moonpool.dialects.codesandbox.pitcher.client.HOLD", 3600.0)
+        made = await peer.call("shell/create", command="echo at once", type="COMMAND")
+        assert (made["status"], made["buffer"], "exitCode" in made) == ("RUNNING", [], False)
+        assert (made["shellType"], made["startCommand"]) == ("COMMAND", "echo at once")
+        assert (await other.heard("shell/exit", shellId=made["shellId"]))["exitCode"] == 0
+        await peer.call("shell/list")
+        assert not any(name.startswith("shell/") for name, _ in peer.told)
+        await peer.call("shell/rename", shellId=made["shellId"], name="known now")
+        await peer.heard("shell/exit", shellId=made["shellId"])
+        assert [name for name, _ in peer.told if name.startswith("shell/")] == ["shell/out", "shell/exit"]
+        assert not any(name == "shell/out" for name, _ in other.told)
+
+
+async def test_a_client_that_says_nothing_is_told_a_little_later(peer: Peer) -> None:
     made = await peer.call("shell/create", command="echo at once", type="COMMAND")
-    assert made["status"] == "RUNNING"
-    assert made["buffer"] == []
-    assert "exitCode" not in made
-    assert (made["shellType"], made["startCommand"]) == ("COMMAND", "echo at once")
-    assert not any(name.startswith("shell/") for name, _ in peer.told)
     assert (await peer.heard("shell/exit", shellId=made["shellId"]))["exitCode"] == 0
-    assert [name for name, _ in peer.told if name.startswith("shell/")] == ["shell/out", "shell/exit"]
+    assert peer.order.index("answer shell/create") < peer.order.index("shell/out") < peer.order.index("shell/exit")
 
 
 async def test_terminal(peer: Peer) -> None:
@@ -157,3 +171,25 @@ async def test_wrong_folder_and_no_command(peer: Peer) -> None:
     with pytest.raises(Refused, match="type"):
         await peer.call("shell/create", command="true", type="WINDOW")
     assert (await peer.call("shell/list"))["shells"] == []
+
+
+async def test_a_client_that_goes_at_once_leaves_nothing_unknown(world: World, sandbox: str, peer: Peer) -> None:
+    async def hasty() -> None:
+        async with world.connected(sandbox) as other:
+            for number in range(5):
+                request = {"method": "shell/create", "params": {"command": "exec cat"}, "id": number}
+                await other.socket.send(msgpack.packb(request))
+            other.socket.transport.abort()
+
+    await asyncio.gather(*(hasty() for _ in range(5)))
+    await peer.call("shell/list")
+    async with world.core.sandboxes.session(world.principal, sandbox) as session:
+        running = [info.tag or "" for info in await session.agent.processes() if info.running]
+    shells = [one["shellId"] for one in (await peer.call("shell/list"))["shells"]]
+    assert all(any(shell in tag for shell in shells) for tag in running)
+
+
+async def test_a_command_of_any_length(peer: Peer) -> None:
+    text = "x" * 300_000
+    made = await peer.call("shell/create", command=f"echo {text} | wc -c", type="COMMAND")
+    assert await peer.output(made["shellId"], "\n") == "300001\r\n"

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from moonpool.dialects.codesandbox.pitcher import wire
 from moonpool.dialects.codesandbox.pitcher.client import Client
@@ -48,6 +49,8 @@ class Shells:
         self._shells: dict[str, Shell] = {}
         self._followed: dict[str, Followed] = {}
         self._starting = 0
+        self._unfinished: set[asyncio.Task[Shell]] = set()
+        self._closed = False
         self._listeners: list[Ended] = []
 
     def listen(self, ended: Ended) -> None:
@@ -71,6 +74,7 @@ class Shells:
 
     async def close(self) -> None:
         """Stop looking; the shells go on."""
+        self._closed = True
         followed = list(self._followed.values())
         self._followed.clear()
         await cancel(*(one.task for one in followed))
@@ -124,9 +128,33 @@ class Shells:
         return (text.replace("\r\n", "\n") if is_command(shell.identity) else text)[-SCROLLBACK:]
 
     # -- changing ------------------------------------------------------------------------------------------------------
+    # What begins or ends a process is done to its end, even when the client that asked for it has gone meanwhile: else
+    # there could be processes of which nobody here knows.
 
     async def create(self, identity: Identity, size: TerminalSize, *listeners: Client) -> Shell:
         """Start it. Raises Failure when ``MAX_SHELLS`` run already."""
+        return await self._finished(self._create(identity, size, *listeners))
+
+    async def terminate(self, shell_id: str, author: str, *, keep: bool = False) -> Shell:
+        """End it and everything in it, and forget it, unless ``keep`` says otherwise."""
+        return await self._finished(self._terminate(shell_id, author, keep=keep))
+
+    async def restart(self, shell_id: str) -> Shell:
+        """The same command anew, in the same shell and with the same listeners."""
+        return await self._finished(self._restart(shell_id))
+
+    async def _finished(self, work: Coroutine[Any, Any, Shell]) -> Shell:
+        task = asyncio.create_task(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: "asyncio.Task[Shell]") -> None:
+        self._unfinished.discard(task)
+        if not task.cancelled():
+            task.exception()  # Who asked for it has been told, or has gone.
+
+    async def _create(self, identity: Identity, size: TerminalSize, *listeners: Client) -> Shell:
         running = sum(shell.alive for shell in self._shells.values())
         if running + self._starting >= MAX_SHELLS:
             raise Failure(Code.RATE_LIMIT, f"A sandbox has at most {MAX_SHELLS} running shells: end some first")
@@ -179,8 +207,7 @@ class Shells:
             shell.size = size
             await agent.resize(shell.pid, size.rows, size.cols)
 
-    async def terminate(self, shell_id: str, author: str, *, keep: bool = False) -> Shell:
-        """End it and everything in it, and forget it unless it is to be ``keep``\\ t."""
+    async def _terminate(self, shell_id: str, author: str, *, keep: bool) -> Shell:
         shell = self.get(shell_id)
         await self._kill(shell)
         if shell.status is Status.KILLED:
@@ -192,8 +219,7 @@ class Shells:
                     await agent.forget(shell.identity.tag)
         return shell
 
-    async def restart(self, shell_id: str) -> Shell:
-        """The same command anew, in the same shell and with the same listeners."""
+    async def _restart(self, shell_id: str) -> Shell:
         shell = self.get(shell_id)
         if shell.identity.forgotten:
             raise Failure(Code.SHELL_NOT_ACCESSIBLE, "The command of this shell is not known any more")
@@ -241,6 +267,8 @@ class Shells:
     def _follow(self, shell: Shell, written: int, *listeners: Client) -> None:
         followed = Followed(shell, Feed(lambda text: self._tell(followed, text), plain=is_command(shell.identity)))
         followed.listeners.update(listeners)
+        if self._closed:
+            return
         self._followed[shell.id] = followed
         followed.task = asyncio.create_task(self._watch(followed, written), name=f"shell {shell.id}")
 
