@@ -9,7 +9,7 @@ import websockets
 
 from moonpool.dialects.codesandbox.pitcher import outbox
 from moonpool.dialects.codesandbox.pitcher.shells import MAX_SHELLS
-from tests.contract.codesandbox.pitcher.conftest import PATIENCE, WORKSPACE, Peer, Refused, World
+from tests.contract.codesandbox.pitcher.conftest import PATIENCE, WORKSPACE, Peer, Refused, World, shared
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,6 +34,14 @@ MUTATING: list[tuple[str, dict[str, Any]]] = [
     ("task/run", {"taskId": "x"}),
     ("task/stop", {"taskId": "x"}),
 ]
+
+
+@shared
+async def sandbox(world: World) -> str:
+    """One for all tests of this file."""
+    return await world.sandbox()
+
+
 NO_MESSAGES = [
     b"",
     msgpack.packb({"method": "shell/list", "id": 1})[:-3],
@@ -142,6 +150,7 @@ async def test_a_reader_looks_on(world: World, sandbox: str, peer: Peer) -> None
         await reader.call("shell/open", shellId=made["shellId"], size={"cols": 10, "rows": 10})
         await peer.call("shell/in", shellId=made["shellId"], input="shown\n")
         await reader.output(made["shellId"], "shown\r\nshown")
+    await peer.call("shell/terminate", shellId=made["shellId"])
 
 
 async def test_shells_have_a_limit(world: World, sandbox: str, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:

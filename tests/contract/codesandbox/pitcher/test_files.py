@@ -10,17 +10,24 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.contract.codesandbox.pitcher.conftest import WORKSPACE, Peer, Refused, World, each
+from tests.contract.codesandbox.pitcher.conftest import WORKSPACE, Peer, Refused, World, each, shared
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RAWFS, INVALID_PATH, CRITICAL = 102, 101, 0
 
 
+@shared
+async def sandbox(world: World) -> str:
+    """One for all tests of this file; see ``workspace``."""
+    return await world.sandbox()
+
+
 @each
 async def workspace(world: World, sandbox: str, peer: Peer) -> Path:
-    """As seen from here."""
-    await peer.call("shell/list")  # From now on there is a machine.
+    """As seen from here; empty."""
+    await peer.call("fs/remove", path=WORKSPACE, recursive=True)
+    await peer.call("fs/mkdir", path=WORKSPACE)
     return world.root(sandbox) / WORKSPACE.strip("/")
 
 
