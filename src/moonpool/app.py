@@ -17,7 +17,7 @@ from moonpool.access.service import AccessService
 from moonpool.access.signing import signing_key
 from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
-from moonpool.dialects import codesandbox, wrenn
+from moonpool.dialects import codesandbox, freestyle, wrenn
 from moonpool.dialects.common.health import Health, Metrics, SandboxFigures
 from moonpool.dialects.common.logs import configure_logging
 from moonpool.dialects.common.observation import Observed
@@ -217,9 +217,8 @@ def serve(core: Core, host: Machines) -> ASGIApp:
     applications: dict[str, ASGIApp] = {
         "/healthz": Health(host.readiness),
         "/metrics": Metrics(core.access, registry),
-        "/v1/vms": not_found,
     }
-    for dialect in (daytona, wrenn, codesandbox):
+    for dialect in (daytona, wrenn, freestyle, codesandbox):
         application = dialect.create_app(core.services)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
     return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})

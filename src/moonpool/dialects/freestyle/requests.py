@@ -1,0 +1,143 @@
+"""What an operation is given of a request, and how it answers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from moonpool.access.model import Principal
+from moonpool.dialects.common.services import Services
+from moonpool.errors import InvalidInput, TooLarge
+
+MAX_BODY = 128 * 1024 * 1024  # bytes; files come as base64 inside of JSON
+MAX_TEXT = 4096  # characters of a parameter of the path
+LINUX_USER = "x-freestyle-vm-linux-user-id"
+TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+Model = TypeVar("Model", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, its sender known."""
+
+    operation: str
+    request: Request
+    services: Services
+    principal: Principal
+
+    def path(self, name: str) -> str:
+        return str(self.request.path_params[name])
+
+    @property
+    def vm_id(self) -> str:
+        return str(self.request.path_params.get("vm_id") or self.request.path_params["id"])
+
+    @property
+    def linux_user(self) -> str | None:
+        """Who asks to act as that user inside (``vm.user`` of the SDKs)."""
+        return self.request.headers.get(LINUX_USER) or None
+
+    def flag(self, name: str) -> bool:
+        value = self.request.query_params.get(name, "").lower()
+        if value not in TRUTHS:
+            raise InvalidInput(f"{name}: must be true or false", field=name)
+        return TRUTHS[value]
+
+    def number(self, name: str) -> int | None:
+        """A whole number that is not negative; None where it is not given."""
+        value = self.request.query_params.get(name)
+        if not value:
+            return None
+        if not (value.isascii() and value.isdigit() and len(value) <= 12):
+            raise InvalidInput(f"{name}: must be a whole number", field=name)
+        return int(value)
+
+    async def parse(self, model: type[Model]) -> Model:
+        """The JSON body as ``model``, whatever its content type says; no body is an empty one."""
+        return validate(await read_body(self.request) or b"{}", model)
+
+    async def while_connected(self, work: Awaitable[Result]) -> Result:
+        """What ``work`` gives; it is cancelled when the client goes away (ClientDisconnect). The body must be read."""
+        running = asyncio.ensure_future(work)
+        leaving = asyncio.ensure_future(self.request.receive())
+        try:
+            await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                raise ClientDisconnect
+            return running.result()
+        finally:
+            for task in (running, leaving):
+                task.cancel()
+            await asyncio.gather(running, leaving, return_exceptions=True)
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+def validate(raw: bytes, model: type[Model]) -> Model:
+    """InvalidInput names what is wrong and leaves out values, which may be secrets."""
+    try:
+        parsed = model.model_validate_json(raw)
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        )
+        raise InvalidInput("; ".join(problems)) from None
+    except RecursionError:
+        raise InvalidInput("The body is nested too deeply") from None
+    if b"\\u0000" in raw and holds_nul(json.loads(raw)):
+        raise InvalidInput("Text must not contain NUL characters")
+    return parsed
+
+
+def holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(holds_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(holds_nul(part) for part in value)
+
+
+async def read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"The request body is larger than {MAX_BODY // 1024 // 1024} MiB")
+    return bytes(body)
+
+
+def answer(model: BaseModel) -> Response:
+    """Fields that are not known are left out."""
+    return Response(model.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+def answer_plain(document: Mapping[str, Any]) -> Response:
+    return JSONResponse(document)
+
+
+class JsonLines(StreamingResponse):
+    """A document a line; ``resources`` are released when the last is sent or the client is gone."""
+
+    def __init__(self, documents: AsyncIterator[Mapping[str, Any]], resources: AsyncExitStack) -> None:
+        super().__init__(lines(documents), media_type="application/x-ndjson")
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._resources:
+            await super().__call__(scope, receive, send)
+
+
+async def lines(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+    async for document in documents:
+        yield json.dumps(document).encode() + b"\n"
