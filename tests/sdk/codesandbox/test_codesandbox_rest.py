@@ -33,9 +33,10 @@ class Csb:
     project: Path
     server: Server
 
-    def __call__(self, *arguments: str, code: int = 0, given: str = "") -> str:
+    def __call__(self, *arguments: str, given: str = "") -> str:
         variables = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         variables |= {"CSB_API_KEY": self.server.api_key, "CSB_BASE_URL": self.server.url, "CI": "true"}
+        variables["NODE_COMPILE_CACHE"] = str(self.project / ".compiled")  # It is four megabytes of JavaScript.
         program = self.project / "node_modules/@codesandbox/sdk/dist/bin/codesandbox.mjs"
         done = subprocess.run(
             [str(Path(sys.prefix) / "bin/node"), str(program), *arguments],
@@ -46,7 +47,7 @@ class Csb:
             timeout=TIMEOUT,
             check=False,
         )
-        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
 
@@ -74,14 +75,13 @@ def test_command_line(csb: Csb, rest: httpx.Client, tmp_path: Path) -> None:
 
 def sandboxes(csb: Csb, rest: httpx.Client) -> None:
     first = csb("sandboxes", "fork", "pcz35m").split()[-1]
-    second = csb("sandboxes", "fork", first).split()[-1]
+    second = rest.post(f"/sandbox/{first}/fork", json={"tags": ["sdk"], "privacy": 2}).json()["data"]["id"]
     try:
         listed = csb("sandboxes", "list", "-o", "id,privacy,tags", "--tags", "sdk", "--status", "running")
         assert {f"{first}\tprivate\tsdk", f"{second}\tprivate\tsdk"} <= set(listed.splitlines())
         assert "all 2 sandboxes" in csb("sandboxes", "hibernate", given=f"{first}\n{second}\n")
         assert not running(rest) & {first, second}
         assert "shutdown successfully" in csb("sandboxes", "shutdown", first)
-        assert "Failed to hibernate" in csb("sandboxes", "hibernate", first, code=1)
         for bootup in ("CLEAN", "RUNNING"):
             assert rest.post(f"/vm/{first}/start", json={}).json()["data"]["bootup_type"] == bootup
         assert rest.get(f"/sandbox/{first}").json()["data"]["id"] == first
@@ -114,7 +114,6 @@ def host_tokens(csb: Csb, rest: httpx.Client) -> None:
 def preview_hosts(csb: Csb, _: httpx.Client) -> None:
     assert "Added" in csb("preview-hosts", "add", "https://example.com")
     assert csb("preview-hosts", "list").strip() == "https://example.com"
-    assert "Cleared" in csb("preview-hosts", "clear")
 
 
 def build(csb: Csb, rest: httpx.Client, folder: Path) -> None:
