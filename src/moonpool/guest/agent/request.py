@@ -48,6 +48,15 @@ class Request:
                 raise AgentError("invalid_input", f"{name}: not a name: {key[:80]!r}")
         return values
 
+    def documents(self, name: str) -> list[dict[str, Any]]:
+        """Objects with a ``name`` and a ``text`` at least."""
+        values = self._get(name, list) or []
+        for value in values:
+            if not isinstance(value, dict):
+                raise AgentError("invalid_input", f"{name}: not a list of objects")
+            _checked(name, value.get("name")), _checked(name, value.get("text"))
+        return list(values)
+
     def flag(self, name: str, default: bool = False) -> bool:
         value = self._get(name, bool)
         return default if value is None else bool(value)

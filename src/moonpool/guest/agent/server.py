@@ -44,6 +44,7 @@ from .network import Network
 from .processes import Processes
 from .request import Request
 from .transfer import Transfer
+from .units.operations import Units
 from .users import Users
 from .watch import Watches
 from .workers import Workers
@@ -189,13 +190,15 @@ class Server:
         files = Files(users, workers)
         transfer, accounts = Transfer(files, workers), Accounts(workers)
         network = self._network = Network(workers, port)
+        units = self.units = Units(users, self.processes, workers, "" if alone else f"-{port}")
         processes, machine = self.processes, self.machine
         self.operations: dict[str, Operation] = {
             "ping": _ping,
             "quiesce": self._quiesce,
             "park": self._park,
             "thaw": self._thaw,
-            **_named(machine.enter, machine.environment, machine.metrics, machine.deleted_files, machine.limit),
+            "enter": self._enter,
+            **_named(machine.environment, machine.metrics, machine.deleted_files, machine.limit),
             **_named(processes.run, processes.start, processes.attach, processes.start_and_attach),
             **_named(processes.write_stdin, processes.close_stdin),
             **_named(processes.signal, processes.resize, processes.processes, processes.process, processes.wait),
@@ -210,9 +213,11 @@ class Server:
                 files.remove,
             ),
             **_named(files.chmod, files.chown, files.glob, files.grep, files.replace),
-            **_named(transfer.read, transfer.write, transfer.place, network.ports, network.dial, processes.wait_alone),
+            **_named(transfer.read, transfer.write, transfer.place, network.ports, network.dial, units.wait_alone),
             **_named(Watches(files, workers).watch, network.watch_ports, Archives(files, workers).archive),
             **_named(accounts.ensure_user, accounts.ensure_group),
+            **_named(units.units, units.unit, units.unit_write, units.unit_delete, units.unit_act, units.unit_logs),
+            **_named(units.units_settle),
         }
 
     def arrived(self, connection: Connection) -> None:
@@ -228,9 +233,14 @@ class Server:
         for token in [token for token, parked in self.parked.items() if parked is connection]:
             del self.parked[token]
 
+    async def _enter(self, stream: Stream, request: Request) -> None:
+        await self.machine.enter(stream, request)
+        self.units.entered = True
+
     async def _quiesce(self, stream: Stream, request: Request) -> dict[str, Any]:
         """Write everything to disk and let go of every connection; of the asking one when its client has closed it,
         so that the client knows that nothing is open any more. Tells whether programs have connections of their own."""
+        self.units.flush()
         await self.machine.sync(stream, request)
         for connection in list(self._connections):
             if connection is not stream.connection:
@@ -243,6 +253,7 @@ class Server:
         """As quiesce, but the asking connection is taken up again after its socket is closed."""
         connection = stream.connection
         assert isinstance(connection, Connection)
+        self.units.flush()
         await self.machine.sync(stream, request)
         for other in self._connections - {connection}:
             other.abort(ConnectionResetError("the sandbox is being saved"))
@@ -267,7 +278,9 @@ class Server:
         """Whoever was connected to what this is a copy of stays with that."""
         for token in list(self.parked):
             self._give_up(token, ConnectionResetError("the sandbox is another one now"))
-        return await self.machine.thaw(stream, request)
+        result = await self.machine.thaw(stream, request)
+        asyncio.get_running_loop().call_soon(self.units.live)  # when the answer is on its way
+        return result
 
     def _signalled(self, woken: socket.socket) -> None:
         woken.recv(4096)

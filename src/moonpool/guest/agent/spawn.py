@@ -30,7 +30,7 @@ class NotStarted(AgentError):
 @dataclass(frozen=True)
 class Program:
     """What is started. `streams` are the descriptors that become 0, 1 and 2. A `terminal` is opened as 0, and stands
-    for those that are -1."""
+    for those that are -1. `executable` where it is another than the first of `argv`."""
 
     argv: tuple[str, ...]
     shell: str | None
@@ -39,6 +39,7 @@ class Program:
     environment: dict[str, str]
     streams: tuple[int, int, int] = (-1, -1, -1)
     terminal: str | None = None
+    executable: str | None = None
 
 
 def start(program: Program) -> int:
@@ -61,7 +62,7 @@ def _start(program: Program, argv: list[str], script: int | None = None) -> int:
     try:
         with whole_identity(program.user):
             _enter_folder(program)
-            path = _find(argv[0], program.environment.get("PATH", PATH))
+            path = _find(program.executable or argv[0], program.environment.get("PATH", PATH))
             try:
                 return os.posix_spawn(
                     path,

@@ -1,0 +1,40 @@
+"""Puts ``systemctl`` and ``journalctl`` where programs in the sandbox find them, whatever image it has."""
+
+import contextlib
+import os
+
+from ..users import read_small
+
+PLACE = "/usr/local/bin"  # found before a systemctl of the image's own, which has nobody to talk to here
+ELSEWHERE = "/usr/bin"
+PROGRAMS = ("systemctl", "journalctl")
+MARK = "# Speaks to the sandbox's own service manager."
+SCRIPT = """#!/bin/sh
+{mark}
+exec /.agent/lib/ld.so --library-path /.agent/lib /.agent/bin/python3 -I -S /.agent/agent/units/client.py {name} "$@"
+"""
+
+
+def install() -> None:
+    """Write them where they are missing; nothing is done to an image without a shell, or to a full disk."""
+    if not os.path.exists("/bin/sh"):
+        return
+    with contextlib.suppress(OSError):
+        os.makedirs(PLACE, exist_ok=True)
+        for name in PROGRAMS:
+            text = SCRIPT.format(mark=MARK, name=name).encode()
+            if read_small(f"{PLACE}/{name}") != text:
+                _write(f"{PLACE}/{name}", text)
+            if not os.path.lexists(f"{ELSEWHERE}/{name}"):
+                os.symlink(f"{PLACE}/{name}", f"{ELSEWHERE}/{name}")
+
+
+def _write(path: str, text: bytes) -> None:
+    """The whole file or none; a link in its place gives way."""
+    temporary = f"{path}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755), "wb") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o755)
+    os.rename(temporary, path)

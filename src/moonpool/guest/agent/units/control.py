@@ -1,0 +1,95 @@
+"""The socket that ``systemctl`` and ``journalctl`` speak to: everybody may read, root alone may change."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Awaitable
+
+from . import journalctl, systemctl
+from .client import SERVICE
+from .console import Console
+from .manager import Manager
+
+CREDENTIALS = struct.Struct("3i")
+LENGTH = struct.Struct("!I")
+MAX_REQUEST = 1 << 20  # bytes
+MAX_CALLERS = 128
+REQUEST_TIMEOUT = 10.0  # seconds
+PROGRAMS = {"systemctl": systemctl.run, "journalctl": journalctl.run}
+
+
+class Control:
+    def __init__(self, manager: Manager, suffix: str) -> None:
+        self._manager = manager
+        self._name = f"\0{SERVICE}{suffix}"
+        self._callers: set[asyncio.Task[None]] = set()
+
+    def listen(self) -> None:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        listener.bind(self._name)
+        listener.listen()
+        listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            caller, _ = listener.accept()
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            caller.setblocking(False)
+            if len(self._callers) >= MAX_CALLERS:
+                caller.close()
+                return
+            task = asyncio.get_running_loop().create_task(self._serve(caller))
+            self._callers.add(task)
+            task.add_done_callback(self._callers.discard)
+
+    async def _serve(self, caller: socket.socket) -> None:
+        with caller, contextlib.suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                request, uid = await _request(caller)
+            program, *arguments = request
+            console = Console(caller, privileged=uid == 0)
+            code = await _until_hung_up(caller, PROGRAMS[program](self._manager, console, arguments))
+            await console.end(code)
+
+
+async def _until_hung_up(caller: socket.socket, work: Awaitable[int]) -> int:
+    """What it answers; a caller that goes away ends it, but nothing that it has begun."""
+    loop = asyncio.get_running_loop()
+    working, listening = asyncio.ensure_future(work), asyncio.ensure_future(loop.sock_recv(caller, 1))
+    try:
+        await asyncio.wait((working, listening), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else 1
+    finally:
+        working.cancel()
+        listening.cancel()
+
+
+async def _request(caller: socket.socket) -> tuple[list[str], int]:
+    """The words, and who sent them: the user that the kernel attaches, since gVisor's SO_PEERCRED names another."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(caller, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(caller)
+    space = socket.CMSG_SPACE(CREDENTIALS.size)
+    header, ancillary, _, _ = caller.recvmsg(LENGTH.size, space, socket.MSG_CMSG_CLOEXEC)
+    uid = -1
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            _, uid, _ = CREDENTIALS.unpack(content)
+    (length,) = LENGTH.unpack(header)
+    if not 0 < length <= MAX_REQUEST:
+        raise ValueError("a request of such a length")
+    text = bytearray()
+    while len(text) < length:
+        piece = await loop.sock_recv(caller, length - len(text))
+        if not piece:
+            raise ValueError("a request that is cut off")
+        text += piece
+    return [os.fsdecode(word) for word in bytes(text).split(b"\0")], uid

@@ -1,0 +1,247 @@
+"""Starting a service's programs: who they are, what they see, where output goes; and finding them again."""
+
+import asyncio
+import contextlib
+import dataclasses
+import glob
+import os
+import resource
+from collections.abc import Callable, Mapping
+
+from .. import spawn
+from ..errors import AgentError
+from ..processes import Processes
+from ..users import User, Users, read_small
+from .commands import Command
+from .journal import Journal, LineReader
+from .settings import Settings, environment_of_file
+
+READ = 64 << 10  # bytes
+INVOCATION = "INVOCATION_ID"
+# What systemd says when it could not get as far as the program.
+STATUSES = {"working_directory_not_found": 200, "user_not_found": 217}
+EXEC = 203
+STATUS_NAMES = {200: "CHDIR", 203: "EXEC", 216: "GROUP", 217: "USER", 209: "STDOUT", 233: "RUNTIME_DIRECTORY"}
+
+
+class LaunchFailed(Exception):
+    """The program could not be started; ``status`` is the exit status that stands for why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Child:
+    """A process that was started, or one that was found; ``ended`` gives the status that waitpid gave."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended.done()
+
+    def exited(self, status: int) -> None:
+        if not self.ended.done():
+            self.ended.set_result(status)
+
+
+class Launcher:
+    """For all services of a sandbox."""
+
+    def __init__(self, users: Users, processes: Processes, journal: Journal) -> None:
+        self._users, self._processes, self._journal = users, processes, journal
+
+    def home(self, name: str) -> str:
+        try:
+            return self._users.find(name).home
+        except AgentError:
+            return "/"
+
+    def user(self, settings: Settings) -> User:
+        """Who the service is; LaunchFailed for a user or group that is not there."""
+        try:
+            user = self._users.find(settings.user or "root")
+        except AgentError as error:
+            raise LaunchFailed(217, error.message) from error
+        try:
+            gid = self._users.group(settings.group) if settings.group else user.gid
+            groups = tuple(self._users.group(name) for name in settings.extra_groups)
+        except AgentError as error:
+            raise LaunchFailed(216, error.message) from error
+        return dataclasses.replace(user, gid=gid, groups=tuple(dict.fromkeys((gid, *user.groups, *groups))))
+
+    def environment(self, settings: Settings, user: User, extra: Mapping[str, str]) -> dict[str, str]:
+        """The user's and the sandbox's own, then the unit's, its files' and the manager's. LaunchFailed."""
+        found = {**user.environment(), **self._processes.environment, **settings.environment}
+        for name in settings.files:
+            for path in sorted(glob.glob(name.removeprefix("-"))) or [name.removeprefix("-")]:
+                assignments = environment_of_file(path)
+                if assignments is None and not name.startswith("-"):
+                    raise LaunchFailed(1, f"Failed to load environment files: {path}: No such file or directory")
+                found |= assignments or {}
+        for name in settings.unset:
+            found.pop(name, None)
+        for folder in settings.folders:
+            found[folder.variable] = ":".join(
+                each.path for each in settings.folders if each.variable == folder.variable
+            )
+        return {**found, **extra}
+
+    def prepare(self, settings: Settings, user: User) -> None:
+        """Make the folders that the unit names. LaunchFailed."""
+        for folder in settings.folders:
+            try:
+                os.makedirs(folder.path, exist_ok=True)
+                os.chmod(folder.path, folder.mode)
+                if folder.variable != "CONFIGURATION_DIRECTORY":
+                    os.chown(folder.path, user.uid, user.gid)
+            except OSError as error:
+                raise LaunchFailed(233, f"Failed to set up {folder.path}: {error.strerror}") from error
+
+    def start(self, unit: str, settings: Settings, command: Command, extra: Mapping[str, str]) -> Child:
+        """Start one command of the unit. LaunchFailed."""
+        user = self.user(settings)
+        environment = self.environment(settings, user, extra)
+        acting = self._users.find("root") if command.privileged else user
+        name = settings.identifier or os.path.basename(command.executable)
+        reader = LineReader(self._journal, unit, name, extra.get(INVOCATION, ""))
+        with contextlib.ExitStack() as stack:
+            streams = self._streams(settings, stack, reader)
+            program = spawn.Program(
+                command.arguments(environment),
+                None,
+                _folder(settings, user),
+                acting,
+                environment,
+                streams,
+                executable=command.executable,
+            )
+            try:
+                pid = spawn.start(program)
+            except AgentError as error:
+                raise LaunchFailed(STATUSES.get(error.code, EXEC), error.message) from error
+            except (OSError, ValueError) as error:
+                raise LaunchFailed(EXEC, str(error)) from error
+        reader.pid = pid
+        child = Child(pid)
+        self._processes.watch(pid, child)
+        _bound(pid, settings)
+        return child
+
+    def adopt(self, pid: int) -> Child:
+        """Watch a process that something else has started and left to us."""
+        child = Child(pid)
+        self._processes.watch(pid, child)
+        if not _exists(pid):
+            child.exited(0)
+        return child
+
+    def _streams(self, settings: Settings, stack: contextlib.ExitStack, reader: LineReader) -> tuple[int, int, int]:
+        def opened(path: str, flags: int) -> int:
+            descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+            stack.callback(os.close, descriptor)
+            return descriptor
+
+        source = opened("/dev/null", os.O_RDONLY)
+        try:
+            output = self._target(settings.output, opened, stack, reader)
+            inherited = settings.errors == "inherit"
+            errors = output if inherited else self._target(settings.errors, opened, stack, reader)
+        except OSError as error:
+            raise LaunchFailed(209, f"Failed to set up standard output: {error.strerror}") from error
+        return source, output, errors
+
+    def _target(
+        self, kind: str, opened: Callable[[str, int], int], stack: contextlib.ExitStack, reader: LineReader
+    ) -> int:
+        word, _, path = kind.partition(":")
+        if word == "null":
+            return opened("/dev/null", os.O_WRONLY)
+        if word in ("file", "append", "truncate"):
+            flags = {"append": os.O_APPEND, "truncate": os.O_TRUNC}.get(word, 0)
+            return opened(path, os.O_WRONLY | os.O_CREAT | flags)
+        source, target = os.pipe()
+        stack.callback(os.close, target)
+        Drain(source, reader)
+        return target
+
+
+class Drain:
+    """Reads a pipe into the journal until nobody can write to it any more."""
+
+    def __init__(self, source: int, reader: LineReader) -> None:
+        self._source, self._reader = source, reader
+        os.set_blocking(source, False)
+        asyncio.get_running_loop().add_reader(source, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._source, READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._reader.feed(data)
+            return
+        asyncio.get_running_loop().remove_reader(self._source)
+        os.close(self._source)
+        self._reader.close()
+
+
+def _folder(settings: Settings, user: User) -> str:
+    if settings.folder is None:
+        return "/"
+    folder = user.home if settings.folder == "~" else settings.folder
+    return "/" if settings.folder_optional and not os.path.isdir(folder) else folder
+
+
+def _bound(pid: int, settings: Settings) -> None:
+    """Limits that cannot be given at the start, since the agent itself would have them."""
+    with contextlib.suppress(OSError, ValueError):
+        for which, soft, hard in settings.limits:
+            resource.prlimit(pid, which, (soft, hard))
+        if settings.nice:
+            os.setpriority(os.PRIO_PROCESS, pid, settings.nice)
+
+
+# -- what belongs to a service -----------------------------------------------------------------------------------------
+
+
+def members(invocation: str, leaders: set[int]) -> set[int]:
+    """Processes of a service: those with its mark in their environment, and those in the sessions it began."""
+    found = set()
+    mark = f"{INVOCATION}={invocation}".encode()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or entry == "1":
+            continue
+        pid = int(entry)
+        with contextlib.suppress(OSError):
+            if not is_zombie(pid) and (mark in _environ(pid) or os.getsid(pid) in leaders):
+                found.add(pid)
+    return found - {os.getpid()}
+
+
+def _environ(pid: int) -> list[bytes]:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
+
+
+def is_zombie(pid: int) -> bool:
+    state = read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return not state or state[0] in (b"Z", b"X")
+
+
+def parent_of(pid: int) -> int:
+    words = read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return int(words[1]) if len(words) > 1 else 0
+
+
+def _exists(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        return not is_zombie(pid)
+    return False

@@ -1,0 +1,241 @@
+"""The service manager of a sandbox: its units, its jobs, what starts by itself."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterable
+
+from ..processes import Processes
+from ..users import Users
+from . import unit_files
+from .jobs import RESTART, START, STARTING, STOP, STRONG, Job, Order, Refused, Transaction
+from .journal import WARNING, Journal
+from .launch import Launcher
+from .names import SUPPORTED, is_template, whole
+from .service import Service
+from .unit import Unit
+
+RUNNING = "/run/systemd/system"  # where programs look whether systemd is there
+DEFAULT_TARGET = "default.target"
+FALLBACK_TARGET = "multi-user.target"
+
+
+class Manager:
+    def __init__(self, users: Users, processes: Processes) -> None:
+        self.journal = Journal()
+        self.units: dict[str, Unit] = {}
+        self.order = Order(self.units)
+        self.jobs: list[Job] = []
+        self.booted = False
+        self._launcher = Launcher(users, processes, self.journal)
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    # -- units ----------------------------------------------------------------------------------------------------
+
+    def load(self, name: str) -> Unit:
+        """The unit, as its files say now unless it is doing something. ValueError for what is no name."""
+        name = whole(name)
+        known = self.units.get(name)
+        if known is not None and not (known.active == "inactive" and not self._job_of(known)):
+            return known
+        definition = unit_files.read(name)
+        if name == DEFAULT_TARGET and definition.path is None:
+            definition = unit_files.read(FALLBACK_TARGET)
+        known = self.units.get(definition.name)
+        if known is None:
+            known = self.units[definition.name] = self._made(definition)
+        elif known.active == "inactive" and not self._job_of(known):
+            known.take(definition)
+        return known
+
+    def _made(self, definition: unit_files.Definition) -> Unit:
+        if definition.name.endswith(".service"):
+            service = Service(definition, self._launcher, self.journal)
+            service.on_rest, service.on_restart = self._at_rest, self._again
+            unit: Unit = service
+        else:
+            unit = Unit(definition)
+            if not definition.name.endswith(SUPPORTED) and definition.load_state == "loaded":
+                unit.load_state = "unsupported"
+        unit.on_change = self._changed
+        return unit
+
+    def services(self) -> list[Service]:
+        return [unit for unit in self.units.values() if isinstance(unit, Service)]
+
+    def everything(self) -> list[Unit]:
+        """What is loaded, and what has a file."""
+        for name in unit_files.known():
+            if not is_template(name) and name.endswith(SUPPORTED):
+                self.load(name)
+        found = [unit for unit in self.units.values() if unit.load_state != "not-found" or not unit.at_rest]
+        return sorted(found, key=lambda unit: unit.name)
+
+    def reload(self) -> None:
+        """Read all files again; what runs goes on."""
+        for name, unit in list(self.units.items()):
+            definition = unit_files.read(name)
+            if definition.name == name:
+                load_state = unit.load_state
+                if definition.load_state == "loaded" or unit.at_rest:
+                    unit.take(definition)
+                if load_state == "unsupported" and unit.load_state == "loaded":
+                    unit.load_state = load_state
+            if unit.active == "inactive" and unit.load_state == "not-found":
+                del self.units[name]
+
+    def forget(self, name: str) -> None:
+        unit = self.units.get(name)
+        if unit is not None and unit.at_rest:
+            del self.units[name]
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+
+    def begin(self, kind: str, name: str) -> Job:
+        """Have it started, stopped, started again or reloaded, with all that this asks for. Raises Refused."""
+        transaction = Transaction(self.load, self.order)
+        transaction.add(name, kind)
+        transaction.untangle(self.jobs, lambda unit, message: self.journal.write(unit, message, WARNING))
+        anchor = self.load(name)
+        jobs = {job.unit.name: self._enqueue(job) for job in transaction.jobs.values()}
+        return jobs[anchor.name]
+
+    def _enqueue(self, job: Job) -> Job:
+        for other in [other for other in self.jobs if other.unit is job.unit]:
+            same = other.kind == job.kind or (job.kind, other.kind) == (START, RESTART)
+            if same and not (job.kind == RESTART and other.running):
+                return other
+            if other.kind in STARTING and job.kind in (STOP, RESTART):
+                self._cancel(other)
+        self.jobs.append(job)
+        self._quiet.clear()
+        job.task = asyncio.get_running_loop().create_task(self._run(job))
+        return job
+
+    def _cancel(self, job: Job) -> None:
+        if job.task is not None:
+            job.task.cancel()
+        self._finish(job, "canceled")
+
+    async def _run(self, job: Job) -> None:
+        while True:
+            waiting = [other.done for other in self.jobs if other is not job and self.order.waits(job, other)]
+            if not waiting:
+                break
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        job.running = True
+        result = "failed"
+        try:
+            result = await self._perform(job)
+        finally:
+            if not job.done.done():
+                self._finish(job, result)
+
+    async def _perform(self, job: Job) -> str:
+        if job.kind in STARTING:
+            missing = [name for name in job.unit.related("Requisite") if not self.load(name).is_active]
+            if missing:
+                self.journal.write(job.unit.name, f"Dependency failed for {job.unit.label}.", WARNING)
+                return "dependency"
+        if job.kind == STOP:
+            return await job.unit.stop()
+        if job.kind == START:
+            return await job.unit.start()
+        if job.kind == RESTART:
+            await job.unit.stop()
+            return await job.unit.start()
+        return await job.unit.reload()
+
+    def _finish(self, job: Job, result: str) -> None:
+        if job.done.done():
+            return
+        job.done.set_result(result)
+        self.jobs.remove(job)
+        if job.kind in STARTING and result not in ("done", "skipped"):
+            self._fail_dependents(job)
+        self._settle()
+
+    def _fail_dependents(self, job: Job) -> None:
+        for other in list(self.jobs):
+            needs = other.kind in STARTING and job.unit.name in other.unit.related(*STRONG)
+            if needs and not other.running and other in self.jobs:
+                self.journal.write(other.unit.name, f"Dependency failed for {other.unit.label}.", WARNING)
+                if other.task is not None:
+                    other.task.cancel()
+                self._finish(other, "dependency")
+
+    def _job_of(self, unit: Unit) -> Job | None:
+        return next((job for job in self.jobs if job.unit is unit), None)
+
+    # -- what follows by itself -----------------------------------------------------------------------------------
+
+    def _at_rest(self, service: Service, failed: bool) -> None:
+        keys = ("OnFailure",) if failed else ("OnSuccess",)
+        for name in service.related(*keys):
+            self._follow(START, name, f"Triggering {keys[0]}= dependency {name}", service)
+        if not service.is_active:
+            for other in list(self.order.dependents(service.name, ("BindsTo",))):
+                if not other.at_rest and self._job_of(other) is None:
+                    self._follow(STOP, other.name, f"Stopping {other.name}, which is bound to it", service)
+        if not failed and service.settings is not None and service.settings.delete_after_success:
+            unit_files.disable(service.name)
+            unit_files.remove(service.name)
+
+    def _follow(self, kind: str, name: str, message: str, service: Service) -> None:
+        service.say(message)
+        try:
+            self.begin(kind, name)
+        except Refused as error:
+            service.say(f"Failed to enqueue {name}: {error}", WARNING)
+
+    def _again(self, service: Service) -> None:
+        """Its time to be started again has come."""
+        service.set("inactive", "dead")
+        if service.settings is not None:
+            try:
+                self.begin(START, service.name)
+            except Refused as error:
+                service.say(f"Failed to schedule restart job: {error}", WARNING)
+                service.set("failed", "failed")
+
+    def _changed(self, unit: Unit) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.busy:
+            self._quiet.clear()
+        else:
+            self._quiet.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done, or is about to be: then the sandbox must not sleep."""
+        return bool(self.jobs) or any(service.active in ("activating", "deactivating") for service in self.services())
+
+    async def settled(self) -> None:
+        await self._quiet.wait()
+
+    # -- the sandbox's own life -----------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Start what is enabled, once; after a resume all goes on by itself."""
+        if self.booted:
+            for service in self.services():
+                service.resumed()
+            return
+        self.booted = True
+        with contextlib.suppress(OSError):
+            os.makedirs(RUNNING, exist_ok=True)
+        with contextlib.suppress(Refused):
+            self.begin(START, DEFAULT_TARGET)
+
+    def act(self, kind: str, names: Iterable[str]) -> list[tuple[str, Job | Refused]]:
+        """A job for each name, or why there is none."""
+        found: list[tuple[str, Job | Refused]] = []
+        for name in names:
+            try:
+                found.append((name, self.begin(kind, name)))
+            except Refused as error:
+                found.append((name, error))
+        return found

@@ -1,0 +1,177 @@
+"""How a unit is shown: as properties for programs, as a page for people, as a document for the host."""
+
+import os
+import time
+from datetime import datetime
+from typing import Any
+
+from . import unit_files
+from .journalctl import latest
+from .launch import STATUS_NAMES
+from .manager import Manager
+from .service import Service
+from .unit import Unit
+
+DOTS = {"active": "●", "reloading": "↻", "failed": "\u00d7", "activating": "●", "deactivating": "●"}
+
+
+def document(unit: Unit) -> dict[str, Any]:
+    """For the host: fields of its ``Unit``."""
+    service = unit if isinstance(unit, Service) else None
+    status = service.main_status if service else None
+    code = None
+    if status is not None:
+        code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return {
+        "name": unit.name,
+        "description": unit.description,
+        "load_state": unit.load_state,
+        "active_state": unit.active,
+        "sub_state": unit.sub,
+        "enabled": unit_files.file_state(unit.name) or "",
+        "result": unit.result,
+        "pid": _pid(unit) or None,
+        "exit_code": code,
+        "started_at": unit.active_since,
+        "own": unit.definition.own,
+    }
+
+
+def _pid(unit: Unit) -> int:
+    return unit.main.pid if isinstance(unit, Service) and unit.main is not None and unit.main.alive else 0
+
+
+def properties(unit: Unit) -> dict[str, str]:
+    found = {
+        "Id": unit.name,
+        "Names": unit.name,
+        "Description": unit.description,
+        "LoadState": unit.load_state,
+        "ActiveState": unit.active,
+        "SubState": unit.sub,
+        "Result": unit.result,
+        "FragmentPath": unit.definition.path or "",
+        "DropInPaths": " ".join(unit.definition.dropins),
+        "UnitFileState": unit_files.file_state(unit.name) or "",
+        "UnitFilePreset": "enabled",
+        "NeedDaemonReload": "no",
+        "CanStart": "yes" if unit.load_state == "loaded" else "no",
+        "CanReload": "yes" if unit.can_reload else "no",
+        "ActiveEnterTimestamp": _date(unit.active_since),
+        "InactiveEnterTimestamp": _date(unit.inactive_since),
+        "StateChangeTimestamp": _date(unit.changed_at),
+    }
+    for key in ("Requires", "Wants", "BindsTo", "PartOf", "Conflicts", "After", "Before", "OnFailure"):
+        found[key] = " ".join(unit.related(key))
+    if unit.load_error:
+        found["LoadError"] = unit.load_error
+    return found | (_of_service(unit) if isinstance(unit, Service) else {})
+
+
+def _of_service(service: Service) -> dict[str, str]:
+    status, rule = service.main_status, service.settings
+    killed = status is not None and os.WIFSIGNALED(status)
+    number = 0 if status is None else os.WTERMSIG(status) if killed else os.WEXITSTATUS(status)
+    found = {
+        "MainPID": str(_pid(service)),
+        "ControlPID": str(service.control.pid if service.control else 0),
+        "ExecMainPID": str(service.main_pid_last or 0),
+        "ExecMainCode": "0" if status is None else "2" if killed else "1",
+        "ExecMainStatus": str(number),
+        "ExecMainStartTimestamp": _date(service.main_started),
+        "ExecMainExitTimestamp": _date(service.main_ended),
+        "NRestarts": str(service.restarts),
+        "StatusText": service.status_text,
+        "InvocationID": service.invocation,
+    }
+    if rule is not None:
+        found |= {
+            "Type": rule.kind,
+            "Restart": rule.restart,
+            "RestartUSec": _span(rule.restart_delay),
+            "User": rule.user or "",
+            "Group": rule.group or "",
+            "WorkingDirectory": rule.folder or "",
+            "Environment": " ".join(f"{name}={value}" for name, value in rule.environment.items()),
+            "RemainAfterExit": "yes" if rule.remain else "no",
+            "KillMode": rule.kill_mode,
+            "TimeoutStartUSec": _span(rule.start_timeout),
+            "TimeoutStopUSec": _span(rule.stop_timeout),
+            "WatchdogUSec": _span(rule.watchdog or 0.0),
+        }
+    return found
+
+
+def _span(value: float | None) -> str:
+    if value is None:
+        return "infinity"
+    if value >= 60 and value % 60 == 0:
+        return f"{value / 60:g}min"
+    return f"{value:g}s" if value >= 1 or not value else f"{value * 1000:g}ms"
+
+
+def _date(moment: float | None) -> str:
+    return "" if moment is None else datetime.fromtimestamp(moment).astimezone().strftime("%a %Y-%m-%d %H:%M:%S %Z")
+
+
+def status(manager: Manager, unit: Unit, lines: int) -> list[str]:
+    """The page of ``systemctl status``."""
+    title = unit.name if unit.description == unit.name else f"{unit.name} - {unit.description}"
+    page = [f"{DOTS.get(unit.active, '○')} {title}", f"     Loaded: {_loaded(unit)}"]
+    since = unit.active_since if unit.is_active else unit.changed_at
+    state = f"{unit.active} ({unit.sub if unit.active != 'failed' else 'Result: ' + unit.result})"
+    ago = (
+        f" since {_date(since)}; {_ago(since)} ago"
+        if since and (unit.active_since or unit.active != "inactive")
+        else ""
+    )
+    page.append(f"     Active: {state}{ago}")
+    if isinstance(unit, Service):
+        page += _of_processes(unit)
+    tail = latest(manager.journal, unit.name, lines) if lines else []
+    return [*page, "", *tail] if tail else page
+
+
+def _loaded(unit: Unit) -> str:
+    if unit.load_state == "not-found":
+        return f"not-found (Reason: Unit {unit.name} not found.)"
+    if unit.load_state == "masked":
+        return f"masked (Reason: Unit {unit.name} is masked.)"
+    if unit.load_state != "loaded":
+        return f"{unit.load_state} (Reason: Unit {unit.name} has a bad unit file setting: {unit.load_error})"
+    if unit.definition.path is None:
+        return "loaded"
+    return f"loaded ({unit.definition.path}; {unit_files.file_state(unit.name)}; preset: enabled)"
+
+
+def _of_processes(service: Service) -> list[str]:
+    found = []
+    pid = _pid(service)
+    if pid:
+        found.append(f"   Main PID: {pid} ({_command(pid)})")
+    elif service.main_pid_last and service.main_status is not None:
+        status = service.main_status
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        code = "killed" if os.WIFSIGNALED(status) else "exited"
+        name = STATUS_NAMES.get(number, "SUCCESS" if not number else "FAILURE")
+        found.append(f"   Main PID: {service.main_pid_last} (code={code}, status={number}/{name})")
+    if service.status_text:
+        found.append(f'     Status: "{service.status_text}"')
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().strip()
+    except OSError:
+        return "?"
+
+
+def _ago(moment: float) -> str:
+    seconds = int(max(0.0, time.time() - moment))
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}min {seconds % 60}s"
+    return f"{seconds // 3600}h {seconds % 3600 // 60}min"

@@ -1,0 +1,433 @@
+"""The face of ``systemctl``: verbs, texts and exit codes that scripts depend on."""
+
+import fnmatch
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+from ..users import read_small
+from . import unit_files
+from .console import Arguments, Console, Usage
+from .jobs import RELOAD, RESTART, START, STOP, Job, Refused
+from .manager import Manager
+from .names import SUPPORTED, is_template, whole
+from .properties import properties, status
+from .service import Service
+from .unit import Unit
+
+SHORT = {
+    "p": "property", "P": "value-of", "q": "quiet", "a": "all", "t": "type", "n": "lines", "l": "full", "o": "output",
+    "s": "signal", "f": "force", "i": "ignore", "r": "recursive", "H": "host", "M": "machine", "h": "help",
+}  # fmt: skip
+WITH_VALUE = frozenset(
+    ("property", "value-of", "type", "state", "lines", "output", "signal", "kill-whom", "kill-who", "job-mode", "root",
+     "preset-mode", "host", "machine", "what", "value-of", "timestamp")
+)  # fmt: skip
+FAILED, DENIED, NOT_INSTALLED, NOT_RUNNING, NO_SUCH = 1, 4, 5, 3, 4
+MAX_LISTED = 10_000
+Verb = Callable[["Call"], Awaitable[int]]
+
+
+class Call:
+    """One call: what it is about, and where its words go."""
+
+    def __init__(self, manager: Manager, console: Console, arguments: Arguments) -> None:
+        self.manager, self.console, self.arguments = manager, console, arguments
+        self.names = arguments.rest[1:]
+
+    def say(self, text: str) -> None:
+        if not self.arguments.has("quiet"):
+            self.console.complain(text)
+
+    def units(self, *, needed: bool = True) -> list[str]:
+        """The names that are given, patterns resolved against what is loaded."""
+        if needed and not self.names:
+            raise Usage("Too few arguments.")
+        found: list[str] = []
+        for name in self.names:
+            if any(character in name for character in "*?["):
+                found += unit_files.matching([unit.name for unit in self.manager.everything()], name)
+            else:
+                found.append(whole(name))
+        return found
+
+
+async def run(manager: Manager, console: Console, words: list[str]) -> int:
+    try:
+        arguments = Arguments(words, SHORT, WITH_VALUE)
+        name = arguments.rest[0] if arguments.rest else "list-units"
+        if arguments.has("version"):
+            console.print("systemd 252 (sandbox)")
+            return 0
+        if name not in VERBS:
+            raise Usage(f"Unknown command verb {name}.")
+        if name in CHANGING and not console.privileged:
+            console.complain(f"Failed to {name} unit: Interactive authentication required.")
+            return DENIED
+        return await VERBS[name](Call(manager, console, arguments))
+    except (Usage, ValueError) as error:
+        console.complain(str(error))
+        return 1
+    except OSError as error:
+        console.complain(f"{error.strerror}: {error.filename}")
+        return 1
+
+
+# -- starting and stopping -----------------------------------------------------------------------------------------
+
+
+def _verb(kind: str, word: str, *, active_only: bool = False) -> Verb:
+    async def act(call: Call) -> int:
+        names = call.units()
+        if active_only:
+            names = [name for name in names if call.manager.load(name).is_active]
+        return await _act(call, kind, word, names)
+
+    return act
+
+
+async def _act(call: Call, kind: str, word: str, names: list[str]) -> int:
+    code = 0
+    jobs: list[tuple[str, Job]] = []
+    for name, job in call.manager.act(kind, names):
+        if isinstance(job, Refused):
+            if kind == STOP and job.kind == "not-found":
+                job = Refused(f"Unit {name} not loaded.", "not-found")
+            call.console.complain(f"Failed to {word} {name}: {job}")
+            if job.kind == "cyclic":
+                call.console.complain("See system logs and 'systemctl status " + name + "' for details.")
+            code = NOT_INSTALLED if job.kind == "not-found" else FAILED
+        elif kind == STOP and job.unit.load_state == "not-found":
+            call.console.complain(f"Failed to {word} {name}: Unit {name} not loaded.")
+            code = NOT_INSTALLED
+        else:
+            jobs.append((name, job))
+    if call.arguments.has("no-block"):
+        return code
+    for name, job in jobs:
+        result = await job.done
+        if result not in ("done", "skipped"):
+            code = FAILED
+            _explain(call, name, job, result)
+    return code
+
+
+def explanation(name: str, result: str, unit: Unit) -> str:
+    """Why a job has not succeeded, in the words of systemctl."""
+    if result == "dependency":
+        return f"A dependency job for {name} failed. See 'journalctl -xe' for details."
+    if result == "canceled":
+        return f"Job for {name} canceled."
+    reasons = {
+        "exit-code": "the control process exited with error code",
+        "signal": "a fatal signal was delivered to the control process",
+        "core-dump": "a fatal signal was delivered causing the control process to dump core",
+        "timeout": "a timeout was exceeded",
+        "protocol": "the service did not take the steps required by its unit configuration",
+        "resources": "of unavailable resources or another system error",
+        "start-limit-hit": "start of the service was attempted too often",
+    }
+    reason = reasons.get("timeout" if result == "timeout" else unit.result)
+    why = f" because {reason}" if reason else ""
+    hint = f'See "systemctl status {name}" and "journalctl -xeu {name}" for details.'
+    return f"Job for {name} failed{why}.\n{hint}"
+
+
+def _explain(call: Call, name: str, job: Job, result: str) -> None:
+    if job.kind == RELOAD and not job.unit.can_reload:
+        call.say(f"Failed to reload {name}: Job type reload is not applicable for unit {name}.")
+        return
+    call.say(explanation(name, result, job.unit))
+
+
+async def _reload_or_restart(call: Call) -> int:
+    code = 0
+    for name in call.units():
+        unit = call.manager.load(name)
+        if call.arguments.rest[0].startswith("try-") and not unit.is_active:
+            continue
+        kind = RELOAD if unit.can_reload and unit.is_active else RESTART
+        code = await _act(call, kind, kind, [name]) or code
+    return code
+
+
+async def _kill(call: Call) -> int:
+    name = call.arguments.value("signal", "SIGTERM")
+    number = int(name) if name.isdigit() else int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
+    whom = call.arguments.value("kill-whom", call.arguments.value("kill-who", "all"))
+    for each in call.units():
+        unit = call.manager.load(each)
+        if not isinstance(unit, Service) or unit.at_rest:
+            call.console.complain(f"Failed to kill unit {each}: Unit {each} not loaded.")
+            return FAILED
+        unit.kill(number, whom)
+    return 0
+
+
+async def _reset_failed(call: Call) -> int:
+    names = call.units(needed=False) or [unit.name for unit in call.manager.units.values()]
+    for name in names:
+        call.manager.load(name).reset_failed()
+    return 0
+
+
+async def _daemon_reload(call: Call) -> int:
+    call.manager.reload()
+    return 0
+
+
+# -- enabling ------------------------------------------------------------------------------------------------------
+
+
+async def _enable(call: Call) -> int:
+    code = 0
+    for name in call.units():
+        if unit_files.file_state(name) is None:
+            call.console.complain(f"Failed to enable unit: Unit file {name} does not exist.")
+            return FAILED
+        if unit_files.file_state(name) in ("masked", "masked-runtime"):
+            call.console.complain(f"Failed to enable unit: Unit file {unit_files.find(name)} is masked.")
+            return FAILED
+        if call.arguments.rest[0] == "reenable":
+            unit_files.disable(name)
+        for link, target in unit_files.enable(name, runtime=call.arguments.has("runtime")):
+            call.say(f"Created symlink {link} → {target}.")
+        if unit_files.file_state(name) == "static":
+            call.say(
+                f"The unit files have no installation config (WantedBy=, RequiredBy=, Also=, Alias= settings): {name}"
+            )
+    call.manager.reload()
+    if call.arguments.has("now"):
+        code = await _act(call, START, "start", call.units())
+    return code
+
+
+async def _disable(call: Call) -> int:
+    for name in call.units():
+        if unit_files.file_state(name) is None:
+            call.console.complain(f"Failed to disable unit: Unit file {name} does not exist.")
+            return FAILED
+        for link in unit_files.disable(name):
+            call.say(f'Removed "{link}".')
+    call.manager.reload()
+    return await _act(call, STOP, "stop", call.units()) if call.arguments.has("now") else 0
+
+
+async def _mask(call: Call) -> int:
+    for name in call.units():
+        try:
+            link = unit_files.mask(name, runtime=call.arguments.has("runtime"))
+        except FileExistsError as error:
+            call.console.complain(f"Failed to mask unit: File {error.filename2 or error.filename} already exists.")
+            return FAILED
+        if link is not None:
+            call.say(f"Created symlink {link} → /dev/null.")
+    call.manager.reload()
+    return await _act(call, STOP, "stop", call.units()) if call.arguments.has("now") else 0
+
+
+async def _unmask(call: Call) -> int:
+    for name in call.units():
+        for link in unit_files.unmask(name):
+            call.say(f'Removed "{link}".')
+    call.manager.reload()
+    return 0
+
+
+async def _is_enabled(call: Call) -> int:
+    good = False
+    for name in call.units():
+        state = unit_files.file_state(name)
+        if state is None:
+            call.console.complain(f"Failed to get unit file state for {name}: No such file or directory")
+            continue
+        if not call.arguments.has("quiet"):
+            call.console.print(state)
+        good = good or state in ("enabled", "enabled-runtime", "static", "alias", "indirect", "generated")
+    return 0 if good else 1
+
+
+# -- looking -------------------------------------------------------------------------------------------------------
+
+
+async def _is_active(call: Call) -> int:
+    states = [call.manager.load(name).active for name in call.units()]
+    if not call.arguments.has("quiet"):
+        for state in states:
+            call.console.print(state)
+    return 0 if any(state in ("active", "reloading") for state in states) else NOT_RUNNING
+
+
+async def _is_failed(call: Call) -> int:
+    states = [call.manager.load(name).active for name in call.units(needed=False)]
+    if not call.names:
+        states = [unit.active for unit in call.manager.units.values()]
+    if not call.arguments.has("quiet") and call.names:
+        for state in states:
+            call.console.print(state)
+    return 0 if "failed" in states else 1
+
+
+async def _is_running(call: Call) -> int:
+    degraded = any(unit.active == "failed" for unit in call.manager.units.values())
+    word = "starting" if call.manager.jobs else "degraded" if degraded else "running"
+    if not call.arguments.has("quiet"):
+        call.console.print(word)
+    return 0 if word == "running" else 1
+
+
+async def _status(call: Call) -> int:
+    names = call.units(needed=False)
+    if not names:
+        call.console.print(f"● {_host()}\n    State: {'running' if call.manager.booted else 'starting'}")
+        return 0
+    code = 0
+    for name in names:
+        unit = call.manager.load(name)
+        if unit.load_state == "not-found" and unit.at_rest:
+            call.console.complain(f"Unit {name} could not be found.")
+            code = NO_SUCH
+            continue
+        count = call.arguments.value("lines", "10")
+        for line in status(call.manager, unit, int(count) if count.isdigit() else 10):
+            call.console.print(line)
+        code = code or (0 if unit.is_active else NOT_RUNNING)
+    return code
+
+
+def _host() -> str:
+    return os.uname().nodename
+
+
+async def _show(call: Call) -> int:
+    wanted = call.arguments.values("property") + call.arguments.values("value-of")
+    bare = call.arguments.has("value") or call.arguments.has("value-of")
+    for position, name in enumerate(call.units(needed=False)):
+        found = properties(call.manager.load(name))
+        if position:
+            call.console.print()
+        for key in wanted or found:
+            if key in found:
+                call.console.print(found[key] if bare else f"{key}={found[key]}")
+    return 0
+
+
+async def _cat(call: Call) -> int:
+    code = 0
+    for name in call.units():
+        definition = unit_files.read(name)
+        paths = [path for path in (definition.path, *definition.dropins) if path]
+        if not paths:
+            call.console.complain(f"No files found for {name}.")
+            code = 1
+        for path in paths:
+            call.console.print(f"# {path}")
+            call.console.print(read_small(path).decode(errors="replace").rstrip("\n"))
+    return code
+
+
+async def _list_units(call: Call) -> int:
+    types, states = call.arguments.values("type"), call.arguments.values("state")
+    if call.arguments.has("failed"):
+        states.append("failed")
+    patterns = call.names or ["*"]
+    rows = [
+        unit
+        for unit in call.manager.everything()
+        if any(fnmatch.fnmatchcase(unit.name, pattern) for pattern in patterns)
+        and (not types or unit.name.rpartition(".")[2] in types)
+        and (not states or {unit.active, unit.sub, unit.load_state} & set(states))
+        and (call.arguments.has("all") or states or unit.active != "inactive")
+    ]
+    bare = call.arguments.has("no-legend") or call.arguments.value("legend") in ("false", "no")
+    width = max([len(unit.name) for unit in rows], default=4)
+    mark = "" if call.arguments.has("plain") else "  "
+    if not bare:
+        call.console.print(f"{mark}{'UNIT':<{width}} LOAD   ACTIVE SUB     DESCRIPTION")
+    for unit in rows:
+        dot = mark and ("● " if unit.active == "failed" else "  ")
+        row = f"{dot}{unit.name:<{width}} {unit.load_state:<6} {unit.active:<6} {unit.sub:<7} {unit.description}"
+        call.console.print(row)
+    if not bare:
+        call.console.print(f"\n{len(rows)} loaded units listed.")
+    return 0
+
+
+async def _list_unit_files(call: Call) -> int:
+    types, states = call.arguments.values("type"), call.arguments.values("state")
+    rows = []
+    for name in unit_files.known():
+        state = unit_files.file_state(name) or "bad"
+        matches = not call.names or any(fnmatch.fnmatchcase(name, pattern) for pattern in call.names)
+        if matches and (not types or name.rpartition(".")[2] in types) and (not states or state in states):
+            rows.append((name, state))
+    bare = call.arguments.has("no-legend") or call.arguments.value("legend") in ("false", "no")
+    width = max([len(name) for name, _ in rows], default=9)
+    if not bare:
+        call.console.print(f"{'UNIT FILE':<{width}} STATE    PRESET")
+    for name, state in rows:
+        call.console.print(f"{name:<{width}} {state:<8} {'-' if is_template(name) else 'enabled'}")
+    if not bare:
+        call.console.print(f"\n{len(rows)} unit files listed.")
+    return 0 if rows or not call.names else 1
+
+
+async def _list_dependencies(call: Call) -> int:
+    for name in call.units(needed=False) or ["default.target"]:
+        call.console.print(name)
+        for other in call.manager.load(name).related("Requires", "BindsTo", "Wants"):
+            call.console.print(f"○ └─{other}")
+    return 0
+
+
+async def _default(call: Call) -> int:
+    call.console.print(call.manager.load("default.target").name)
+    return 0
+
+
+async def _nothing(call: Call) -> int:
+    """What there is nothing to do for in a sandbox."""
+    return 0
+
+
+VERBS: dict[str, Verb] = {
+    "start": _verb(START, "start"),
+    "stop": _verb(STOP, "stop"),
+    "restart": _verb(RESTART, "restart"),
+    "reload": _verb(RELOAD, "reload"),
+    "try-restart": _verb(RESTART, "restart", active_only=True),
+    "condrestart": _verb(RESTART, "restart", active_only=True),
+    "reload-or-restart": _reload_or_restart,
+    "try-reload-or-restart": _reload_or_restart,
+    "force-reload": _reload_or_restart,
+    "kill": _kill,
+    "reset-failed": _reset_failed,
+    "daemon-reload": _daemon_reload,
+    "daemon-reexec": _daemon_reload,
+    "enable": _enable,
+    "reenable": _enable,
+    "disable": _disable,
+    "mask": _mask,
+    "unmask": _unmask,
+    "preset": _nothing,
+    "preset-all": _nothing,
+    "set-environment": _nothing,
+    "import-environment": _nothing,
+    "is-enabled": _is_enabled,
+    "is-active": _is_active,
+    "is-failed": _is_failed,
+    "is-system-running": _is_running,
+    "status": _status,
+    "show": _show,
+    "cat": _cat,
+    "list-units": _list_units,
+    "list-unit-files": _list_unit_files,
+    "list-dependencies": _list_dependencies,
+    "get-default": _default,
+}
+READING = frozenset(
+    ("is-enabled", "is-active", "is-failed", "is-system-running", "status", "show", "cat", "list-units",
+     "list-unit-files", "list-dependencies", "get-default")
+)  # fmt: skip
+CHANGING = frozenset(VERBS) - READING
+__all__ = ["SUPPORTED", "explanation", "run"]
