@@ -51,7 +51,6 @@ NOTES = {
     ("daytona", "GET /shared-regions"): "One region.",
     ("toolbox", "POST /process/code-run"): "Charts need matplotlib in the sandbox.",
     ("wrenn", "GET /v1/capsules/{id}/metrics"): "The figures of this moment; no history yet.",
-    ("wrenn", "GET /v1/snapshots"): "The templates that are there; none can be made yet.",
 }
 
 

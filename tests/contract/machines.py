@@ -1,4 +1,4 @@
-"""What the contract tests' machines share that are no real ones: they can neither be copied nor kept as snapshots."""
+"""What the contract tests' machines share that are no real ones: they cannot be copied, and snapshots are empty."""
 
 from collections.abc import Collection, Sequence
 
@@ -8,6 +8,9 @@ from moonpool.hosts.model import Captured, MachineSpec
 
 class WithoutCopies:
     """The part of ``sandboxes.machines.Machines`` that needs a real engine; tests/sdk have one."""
+
+    def __init__(self) -> None:
+        self.kept: set[str] = set()
 
     async def kill(self, machine_id: str) -> None:
         await self.stop(machine_id)
@@ -19,12 +22,14 @@ class WithoutCopies:
         raise EngineError("These machines cannot be copied")
 
     async def capture(self, machine_id: str, snapshot_id: str, *, memory: bool) -> Captured:
-        raise EngineError("These machines cannot be kept")
+        self.kept.add(snapshot_id)
+        return Captured(has_memory=False, size_bytes=1000)
 
     async def unpack(self, spec: MachineSpec) -> bool:
-        raise EngineError("These machines cannot be kept")
+        return False
 
-    async def forget(self, snapshot_id: str) -> None: ...
+    async def forget(self, snapshot_id: str) -> None:
+        self.kept.discard(snapshot_id)
 
     async def snapshots(self) -> Collection[str]:
-        return ()
+        return set(self.kept)

@@ -124,6 +124,7 @@ class ProcessMachines(WithoutCopies):
     """``sandboxes.machines.Machines`` of ordinary processes. A pause drops the connection and keeps the processes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.by_id: dict[str, Machine] = {}
 
     async def create(self, spec: MachineSpec) -> None:

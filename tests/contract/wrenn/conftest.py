@@ -111,6 +111,7 @@ class ProcessMachines(WithoutCopies):
     """``sandboxes.machines.Machines`` of ordinary processes; a pause only says no until the resume."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.by_id: dict[str, Machine] = {}
         self.failing: Exception | None = None
         self._callbacks: list[Callable[[MachineExit], None]] = []
