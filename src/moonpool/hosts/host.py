@@ -278,8 +278,8 @@ class Host:
             except BaseException as error:
                 machine.may_rest()
                 await self._threads.run(self._memory.remove, machine_id)
-                if not machine.alive:  # It died on the way, which nobody was told while it was being saved.
-                    self._died(machine_id)
+                if await machine.member.dies_within(0 if isinstance(error, CheckpointRefused) else DEATH):
+                    self._died(machine_id)  # Nobody was told while it was being saved.
                     raise
                 await self._explain_refusal(machine, error)
                 raise

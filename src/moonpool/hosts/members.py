@@ -51,10 +51,14 @@ class LiveMember:
     async def dies_within(self, seconds: float) -> bool:
         """Whether it is dead, or about to be: what dies loses its parts one by one."""
         died = asyncio.Event()
-        self.on_death(died.set)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(died.wait(), seconds)
-        return died.is_set()
+        watch = self._watched(died.set)
+        try:
+            with contextlib.suppress(TimeoutError):
+                if self.alive:
+                    await asyncio.wait_for(died.wait(), seconds)
+            return not self.alive
+        finally:
+            watch.close()
 
     def hang_up(self) -> None:
         """Whoever waits for the agent gets AgentUnavailable now: the dead do not say that they are."""
