@@ -66,9 +66,9 @@ class Call:
         return validate(await read_body(self.request) or b"{}", model)
 
     async def while_connected(self, work: Awaitable[Result]) -> Result:
-        """What ``work`` gives; it is cancelled when the client goes away (ClientDisconnect). The body must be read."""
+        """What ``work`` gives; it is cancelled when the client goes away (ClientDisconnect). A body is passed over."""
         running = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(self.request.receive())
+        leaving = asyncio.ensure_future(departure(self.request))
         try:
             await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
@@ -78,6 +78,12 @@ class Call:
             for task in (running, leaving):
                 task.cancel()
             await asyncio.gather(running, leaving, return_exceptions=True)
+
+
+async def departure(request: Request) -> None:
+    """Returns when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 Handler = Callable[[Call], Awaitable[Response]]
