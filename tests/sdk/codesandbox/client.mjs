@@ -253,8 +253,22 @@ async function hibernation(sandbox) {
   client.dispose();
 }
 
+async function waking(sandbox) {
+  await sdk.sandboxes.hibernate(sandbox.id);
+  const client = await sandbox.connect();
+  assert.equal(await client.commands.run("echo awake"), "awake\n");
+  client.dispose();
+  const sleeper = await sdk.sandboxes.create({ automaticWakeupConfig: { http: true, websocket: false } });
+  try {
+    await sdk.sandboxes.hibernate(sleeper.id);
+    await assert.rejects(sleeper.connect(), { message: /409/ });
+  } finally {
+    await sdk.sandboxes.delete(sleeper.id);
+  }
+}
+
 async function main() {
-  const sandbox = await sdk.sandboxes.create();
+  const sandbox = await sdk.sandboxes.create({ automaticWakeupConfig: { http: true, websocket: true } });
   try {
     const client = await sandbox.connect();
     assert.equal(client.state, "CONNECTED");
@@ -268,7 +282,7 @@ async function main() {
       console.log(`${name}: ${Date.now() - begun} ms`);
     }
     client.dispose();
-    for (const [name, part] of Object.entries({ tasks, sessions, forking, hibernation })) {
+    for (const [name, part] of Object.entries({ tasks, sessions, forking, hibernation, waking })) {
       const begun = Date.now();
       await part(sandbox);
       console.log(`${name}: ${Date.now() - begun} ms`);
