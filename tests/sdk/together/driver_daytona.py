@@ -20,7 +20,7 @@ def ask(verb: str, identifier: str, text: str) -> object:
         return str(sandbox.state.value)
     if verb == "name":
         return sandbox.name
-    {"pause": sandbox.pause, "resume": sandbox.start, "destroy": sandbox.delete}[verb]()
+    {"pause": sandbox.pause, "resume": sandbox.start, "destroy": lambda: sandbox.delete(wait=True)}[verb]()
     return None
 
 
