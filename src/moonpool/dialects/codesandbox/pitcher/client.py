@@ -112,8 +112,7 @@ class Client:
     async def _text(self, text: str) -> None:
         """An empty text asks whether anybody is there. No other means anything."""
         if not text:
-            await self.outbox.room()
-            self.outbox.put("")
+            await self.outbox.answer("")
 
     async def _begin(self, request: Incoming, answer: Answer) -> None:
         while len(self._tasks) >= MAX_REQUESTS or self._bytes > MAX_REQUEST_BYTES:
@@ -142,8 +141,7 @@ class Client:
         except Exception:  # The outermost edge: the client is told, and so is the log.
             log.exception("request_failed", method=request.method[:80])
             frame = wire.failure(request, wire.Failure(wire.Code.CRITICAL_ERROR, "Internal server error"))
-        await self.outbox.room()
-        self.outbox.put(frame)
+        await self.outbox.answer(frame)
         for shell_id, held in self._held.items():
             if held.request == request.number:
                 self._release_soon(shell_id, held)

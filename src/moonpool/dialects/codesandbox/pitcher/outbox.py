@@ -6,8 +6,9 @@ from collections import deque
 from starlette.websockets import WebSocket
 
 ROOM = 1 << 20  # bytes that may wait before whoever produces more has to wait
-LIMIT = 16 << 20  # bytes that may wait before the client is given up
+LIMIT = 16 << 20  # bytes of notifications that may wait before the client is given up
 STALL = 30.0  # seconds in which a client must take something, while there is something
+SLOWEST = 64 << 10  # bytes a second that a client is expected to take of a large frame
 
 
 class SlowClient(Exception):
@@ -15,12 +16,13 @@ class SlowClient(Exception):
 
 
 class Outbox:
-    """``put`` never waits; who can wait awaits ``room`` first. ``drain`` is the one task that sends."""
+    """``put`` never waits; who can wait awaits ``room`` first. ``drain`` is the one task that sends, in order."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
-        self._queue: deque[bytes | str] = deque()
+        self._queue: deque[tuple[bytes | str, int]] = deque()
         self._waiting = 0  # bytes
+        self._told = 0  # bytes of notifications among them
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -29,12 +31,21 @@ class Outbox:
         self._overflowed = asyncio.Event()
 
     def put(self, frame: bytes | str) -> None:
-        """A text is sent as a text frame. What is put after an overflow is lost, and so is the client."""
-        if self._waiting > LIMIT:
+        """A notification. What is put after an overflow is lost, and so is the client."""
+        if self._told > LIMIT:
             self._overflowed.set()
-        if self._overflowed.is_set():
-            return
-        self._queue.append(frame)
+        if not self._overflowed.is_set():
+            self._told += len(frame)
+            self._add(frame, len(frame))
+
+    async def answer(self, frame: bytes | str) -> None:
+        """What the client has asked for, of any size; once there is room. A text is sent as a text frame."""
+        await self.room()
+        if not self._overflowed.is_set():
+            self._add(frame, 0)
+
+    def _add(self, frame: bytes | str, told: int) -> None:
+        self._queue.append((frame, told))
         self._waiting += len(frame) + 1
         self._filled.set()
         self._emptied.clear()
@@ -62,16 +73,19 @@ class Outbox:
 
     async def drain(self) -> None:
         """Send, for ever; raises SlowClient."""
+        before = 0
         while True:
             await self._filled.wait()
             while self._queue:
-                frame = self._queue.popleft()
-                try:
-                    async with asyncio.timeout(STALL):
+                frame, told = self._queue.popleft()
+                try:  # A frame is taken at once, and the next one when this one is nearly through.
+                    async with asyncio.timeout(STALL + before / SLOWEST):
                         await self._send(frame)
                 except TimeoutError:
                     raise SlowClient from None
-                self._waiting -= len(frame) + 1
+                before = len(frame)
+                self._waiting -= before + 1
+                self._told -= told
                 if self._waiting <= ROOM:
                     self._roomy.set()
             self._filled.clear()
