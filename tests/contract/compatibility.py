@@ -16,6 +16,8 @@ from moonpool.dialects.codesandbox import ROUTERS as CODESANDBOX_ROUTERS
 from moonpool.dialects.codesandbox.pitcher.methods import METHODS as PITCHER_METHODS
 from moonpool.dialects.daytona.operations import UNSUPPORTED
 from moonpool.dialects.daytona.toolbox.unsupported import UNSUPPORTED as TOOLBOX_UNSUPPORTED
+from moonpool.dialects.freestyle.app import HANDLERS as FREESTYLE_HANDLERS
+from moonpool.dialects.freestyle.operations import OPERATIONS as FREESTYLE_OPERATIONS
 from moonpool.dialects.wrenn import ROUTERS
 from moonpool.dialects.wrenn.operations import OPERATIONS
 from moonpool.dialects.wrenn.unavailable import Unavailable, remaining
@@ -27,6 +29,13 @@ WORKS, PARTLY, NOT_YET = "works", "partly", "not yet"
 Row = tuple[str, str, str, str]  # method, path, state, note
 
 NOTES = {
+    (
+        "freestyle",
+        "POST /v1/vms",
+    ): "No Dockerfiles, own domains or recreate; each is refused by name. Ports are kept and not open yet.",
+    ("freestyle", "POST /v1/vms/snapshots"): "No Dockerfiles, which are refused.",
+    ("freestyle", "GET /v1/vms/snapshots"): "A deleted snapshot leaves nothing to show.",
+    ("freestyle", "POST /v1/vms/{vm_id}/start"): "activityThresholdBytes is not looked at: requests count as use.",
     (
         "daytona",
         "POST /sandbox",
@@ -62,7 +71,7 @@ def rows() -> dict[str, list[Row]]:
             daytona(endpoints["toolbox"], "toolbox", TOOLBOX_UNSUPPORTED.values())
         ),
         "Wrenn": list(wrenn()),
-        "Freestyle": list(absent("freestyle")),
+        "Freestyle": list(freestyle()),
         "CodeSandbox": list(codesandbox()),
         "CodeSandbox, agent protocol (messages over a WebSocket, `/pitcher/{id}`)": list(pitcher()),
     }
@@ -126,12 +135,9 @@ def operations_of(vendor: str) -> Iterator[tuple[str, str]]:
         yield from ((method.upper(), path) for method in METHODS if method in item)
 
 
-def absent(vendor: str) -> Iterator[Row]:
-    paths = json.loads((CONTRACTS / f"{vendor}.contract.json").read_text())["paths"]
-    for path, item in sorted(paths.items()):
-        for method in METHODS:
-            if method in item:
-                yield row(vendor, method.upper(), path, False)
+def freestyle() -> Iterator[Row]:
+    for operation in sorted(FREESTYLE_OPERATIONS, key=lambda operation: (operation.path, operation.method)):
+        yield row("freestyle", operation.method, operation.path, operation.id in FREESTYLE_HANDLERS)
 
 
 def row(vendor: str, method: str, path: str, offered: bool) -> Row:
