@@ -236,6 +236,7 @@ class Shells:
             shell.status = Status.ERROR
             raise
         shell.pid, shell.status, shell.exit_code = info.pid, Status.RUNNING, None
+        self._shells[shell_id] = shell
         self._follow(shell, 0, *listeners)
         self._place.tell_all("shell/restart", {"shellId": shell_id})
         return shell
@@ -266,7 +267,7 @@ class Shells:
 
     def _follow(self, shell: Shell, written: int, *listeners: Client) -> None:
         followed = Followed(shell, Feed(lambda text: self._tell(followed, text), plain=is_command(shell.identity)))
-        followed.listeners.update(listeners)
+        followed.listeners.update(client for client in listeners if client in self._place.clients)
         if self._closed:
             return
         self._followed[shell.id] = followed
