@@ -16,7 +16,7 @@ from moonpool.dialects.freestyle.vms import moment
 from moonpool.errors import InvalidInput, MoonpoolError, NameTaken, SandboxNotFound
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.sandboxes.model import NewSandbox, Sandbox, Timers
-from moonpool.snapshots.model import Snapshot
+from moonpool.snapshots.model import Snapshot, SnapshotState
 
 
 @dataclass
@@ -111,7 +111,8 @@ async def from_cache(call: Call, key: str) -> Snapshot | None:
     """The newest of this layer that is whole."""
     for snapshot in await all_snapshots(call):
         data = data_of_snapshot(snapshot)
-        if data.get("template_hash") == key and data.get("state", "ready") == "ready" and not snapshot.general:
+        whole = snapshot.state is SnapshotState.ACTIVE and data.get("state", "ready") == "ready"
+        if whole and data.get("template_hash") == key:
             return snapshot
     return None
 

@@ -41,7 +41,7 @@ async def get_file(call: Call) -> Response:
 
 async def put_file(call: Call) -> Response:
     """Parents are made; the file takes its name only once it is whole."""
-    wanted = await call.parse(WriteFileRequest)
+    wanted = await call.parse(WriteFileRequest, nul=True)
     content = decoded(wanted.content, wanted.encoding)
     async with open_session(call) as session:
         files, path = opened(call, session)
