@@ -3,7 +3,7 @@
 import asyncio
 import posixpath
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,23 +137,29 @@ class Setup:
         seconds = READY_TIMEOUT if seconds is None else seconds
         try:
             async with asyncio.timeout(seconds):
-                await service.install(principal, vm_id, specs, patches)
+                results = await service.install(principal, vm_id, specs, patches)
                 result = await service.settle(principal, vm_id, seconds)
         except TimeoutError:
-            raise await self._failure(service, names, late=True) from None
+            raise await self._failure(service, names, {}, late=True) from None
+        # A unit that could not even begin, as one of a cycle, is not failed in the manager's eyes.
+        resting = {bare(unit.name) for unit in result.units if unit.active_state == "inactive"}
+        refused = {bare(act.name): act.message for act in results if not act.success and bare(act.name) in resting}
         failed = [unit for unit in result.failed if bare(unit.name) in names]
-        if failed or not result.settled:
-            raise await self._failure(service, names, late=not failed)
+        if failed or refused or not result.settled:
+            raise await self._failure(service, names, refused, late=not (failed or refused))
 
-    async def _failure(self, service: UnitService, names: Sequence[str], *, late: bool) -> SetupFailed:
+    async def _failure(
+        self, service: UnitService, names: Sequence[str], refused: Mapping[str, str], *, late: bool
+    ) -> SetupFailed:
         """What the services were at when it went wrong, with the last lines of those that are to blame."""
         principal, vm_id = self.call.principal, self.sandbox.id
         units = [unit for unit in await service.list(principal, vm_id) if bare(unit.name) in names]
-        guilty = [unit for unit in units if unit.failed or (late and unit.active_state == "activating")]
+        waiting = ("activating", "inactive") if late else ()
+        guilty = [unit for unit in units if unit.failed or unit.active_state in waiting or bare(unit.name) in refused]
         logs = []
         for unit in guilty:
             lines = await service.logs(principal, vm_id, unit.name, lines=LOG_LINES)
-            logs.append({"unitName": unit.name, "log": joined(lines)})
+            logs.append({"unitName": unit.name, "log": joined(lines) or refused.get(bare(unit.name), "")})
         listed = ", ".join(bare(unit.name) for unit in guilty)
         reason = f"services that are not ready in time: {listed}" if late else f"failed services: {listed}"
         diagnostics = {
