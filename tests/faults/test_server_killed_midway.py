@@ -16,7 +16,7 @@ from tests.faults.inventory import expected, inventory
 from tests.faults.sandboxes import Sandbox, create
 from tests.servers import Server
 
-MOMENTS = (0.03, 0.1, 0.2, 0.4, 0.7)  # seconds after the changes were asked for; all of them take some 0.7
+MOMENTS = (0.04, 0.15, 0.35, 0.7)  # seconds after the changes were asked for; all of them take some 0.7
 OUTCOMES = {
     "start": {"stopped", "started"},
     "stop": {"started", "stopped"},
