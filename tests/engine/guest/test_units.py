@@ -1,0 +1,138 @@
+"""Services in a real sandbox: what they outlive, and that people inside have their commands."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moonpool.guest.model import ProcessResult, ProcessSpec
+from moonpool.hosts.host import Host
+from moonpool.hosts.model import MachineSpec, Resources
+from moonpool.hosts.settings import HostSettings
+from moonpool.ids import new_sandbox_id
+from moonpool.processes.units.model import RestartPolicy, UnitSpec
+from moonpool.processes.units.render import render
+
+LIMIT = 60.0  # seconds that a test waits for anything
+NOTIFIER = """
+import os, socket, time
+service = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+service.connect(chr(0) + os.environ["NOTIFY_SOCKET"][1:])
+service.send(b"READY=1")
+while not os.path.exists("/root/silent"):
+    service.send(b"WATCHDOG=1")
+    time.sleep(0.1)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
+    try:
+        host = await Host.open(HostSettings(data=data, warm_pool=1))
+        try:
+            yield host
+        finally:
+            await host.close()
+    finally:
+        shutil.rmtree(data)
+
+
+def new() -> MachineSpec:
+    identifier = new_sandbox_id()
+    resources = Resources(cpu=1.0, memory_mib=1024, disk_mib=3072)
+    return MachineSpec(id=identifier, image="base", resources=resources, hostname=identifier, user="root")
+
+
+async def shell(host: Host, spec: MachineSpec, command: str, user: str = "root") -> ProcessResult:
+    async with host.session(spec.id) as agent:
+        return await agent.run(ProcessSpec(shell=command, user=user, timeout=LIMIT))
+
+
+async def install(host: Host, spec: MachineSpec, *units: UnitSpec) -> list[dict[str, Any]]:
+    async with host.session(spec.id) as agent:
+        files = [{"name": f"{unit.name}.service", "text": render(unit), "enable": unit.enable} for unit in units]
+        await agent.units.write(files)
+        return await agent.units.act("restart", [file["name"] for file in files])
+
+
+async def until(host: Host, spec: MachineSpec, name: str, *states: str) -> dict[str, Any]:
+    """Asks until the unit is in one of the states."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            async with host.session(spec.id) as agent:
+                unit = await agent.units.get(f"{name}.service")
+            if unit["active_state"] in states:
+                return unit
+            await asyncio.sleep(0.05)
+
+
+async def test_services_go_on_over_a_pause_and_come_back_after_a_stop(host: Host) -> None:
+    spec = new()
+    await host.create(spec)
+    await install(
+        host,
+        spec,
+        UnitSpec("server", "service", ("/bin/sh -c 'echo began; exec sleep 600'",), restart=RestartPolicy("always")),
+        UnitSpec("setup", "oneshot", ("/bin/sh -c 'echo setup >>/root/setups'",)),
+    )
+    before = await until(host, spec, "server", "active")
+    await host.pause(spec.id)
+    await host.resume(spec)
+    after = await until(host, spec, "server", "active")
+    assert after["pid"] == before["pid"], "the same process"
+    await host.stop(spec.id)
+    await host.start(spec)
+    again = await until(host, spec, "server", "active")
+    await until(host, spec, "setup", "active")
+    assert (again["enabled"], (await shell(host, spec, "cat /root/setups")).stdout) == ("enabled", b"setup\nsetup\n")
+    said = (await shell(host, spec, "journalctl -u server -o cat --no-pager")).stdout.decode().splitlines()
+    assert said.count("began") == 2, "the journal outlives a stop"
+    copy = new()
+    assert await host.fork(spec.id, [copy])
+    await host.resume(copy)
+    assert (await until(host, copy, "server", "active"))["pid"] == again["pid"]
+    await shell(host, copy, "kill -9 $(systemctl show server -p MainPID --value)")
+    assert (await until(host, spec, "server", "active"))["pid"] == again["pid"], "of the source nothing was killed"
+    async with asyncio.timeout(LIMIT):
+        while (await until(host, copy, "server", "active"))["pid"] == again["pid"]:
+            await asyncio.sleep(0.05)
+    await host.destroy(copy.id)
+    await host.destroy(spec.id)
+
+
+async def test_readiness_watchdog_commands_and_who_may(host: Host) -> None:
+    spec = new()
+    await host.create(spec)
+    await shell(host, spec, f"cat >/root/notifier.py <<'END'{NOTIFIER}END")
+    notifier = UnitSpec(
+        "notifier", "service", ("/usr/bin/python3 -IS /root/notifier.py",), ready_signal=True, watchdog_sec=5.0
+    )
+    never = UnitSpec("never", "service", ("/bin/sleep 600",), ready_signal=True, timeout_sec=0.5)
+    results = await install(host, spec, notifier, never)
+    assert [result["success"] for result in results] == [True, False]
+    denied = await shell(host, spec, "systemctl stop notifier", user="user")
+    assert (denied.exit_code, b"authentication required" in denied.stderr) == (4, True)
+    seen = await shell(
+        host, spec, "systemctl is-active notifier never; /usr/bin/systemctl status notifier", user="user"
+    )
+    assert (seen.stdout.decode().splitlines()[:2], seen.exit_code) == (["active", "failed"], 0)
+    assert (await shell(host, spec, "sudo systemctl restart notifier", user="user")).exit_code == 0
+    await shell(host, spec, "touch /root/silent")
+    assert (await until(host, spec, "notifier", "failed"))["result"] == "watchdog"
+    await host.destroy(spec.id)
+
+
+async def test_a_sandbox_with_no_service_left_sleeps(host: Host) -> None:
+    spec = new()
+    await host.create(spec)
+    await install(host, spec, replace(UnitSpec("brief", "oneshot", ("/bin/true",)), remain_after_exit=True))
+    async with asyncio.timeout(LIMIT):
+        await host._machines[spec.id].slept.wait()
+    await host.destroy(spec.id)
