@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moonpool.bench import baseline, engine, fork, http, sdk
+from moonpool.bench import baseline, codesandbox, engine, fork, freestyle, http, sdk
 from moonpool.bench.figures import Figure
 from moonpool.bench.server import serving
 from moonpool.engine.cgroups import Cgroups
@@ -25,9 +25,10 @@ class Plan:
     burst_rounds: int = 5
     resting: int = 50
     density: int = 200
+    echoes: int = 30  # lines that each connected client types
 
 
-QUICK = Plan(runs=10, burst_rounds=1, resting=5, density=10)
+QUICK = Plan(runs=10, burst_rounds=1, resting=5, density=10, echoes=5)
 Say = Callable[[str], None]
 
 
@@ -49,6 +50,10 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         if sdk.installed():
             say("Daytona SDK")
             figures += await sdk.sdk_figures(server, plan.runs)
+        say("Freestyle")
+        figures += await freestyle.freestyle_figures(server, plan.runs)
+        say("CodeSandbox")
+        figures += await codesandbox.codesandbox_figures(server, max(5, plan.runs // 5), plan.echoes)
         cgroups = Cgroups.open(Instance(data))
         say("at rest")
         figures += await http.rest(server, lambda: total_cpu(cgroups), plan.resting, REST_SECONDS)
