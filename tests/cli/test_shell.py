@@ -92,6 +92,20 @@ def test_of_a_server_that_is_killed(server: Server, box: str, start: Start, term
         server.start_again()
 
 
+def test_of_a_terminal_that_is_closed(box: str, start: Start) -> None:
+    ours, theirs = os.openpty()
+    shell = start("sandbox", "shell", box, stdin=theirs, stdout=PIPE, stderr=PIPE, start_new_session=True)
+    os.close(theirs)
+    assert shell.stdout is not None
+    assert shell.stderr is not None
+    read_until(shell.stdout.fileno(), PROMPT)
+    os.close(ours)
+    assert shell.wait(PATIENCE) == 1
+    said = shell.stderr.read()
+    assert b"the terminal was closed" in said
+    assert b"Traceback" not in said
+
+
 def assert_lost(shell: "subprocess.Popen[bytes]", terminal: int, before: list[object]) -> None:
     """It has ended with a sentence, and left the terminal as it was."""
     assert shell.wait(PATIENCE) == 1

@@ -66,14 +66,24 @@ async def _show(socket: ClientConnection) -> int:
 
 
 async def _type(socket: ClientConnection) -> None:
+    """Until it is cancelled; a terminal that is closed closes the connection."""
     loop = asyncio.get_running_loop()
     pressed: asyncio.Queue[bytes] = asyncio.Queue()
-    loop.add_reader(sys.stdin.fileno(), lambda: pressed.put_nowait(os.read(sys.stdin.fileno(), CHUNK)))
+    loop.add_reader(sys.stdin.fileno(), lambda: pressed.put_nowait(_read_keyboard()))
     try:
         while data := await pressed.get():
             await socket.send(data)
     finally:
         loop.remove_reader(sys.stdin.fileno())
+    await socket.close(reason="the terminal was closed")
+
+
+def _read_keyboard() -> bytes:
+    """Empty at the end."""
+    try:
+        return os.read(sys.stdin.fileno(), CHUNK)
+    except OSError:
+        return b""
 
 
 async def _resize(target: Target, sandbox_id: str, session: str) -> None:
@@ -92,4 +102,5 @@ def _raw_terminal() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+        with contextlib.suppress(termios.error):  # It may be gone.
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
