@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from . import conditions
 from .commands import Command
+from .endings import CLEAN_SIGNALS, RESTARTING, decoded, pid_in, told
 from .journal import ERROR, NOTICE, WARNING, Journal
 from .launch import INVOCATION, STATUS_NAMES, Child, Launcher, LaunchFailed, members, parent_of
 from .notify import NotifySocket
@@ -18,20 +19,9 @@ from .settings import Settings, read
 from .unit import Unit
 from .unit_files import Definition
 
-CLEAN_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
 PID_FILE_WAIT, PID_FILE_PAUSE = 5.0, 0.05  # seconds
 GONE_PAUSE, GONE_PAUSE_MOST = 0.01, 0.1  # seconds between looks whether a service's processes are gone
 UNSEEN_PAUSE = 1.0  # seconds between looks at a service whose main process nobody knows
-RESTARTING = {
-    "success": ("always", "on-success"),
-    "exit-code": ("always", "on-failure"),
-    "signal": ("always", "on-failure", "on-abnormal", "on-abort"),
-    "core-dump": ("always", "on-failure", "on-abnormal", "on-abort"),
-    "timeout": ("always", "on-failure", "on-abnormal"),
-    "watchdog": ("always", "on-failure", "on-abnormal", "on-watchdog"),
-    "protocol": ("always", "on-failure", "on-abnormal"),
-    "resources": ("always", "on-failure"),
-}
 
 
 class Failed(Exception):
@@ -216,7 +206,7 @@ class Service(Unit):
         """The process that a forking service has left: by its file, or because there is just one."""
         path, deadline = self.ruled.pid_file, time.monotonic() + PID_FILE_WAIT
         while path is not None:
-            pid = _pid_in(path)
+            pid = pid_in(path)
             if pid is not None:
                 self._set_main(self._launcher.adopt(pid))
                 return
@@ -248,10 +238,10 @@ class Service(Unit):
             status = await child.ended
         finally:
             self.control = None
-        code, number = _decoded(status)
+        code, number = decoded(status)
         if code == 0 or command.ignored or self.ruled.success.match(code, number):
             return 0
-        self.say(f"Control process exited, {_told(status)}", NOTICE)
+        self.say(f"Control process exited, {told(status)}", NOTICE)
         if not tolerate:
             raise Failed("exit-code" if number is None else "signal")
         return code if code is not None else 128 + (number or 0)
@@ -375,7 +365,7 @@ class Service(Unit):
         self.main_status, self.main_ended = status, time.time()
         self._watchdog_at = None
         if status != 0 and self._judge(status) != "success":
-            self.say(f"Main process exited, {_told(status)}", NOTICE)
+            self.say(f"Main process exited, {told(status)}", NOTICE)
 
     def _launch_failed(self, failure: LaunchFailed) -> None:
         self.main_status, self.main_ended = failure.status << 8, time.time()
@@ -385,7 +375,7 @@ class Service(Unit):
 
     def _judge(self, status: int) -> str:
         """What an end means: success, exit-code, signal or core-dump."""
-        code, number = _decoded(status)
+        code, number = decoded(status)
         if self.ruled.success.match(code, number) or code == 0:
             return "success"
         if number is not None and self.ruled.kind != "oneshot" and number in CLEAN_SIGNALS:
@@ -512,15 +502,15 @@ class Service(Unit):
         self.on_rest(self, failed)
 
     async def _run_stop_post(self) -> None:
-        code, number = _decoded(self.main_status) if self.main_status is not None else (None, None)
-        told = {"SERVICE_RESULT": self.result}
+        code, number = decoded(self.main_status) if self.main_status is not None else (None, None)
+        variables = {"SERVICE_RESULT": self.result}
         if code is not None or number is not None:
-            told["EXIT_CODE"] = "exited" if number is None else "killed"
-            told["EXIT_STATUS"] = str(code) if number is None else signal.Signals(number).name.removeprefix("SIG")
+            variables["EXIT_CODE"] = "exited" if number is None else "killed"
+            variables["EXIT_STATUS"] = str(code) if number is None else signal.Signals(number).name.removeprefix("SIG")
         for command in self.ruled.commands["ExecStopPost"]:
             try:
                 async with asyncio.timeout(self.ruled.stop_timeout):
-                    await self._control(command, extra=told)
+                    await self._control(command, extra=variables)
             except (Failed, TimeoutError, LaunchFailed) as error:
                 if self.result == "success":
                     self.result = getattr(error, "result", "exit-code")
@@ -530,7 +520,7 @@ class Service(Unit):
         self.set(active, sub)
 
     def _restarts_after(self, result: str) -> bool:
-        code, number = _decoded(self.main_status) if self.main_status is not None else (None, None)
+        code, number = decoded(self.main_status) if self.main_status is not None else (None, None)
         if self.ruled.prevent.match(code, number):
             return False
         return self.ruled.force.match(code, number) or self.ruled.restart in RESTARTING.get(result, ())
@@ -597,25 +587,3 @@ class Service(Unit):
         self._starts.clear()
         self.restarts = 0
         super().reset_failed()
-
-
-def _decoded(status: int) -> tuple[int | None, int | None]:
-    """Exit code, or the signal that ended it."""
-    return (None, os.WTERMSIG(status)) if os.WIFSIGNALED(status) else (os.WEXITSTATUS(status), None)
-
-
-def _told(status: int) -> str:
-    code, number = _decoded(status)
-    if number is not None:
-        kind = "dumped" if os.WCOREDUMP(status) else "killed"
-        return f"code={kind}, status={number}/{signal.Signals(number).name.removeprefix('SIG')}"
-    assert code is not None
-    return f"code=exited, status={code}/{STATUS_NAMES.get(code, 'FAILURE' if code == 1 else 'n/a')}"
-
-
-def _pid_in(path: str) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        with open(path) as file:
-            pid = int(file.read(32).split()[0])
-        return pid if pid > 1 and os.path.exists(f"/proc/{pid}") else None
-    return None
