@@ -194,7 +194,8 @@ async def test_a_failure_starts_what_is_there_for_it(box: Box) -> None:
 async def test_stopping_ends_children_and_kills_who_does_not_listen(box: Box) -> None:
     box.write(
         "deaf.service",
-        "[Service]\nTimeoutStopSec=0.3\nExecStart=/bin/sh -c 'trap \"\" TERM; setsid sleep 601 & while :; do sleep 1; done'\n",
+        "[Service]\nTimeoutStopSec=0.3\n"
+        "ExecStart=/bin/sh -c 'trap \"\" TERM; setsid sleep 601 & while :; do sleep 1; done'\n",
     )
     await act(box, "start", "deaf.service")
     await act(box, "stop", "deaf.service")
@@ -206,7 +207,8 @@ async def test_stopping_ends_children_and_kills_who_does_not_listen(box: Box) ->
 async def test_a_forking_service_is_followed_by_its_file(box: Box) -> None:
     box.write(
         "forks.service",
-        "[Service]\nType=forking\nPIDFile=/run/forks.pid\nExecStart=/bin/sh -c 'sleep 602 & echo $$! >/run/forks.pid'\n",
+        "[Service]\nType=forking\nPIDFile=/run/forks.pid\n"
+        "ExecStart=/bin/sh -c 'sleep 602 & echo $$! >/run/forks.pid'\n",
     )
     assert (await act(box, "start", "forks.service"))["forks.service"]["success"]
     unit = await box.agent.units.get("forks.service")
