@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import websockets
 
 from moonpool.bench.figures import Figure, milliseconds_since
