@@ -518,7 +518,10 @@ class Host:
 
     def _died(self, machine_id: str) -> None:
         machine = self._machines.get(machine_id)
-        if machine is None or machine.ending:
+        if machine is None:
+            return
+        machine.member.hang_up()
+        if machine.ending:  # Whoever ends, saves or copies it tells of it.
             return
         del self._machines[machine_id]
         task = asyncio.create_task(self._bury(machine))

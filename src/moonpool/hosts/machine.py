@@ -124,6 +124,8 @@ class LiveMachine:
                 await self._threads.run(self._cgroups.thaw, self.member.name)
                 self.slept.clear()
             if self.member.agent.closed.is_set():
+                if not self.alive:
+                    raise AgentUnavailable
                 self.member.agent = await connect(self.member.slot, self.member.secret)
                 self.member.agent.staging = self._staging
 

@@ -59,10 +59,9 @@ class MemoryStore:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def close(self) -> None:
-        """Nothing is left in the machine's memory, unless something is in use."""
+        """Nothing is left in the machine's memory: a copy that did not start by now has its disk."""
         if self._fast is not None:
-            with contextlib.suppress(OSError):
-                self._fast.rmdir()
+            shutil.rmtree(self._fast, ignore_errors=True)
 
     def image(self, machine_id: str) -> Path:
         return self._folder / machine_id

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,11 +14,11 @@ from typing import Any
 import pytest
 
 from moonpool.engine.instance import Instance
-from moonpool.errors import CheckpointIncompatible, CheckpointRefused, InvalidState
+from moonpool.errors import CheckpointIncompatible, CheckpointRefused, EngineError, InvalidState
 from moonpool.guest.model import ProcessSpec
 from moonpool.hosts.host import Host
 from moonpool.hosts.memory import fast_folder
-from moonpool.hosts.model import MachineSpec, MachineState, Resources, snapshot_image
+from moonpool.hosts.model import MachineExit, MachineSpec, MachineState, Resources, snapshot_image
 from moonpool.hosts.settings import HostSettings
 from moonpool.ids import new_sandbox_id, new_uuid
 
@@ -104,6 +106,13 @@ class Machine:
     def secret(self, spec: MachineSpec) -> str:
         record = Instance(self.data).run / "machines" / f"{spec.id}.json"
         return str(json.loads(record.read_text())["secret"])
+
+    def kernel(self, spec: MachineSpec) -> int:
+        """The process id of the sandbox's gVisor kernel."""
+        run = Instance(self.data).run
+        member = json.loads((run / "machines" / f"{spec.id}.json").read_text())["member"]
+        state = json.loads((run / "runsc" / f"{member}_sandbox:{member}.state").read_text())
+        return int(state["sandbox"]["pid"])
 
     def destroy(self, *specs: MachineSpec) -> None:
         for spec in specs:
@@ -208,6 +217,31 @@ class TestLiveFork:
         assert machine.told(source)[1] < machine.told(source)[1]
         machine.shell(source, "pkill -x sleep")
         machine.destroy(source, *machine.fork(source))
+
+    def test_a_source_that_dies_is_told_and_leaves_no_copy(self, machine: Machine) -> None:
+        source = machine.counting()
+        copies = [machine.new(), machine.new()]
+        exits: list[MachineExit] = []
+
+        async def kill_and_fork() -> None:
+            told = asyncio.Event()
+
+            def note(exit_: MachineExit) -> None:
+                exits.append(exit_)
+                told.set()
+
+            machine.host.on_exit(note)
+            os.kill(machine.kernel(source), signal.SIGKILL)
+            with pytest.raises(EngineError):
+                await machine.host.fork(source.id, copies)
+            await told.wait()
+
+        machine.run(kill_and_fork())
+        assert [exit_.id for exit_ in exits] == [source.id]
+        assert machine.run(machine.host.machines()) == {source.id: MachineState.STOPPED}
+        machine.run(machine.host.start(source))
+        assert machine.shell(source, "test -s /root/told && hostname") == source.id
+        machine.destroy(source, *copies)
 
 
 class TestForkAtRest:
