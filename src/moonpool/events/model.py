@@ -31,8 +31,8 @@ class NewEvent:
 @dataclass(frozen=True)
 class Event:
     """``id`` grows with every commit, so "everything since id" has no gaps. ``data`` holds no secrets:
-    for sandboxes ``name``, ``state``, ``old_state``, ``new_state``, ``reason``, ``recoverable``; for snapshots ``name``,
-    ``state``, ``old_state``, ``new_state``, ``has_memory``."""
+    for sandboxes ``name``, ``state``, ``old_state``, ``new_state``, ``reason``, ``recoverable``; for snapshots
+    ``name``, ``state``, ``old_state``, ``new_state``, ``has_memory``."""
 
     id: int
     team_id: str
