@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from moonpool.guest.model import ProcessResult, ProcessSpec
 from moonpool.hosts.host import Host
@@ -18,20 +19,23 @@ from moonpool.ids import new_sandbox_id
 from moonpool.processes.units.model import RestartPolicy, UnitSpec
 from moonpool.processes.units.render import render
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMIT = 60.0  # seconds that a test waits for anything
 NOTIFIER = """
 import os, socket, time
 service = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 service.connect(chr(0) + os.environ["NOTIFY_SOCKET"][1:])
 service.send(b"READY=1")
+count = 0
 while not os.path.exists("/root/silent"):
-    service.send(b"WATCHDOG=1")
+    count += 1
+    service.send(b"WATCHDOG=1\\nSTATUS=%d" % count)
     time.sleep(0.1)
 time.sleep(600)
 """
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def host() -> AsyncIterator[Host]:
     data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
     try:
@@ -117,6 +121,11 @@ async def test_readiness_watchdog_commands_and_who_may(host: Host) -> None:
     never = UnitSpec("never", "service", ("/bin/sleep 600",), ready_signal=True, timeout_sec=0.5)
     results = await install(host, spec, notifier, never)
     assert [result["success"] for result in results] == [True, False]
+    await host.pause(spec.id)
+    await host.resume(spec)
+    text = "systemctl show notifier -p StatusText --value"
+    before = (await shell(host, spec, text)).stdout
+    assert (await shell(host, spec, f"until [ $({text}) -gt {int(before)} ]; do :; done")).exit_code == 0
     denied = await shell(host, spec, "systemctl stop notifier", user="user")
     assert (denied.exit_code, b"authentication required" in denied.stderr) == (4, True)
     seen = await shell(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from moonpool.errors import InvalidUnit, UnitExists, UnitNotFound
-from tests.unit.guest.units.conftest import Box
+from tests.unit.guest.units.conftest import CLIENT, Box
 
 SLEEP = "[Service]\nExecStart=/bin/sleep 600\n"
 NOTIFIER = """
@@ -295,3 +295,38 @@ async def test_the_journal_is_bounded_and_told_in_every_form(box: Box) -> None:
     line = json.loads((await box.journalctl("-u", "loud", "-n1", "-o", "json", "--no-pager")).stdout)
     assert (line["UNIT"], line["PRIORITY"]) == ("loud.service", "6")
     assert (await box.journalctl("-u", "loud", "--since", "+1h")).stdout == b"-- No entries --\n"
+
+
+async def test_the_journal_is_followed_as_it_grows(box: Box) -> None:
+    box.write("tick.service", "[Service]\nExecStart=/bin/sh -c 'while :; do echo tick; sleep 0.1; done'\n")
+    await act(box, "start", "tick.service")
+    seen = await box.run("sh", "-c", f"/usr/bin/python3 -IS {CLIENT} journalctl -fu tick -n0 -o cat | head -n 3")
+    assert seen.stdout == b"tick\n" * 3
+
+
+async def test_a_bound_unit_stops_with_what_it_is_bound_to(box: Box) -> None:
+    box.write("main.service", SLEEP)
+    box.write("bound.service", "[Unit]\nBindsTo=main.service\nAfter=main.service\n" + SLEEP)
+    await act(box, "start", "bound.service")
+    main = await box.agent.units.get("main.service")
+    await box.run("kill", "-9", str(main["pid"]))
+    await box.until("main.service", "failed/failed")
+    await box.until("bound.service", "inactive/dead")
+
+
+async def test_a_stop_takes_back_a_start_that_is_not_over(box: Box) -> None:
+    box.write("slow.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 600\n")
+    await box.systemctl("start", "--no-block", "slow")
+    await box.until("slow.service", "activating/start")
+    assert (await act(box, "stop", "slow.service"))["slow.service"]["success"]
+    assert await box.agent.units.settle(60)
+    assert (await box.agent.units.get("slow.service"))["active_state"] in ("inactive", "failed")
+    assert (await box.run("pgrep", "-fx", "/bin/sleep 600")).stdout == b""
+
+
+async def test_a_reload_runs_its_command(box: Box) -> None:
+    box.write("re.service", SLEEP + "ExecReload=/bin/sh -c 'echo $MAINPID >/root/reloaded'\n")
+    await act(box, "start", "re.service")
+    assert (await box.systemctl("reload", "re")).exit_code == 0
+    unit = await box.agent.units.get("re.service")
+    assert ((box.root / "root/reloaded").read_text(), unit["active_state"]) == (f"{unit['pid']}\n", "active")

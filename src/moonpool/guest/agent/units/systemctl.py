@@ -59,6 +59,9 @@ async def run(manager: Manager, console: Console, words: list[str]) -> int:
         if arguments.has("version"):
             console.print("systemd 252 (sandbox)")
             return 0
+        if arguments.has("user") and not arguments.has("system"):
+            console.complain("Failed to connect to bus: No medium found")
+            return 1
         if name not in VERBS:
             raise Usage(f"Unknown command verb {name}.")
         if name in CHANGING and not console.privileged:
