@@ -105,6 +105,8 @@ def use(api: Api, vm: str) -> None:
     assert next(samples)["cpuTimeSeconds"] >= 0
     samples.close()
     api.call("exec_await", vm=vm, json={"command": "(while sleep 0.05; do date > /root/noise; done) >/dev/null 2>&1 &"})
+    missing = api.http.post(f"/v1/vms/{vm}/watch-files", params={"path": "/nothing"})
+    assert (missing.status_code, missing.json()["code"]) == (404, "FILE_NOT_FOUND")
     changes = api.lines("watch_files", vm)
     change = next(changes)
     assert (change["filename"], change["eventType"] in ("create", "modify")) == ("/root/noise", True)
@@ -174,7 +176,8 @@ def states(api: Api, vm: str) -> None:
     assert api.call("stop_vm", vm=vm)["vmInstanceId"] != first
     assert api.call("stop_vm", 400, vm)["code"] == "VM_NOT_RUNNING"
     api.call("delete_vm", vm=vm)
-    assert api.call("get_vm", 410, vm)["code"] == "VM_DELETED"
+    for operation in ("get_vm", "fork_vm", "exec_await", "start_vm", "delete_vm"):
+        assert api.call(operation, 410, vm, json={"command": "true"})["code"] == "VM_DELETED"
     assert vm in [entry["id"] for entry in api.call("list_vms", params={"includeDeleted": "true"})["vms"]]
     assert api.call("get_vm", 404, "x" * 20)["code"] == "VM_NOT_FOUND"
 
@@ -238,6 +241,18 @@ def test_packages_repositories_and_git(api: Api) -> None:
     stranger = {"X-Freestyle-Vm-Linux-User-Id": "nobody-here"}
     assert api.call("exec_await", 404, vm, json={"command": "true"}, headers=stranger)["code"] == "USER_NOT_FOUND"
     api.call("delete_vm", vm=vm)
+
+
+def test_a_snapshot_whose_recipe_fails(api: Api) -> None:
+    service = {"name": "wrong", "mode": "oneshot", "exec": ["/bin/sh -c 'echo the reason; exit 9'"]}
+    body = api.call("create_snapshot", 500, json={"spec": {"systemd": {"services": [service]}}})
+    assert body["code"] == "SNAPSHOT_SETUP_FAILED"
+    assert "the reason" in body["diagnostics"]["failedServiceLogs"][0]["log"]
+    kept = {"snapshot_id": body["snapshotId"]}
+    info = api.call("get_snapshot", path=kept)
+    assert (info["state"], "wrong" in info["failureReason"]) == ("failed", True)
+    assert api.call("get_build", path={"build_id": info["buildId"]})["state"] == "failed"
+    api.call("delete_snapshot", path=kept)
 
 
 def test_services_in_a_circle(api: Api) -> None:
