@@ -330,3 +330,14 @@ async def test_a_reload_runs_its_command(box: Box) -> None:
     assert (await box.systemctl("reload", "re")).exit_code == 0
     unit = await box.agent.units.get("re.service")
     assert ((box.root / "root/reloaded").read_text(), unit["active_state"]) == (f"{unit['pid']}\n", "active")
+
+
+async def test_what_debian_asks_for_when_it_installs_a_service(box: Box) -> None:
+    box.write("packaged.service", SLEEP + "[Install]\nWantedBy=multi-user.target\n")
+    box.write("static.service", SLEEP)
+    for name in ("packaged.service", "static.service"):
+        assert (await box.systemctl("--quiet", "--preset-mode=enable-only", "preset", name)).exit_code == 0
+    assert (await box.systemctl("is-enabled", "--", "packaged.service")).stdout == b"enabled\n"
+    assert (await box.systemctl("daemon-reload")).exit_code == 0
+    assert (await box.systemctl("--quiet", "start", "packaged.service")).exit_code == 0
+    assert await box.state("packaged.service") == "active/running"

@@ -205,6 +205,15 @@ async def _enable(call: Call) -> int:
     return code
 
 
+async def _preset(call: Call) -> int:
+    """Debian's packages ask for this when they are installed: what can be enabled is."""
+    for name in call.units():
+        if unit_files.file_state(name) == "disabled" and call.arguments.value("preset-mode") != "disable-only":
+            unit_files.enable(name)
+    call.manager.reload()
+    return 0
+
+
 async def _disable(call: Call) -> int:
     for name in call.units():
         if unit_files.file_state(name) is None:
@@ -412,7 +421,7 @@ VERBS: dict[str, Verb] = {
     "disable": _disable,
     "mask": _mask,
     "unmask": _unmask,
-    "preset": _nothing,
+    "preset": _preset,
     "preset-all": _nothing,
     "set-environment": _nothing,
     "import-environment": _nothing,
