@@ -35,9 +35,7 @@ async def messages(box: Box, name: str) -> list[str]:
 
 
 async def test_a_service_runs_is_seen_and_stops(box: Box) -> None:
-    box.write(
-        "web.service", "[Unit]\nDescription=A server\n[Service]\nExecStart=/bin/sh -c 'echo up; exec sleep 600'\n"
-    )
+    box.write("web.service", "[Unit]\nDescription=A server\n" + SLEEP + "ExecStartPre=/bin/echo up\n")
     done = await box.systemctl("start", "web")
     assert (done.exit_code, done.stderr) == (0, b"")
     assert await box.state("web.service") == "active/running"

@@ -103,20 +103,21 @@ class Manager:
 
     def _enqueue(self, job: Job) -> Job:
         for other in [other for other in self.jobs if other.unit is job.unit]:
-            same = other.kind == job.kind or (job.kind, other.kind) == (START, RESTART)
+            same = other.kind == job.kind or {job.kind, other.kind} == {START, RESTART}
             if same and not (job.kind == RESTART and other.running):
                 return other
             if other.kind in STARTING and job.kind in (STOP, RESTART):
-                self._cancel(other)
+                self._cancel(other, replaced=job.kind == RESTART)
         self.jobs.append(job)
         self._quiet.clear()
         job.task = asyncio.get_running_loop().create_task(self._run(job))
         return job
 
-    def _cancel(self, job: Job) -> None:
+    def _cancel(self, job: Job, *, replaced: bool) -> None:
+        """Whoever needs a job that another one replaces waits for that."""
         if job.task is not None:
             job.task.cancel()
-        self._finish(job, "canceled")
+        self._finish(job, "canceled", needed=not replaced)
 
     async def _run(self, job: Job) -> None:
         while True:
@@ -147,12 +148,12 @@ class Manager:
             return await job.unit.start()
         return await job.unit.reload()
 
-    def _finish(self, job: Job, result: str) -> None:
+    def _finish(self, job: Job, result: str, *, needed: bool = True) -> None:
         if job.done.done():
             return
         job.done.set_result(result)
         self.jobs.remove(job)
-        if job.kind in STARTING and result not in ("done", "skipped"):
+        if job.kind in STARTING and result not in ("done", "skipped") and needed:
             self._fail_dependents(job)
         self._settle()
 
@@ -181,6 +182,8 @@ class Manager:
         if not failed and service.settings is not None and service.settings.delete_after_success:
             unit_files.disable(service.name)
             unit_files.remove(service.name)
+            if service.at_rest:
+                service.take(unit_files.read(service.name))
 
     def _follow(self, kind: str, name: str, message: str, service: Service) -> None:
         service.say(message)
