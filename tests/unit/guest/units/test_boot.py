@@ -69,9 +69,11 @@ async def test_parts_of_systemd_and_unmet_conditions_are_passed_over(entered: tu
     units = {
         "logind.service": "[Service]\nExecStart=/usr/lib/systemd/systemd-logind\n",
         "later.service": "[Unit]\nConditionPathExists=/root/missing\n" + STEP,
+        "mighty.service": "[Unit]\nConditionCapability=CAP_OF_NOBODY\n" + STEP,
+        "able.service": "[Unit]\nConditionCapability=CAP_CHOWN\nConditionPathExists=!/root/missing\n" + STEP,
     }
     box = await booted(entered, units)
-    assert [await box.state(name) for name in units] == ["inactive/dead", "inactive/dead"]
+    assert [await box.state(name) for name in units] == [*["inactive/dead"] * 3, "active/exited"]
     await box.agent.close()
 
 

@@ -4,12 +4,35 @@ import glob
 import os
 from collections.abc import Callable
 
+from ..users import read_small
 from . import syntax
 from .settings import Settings
 
 SYSTEMD_ITSELF = ("/lib/systemd/", "/usr/lib/systemd/", "/sbin/agetty", "/usr/sbin/agetty")
 CONTAINERS = ("yes", "true", "1", "container", "docker", "oci", "gvisor")
 MACHINES = ("vm", "private-users", "no", "false", "0", "kvm", "qemu")
+
+
+# In the kernel's order.
+CAPABILITIES = (
+    "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap",
+    "linux_immutable", "net_bind_service", "net_broadcast", "net_admin", "net_raw", "ipc_lock", "ipc_owner",
+    "sys_module", "sys_rawio", "sys_chroot", "sys_ptrace", "sys_pacct", "sys_admin", "sys_boot", "sys_nice",
+    "sys_resource", "sys_time", "sys_tty_config", "mknod", "lease", "audit_write", "audit_control", "setfcap",
+    "mac_override", "mac_admin", "syslog", "wake_alarm", "block_suspend", "audit_read", "perfmon", "bpf",
+    "checkpoint_restore",
+)  # fmt: skip
+
+
+def _capability(name: str) -> bool:
+    """Whether a service could have it: it is in the set that bounds the agent's own."""
+    word = name.lower().removeprefix("cap_")
+    if word not in CAPABILITIES:
+        return False
+    for line in read_small("/proc/self/status").decode().splitlines():
+        if line.startswith("CapBnd:"):
+            return bool(int(line.split()[1], 16) >> CAPABILITIES.index(word) & 1)
+    return True
 
 
 def _not_empty(path: str) -> bool:
@@ -33,6 +56,7 @@ TESTS: dict[str, Callable[[str], bool]] = {
     "Virtualization": _virtualization,
     "Host": lambda name: name == os.uname().nodename,
     "Architecture": lambda name: name.replace("-", "_") == os.uname().machine.replace("aarch64", "arm64"),
+    "Capability": _capability,
     "User": lambda name: name in ("root", "0", "@system"),
     "ACPower": syntax.flag,
     "FirstBoot": lambda value: not syntax.flag(value),
