@@ -16,6 +16,7 @@ from moonpool.dialects.codesandbox.mapping import SCOPES, SIZES, STATUSES, statu
 from moonpool.dialects.codesandbox.requests import origin
 from moonpool.dialects.codesandbox.schemas import Scope as WireScope
 from moonpool.dialects.codesandbox.schemas import Tier
+from tests.contract.known_errors import every_error
 
 REPOSITORY = Path(__file__).parents[3]
 MODELS = REPOSITORY / "src/moonpool/dialects/codesandbox/schemas.py"
@@ -38,11 +39,7 @@ def without_header(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
 
 
-def every_error(base: type[errors.MoonpoolError]) -> list[type[errors.MoonpoolError]]:
-    return [base, *(error for child in base.__subclasses__() for error in every_error(child))]
-
-
-@pytest.mark.parametrize("error", every_error(errors.MoonpoolError))
+@pytest.mark.parametrize("error", every_error())
 def test_every_error_has_a_status(error: type[errors.MoonpoolError]) -> None:
     assert 400 <= status_of(error()) <= 599
 

@@ -18,6 +18,7 @@ from moonpool.dialects.wrenn.mapping import (
 from moonpool.dialects.wrenn.operation import Access
 from moonpool.dialects.wrenn.operations import OPERATIONS
 from moonpool.sandboxes.model import SandboxState, Timers
+from tests.contract.known_errors import every_error
 
 PACKAGE = Path(__file__).parents[3] / "src/moonpool/dialects/wrenn"
 
@@ -43,11 +44,7 @@ def test_every_state_has_a_status() -> None:
     assert set(STATUSES) == set(SandboxState)
 
 
-def every_error(base: type[errors.MoonpoolError]) -> list[type[errors.MoonpoolError]]:
-    return [base, *(error for child in base.__subclasses__() for error in every_error(child))]
-
-
-@pytest.mark.parametrize("error", every_error(errors.MoonpoolError))
+@pytest.mark.parametrize("error", every_error())
 def test_every_error_has_a_status_and_a_code(error: type[errors.MoonpoolError]) -> None:
     status, code = status_and_code(error())
     assert 400 <= status <= 599
