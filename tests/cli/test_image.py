@@ -10,8 +10,9 @@ from tests.cli.program import Cli
 
 def test_built_listed_and_nothing_left(lonely: Cli) -> None:
     assert "base image ready" in lonely("image", "build").stderr
-    (image,) = json.loads(lonely("image", "list", "--json").stdout)
+    image, *derived = json.loads(lonely("image", "list", "--json").stdout)
     assert image["name"] == "base"
+    assert [one["name"] for one in derived] in ([], ["workspace"])
     assert image["recipe"] in lonely("image", "list").stdout
     assert lonely("image", "build").stderr == ""
     assert str(lonely.data) not in Path("/proc/self/mountinfo").read_text()
@@ -50,7 +51,7 @@ def test_looking_makes_nothing(lonely: Cli) -> None:
 
 
 def test_beside_a_server(cli: Cli) -> None:
-    assert [image["name"] for image in json.loads(cli("image", "list", "--json").stdout)] == ["base"]
+    assert [image["name"] for image in json.loads(cli("image", "list", "--json").stdout)] == ["base", "workspace"]
     said = cli.refused("image", "build")
     assert "Another moonpool process uses" in said
     assert cli.environment["MOONPOOL_URL"].removeprefix("http://") in said

@@ -13,7 +13,7 @@ from tests.servers import Server, open_client
 MEBIBYTE = 1 << 20
 DISK = 1024  # MiB
 EAT = "data = [bytearray(b'x') * (1 << 22) for _ in range(1 << 20)]"
-FORK_BOMB = "import os\nwhile True:\n try: os.fork()\n except OSError: os.close(os.open(\"/tmp/full\", os.O_CREAT))"
+FORK_BOMB = 'import os\nwhile True:\n try: os.fork()\n except OSError: os.close(os.open("/tmp/full", os.O_CREAT))'
 
 
 @pytest.fixture(scope="module")

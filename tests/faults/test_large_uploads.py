@@ -3,8 +3,7 @@
 import hashlib
 import http.client
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
@@ -12,12 +11,11 @@ import pytest
 
 from tests.faults.answers import accepted
 from tests.faults.sandboxes import Sandbox
+from tests.faults.uploads import TEMPORARY, left_on_disk, wait_for
 from tests.servers import Server
 
 PIECE = os.urandom(1 << 20)
 LARGE = 6  # pieces: above the size from which on the agent is spared
-TEMPORARY = ".moonpool-upload-"
-PATIENCE = 60.0  # seconds
 
 
 def content(pieces: int = LARGE) -> Iterator[bytes]:
@@ -27,18 +25,6 @@ def content(pieces: int = LARGE) -> Iterator[bytes]:
 
 def upload(box: Sandbox, path: str, pieces: int = LARGE) -> httpx.Response:
     return box.client.post(f"{box.toolbox}/files/upload", params={"path": path}, content=content(pieces))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """What another process does to a disk raises no event here."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def left_on_disk(server: Server, box: Sandbox) -> list[str]:
-    return [name for name in os.listdir(server.data / "pool" / "sandboxes" / box.id) if name.startswith(TEMPORARY)]
 
 
 def expect_nothing_left(server: Server, box: Sandbox, *folders: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.answers import accepted, refused
 from tests.faults.sandboxes import Sandbox, create
+from tests.faults.uploads import left_on_disk, wait_for
 from tests.servers import Server, open_client
 
 MEGABYTE = 1 << 20
@@ -114,10 +115,11 @@ def test_an_upload_that_is_cut_off_leaves_nothing(server: Server, box: Sandbox, 
     ):
         connection.putheader(name, value)
     connection.endheaders(beginning.encode() + b"x" * 8 * MEGABYTE)
-    temporary = box.run(f"until ls -A {FOLDER} | grep .; do sleep 0.01; done")
-    assert temporary.strip() != "cut"
+    wait_for(lambda: bool(left_on_disk(server, box)))  # Large files are laid there from outside.
+    assert box.run(f"ls -A {FOLDER}") == ""
     connection.close()
-    assert box.run(f"while ls -A {FOLDER} | grep -q .; do sleep 0.01; done; {WATCHED}", timeout=60) == ""
+    wait_for(lambda: not left_on_disk(server, box))
+    assert box.run(f"ls -A {FOLDER}; {WATCHED}", timeout=60) == ""
 
 
 def part(name: str, filename: str | None = None) -> str:

@@ -30,7 +30,7 @@ def open_shell(target: Target, sandbox_id: str) -> int:
 
 
 async def _run(target: Target, sandbox_id: str) -> int:
-    size = shutil.get_terminal_size()
+    size = _terminal_size()
     session = f"cli-{secrets.token_hex(4)}"
     path = f"/toolbox/{sandbox_id}/process/pty/create-connect?id={session}&cols={size.columns}&rows={size.lines}"
     async with open_socket(target, path) as socket:
@@ -86,8 +86,16 @@ def _read_keyboard() -> bytes:
         return b""
 
 
+def _terminal_size() -> os.terminal_size:
+    """The terminal's own word: COLUMNS and LINES in the environment may be another's."""
+    try:
+        return os.get_terminal_size(sys.stdin.fileno())
+    except OSError:
+        return shutil.get_terminal_size()
+
+
 async def _resize(target: Target, sandbox_id: str, session: str) -> None:
-    size = shutil.get_terminal_size()
+    size = _terminal_size()
     headers = {"Authorization": f"Bearer {target.api_key}"}
     async with httpx.AsyncClient(base_url=target.url, headers=headers, trust_env=False) as client:
         path = f"/toolbox/{sandbox_id}/process/pty/{session}/resize"

@@ -22,6 +22,7 @@ import pytest
 
 from moonpool.engine.cgroups import Cgroups, Limits
 from moonpool.engine.gvisor import Driver, Member, Running, Warm, ensure_warm
+from moonpool.engine.gvisor.driver import state_folder
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import AGENT_PORT, Network, Slot
 
@@ -222,7 +223,7 @@ def leaves_nothing(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     if engine:
         assert engine.driver.names() == []
         assert engine.cgroups.names() == []
-        assert list((engine.instance.run / "runsc").iterdir()) == []
+        assert list(state_folder(engine.instance).iterdir()) == []
         assert processes_of(engine.instance) == []
         assert engine.network.numbers() == []
     assert mounts_below(base) == mounts

@@ -274,5 +274,11 @@ class TestClients:
 
 def instances(running: RunningAgent) -> int:
     """Descriptors of inotify that the agent has open."""
-    links = [os.readlink(entry) for entry in Path(f"/proc/{running.pid}/fd").iterdir()]
-    return sum("inotify" in link for link in links)
+    return sum("inotify" in link_of(entry) for entry in Path(f"/proc/{running.pid}/fd").iterdir())
+
+
+def link_of(entry: Path) -> str:
+    try:
+        return os.readlink(entry)
+    except FileNotFoundError:  # It was closed meanwhile.
+        return ""

@@ -35,7 +35,7 @@ class Driver:
         self.agent = agent
         self._cgroups = cgroups
         self._runsc = shutil.which(runsc) or runsc
-        self._state, self._members = _state_folder(instance), instance.run / "members"
+        self._state, self._members = state_folder(instance), instance.run / "members"
         self._empty, self._late = instance.run / "empty", instance.run / "late"
         for folder in (self._state, self._members):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -313,7 +313,7 @@ class Driver:
         return name
 
 
-def _state_folder(instance: Instance) -> Path:
+def state_folder(instance: Instance) -> Path:
     """runsc's root folder. It puts a socket there, and where the path is too long for one, silently somewhere else."""
     folder = instance.run / "runsc"
     if len(os.fsencode(folder / f"runsc-{'x' * LONGEST_NAME}.sock")) < LONGEST_SOCKET_PATH:
