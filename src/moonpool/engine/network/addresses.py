@@ -17,6 +17,7 @@ SLOT_BITS = 13
 SLOTS = 2**SLOT_BITS - 2  # the first and the last address of the block stay unused
 SHARED_SPACE = IPv4Network("100.64.0.0/10")
 BENCHMARK_SPACE = IPv4Network("198.18.0.0/15")
+CLOUD_SERVICES = IPv4Network("100.100.0.0/16")  # a cloud has its name servers and metadata there
 
 # Never reachable from a sandbox unless the operator opens it: addresses that are not the public internet's.
 DENIED = (
@@ -61,5 +62,5 @@ def candidate_blocks(tag: str, occupied: Iterable[IPv4Network]) -> Iterator[IPv4
         for offset in range(count):
             index = (start + offset) % count
             block = IPv4Network((int(space.network_address) + (index << SLOT_BITS), 32 - SLOT_BITS))
-            if not any(network.overlaps(block) for network in taken):
+            if not any(network.overlaps(block) for network in (*taken, CLOUD_SERVICES)):
                 yield block
