@@ -2,8 +2,10 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from moonpool.errors import MachineUnfit, NoCapacity
 from moonpool.store.migrate import upgrade
 
 BUSY_TIMEOUT = 10_000  # milliseconds to wait for another process's write to the same SQLite file
+LOOK_AGAIN = 0.02  # seconds
 SQLITE_READERS = 4  # connections, a thread each
 POSTGRESQL_CONNECTIONS = 8
 POSTGRESQL_DISK_FULL = "53100"  # an SQLSTATE
@@ -24,11 +27,11 @@ POSTGRESQL_DISK_FULL = "53100"  # an SQLSTATE
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 WRITER_PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT}",
     "PRAGMA journal_mode = WAL",
     # FULL: a commit survives a power cut, not only a crash of the server.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT}",
 )
 READER_PRAGMAS = ("PRAGMA query_only = ON", f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
 
@@ -149,8 +152,21 @@ def prepare_sqlite(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in pragmas:
-            cursor.execute(pragma)
+            patiently(partial(cursor.execute, pragma))
         cursor.close()
+
+
+def patiently(action: Callable[[], object]) -> None:
+    """SQLite does not wait by itself for another process that is just turning the same new file to WAL."""
+    deadline = time.monotonic() + BUSY_TIMEOUT / 1000
+    while True:
+        try:
+            action()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(LOOK_AGAIN)
 
 
 def is_disk_full(error: DBAPIError) -> bool:
