@@ -44,6 +44,9 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures += await fork.fork_figures(host, max(5, plan.runs // 5))
     finally:
         await host.close()
+    async with serving(data, BURST) as server:
+        say(f"{BURST} at once")
+        figures.append(await http.burst(server, BURST, plan.burst_rounds))
     async with serving(data, WARM_POOL) as server:
         say("HTTP")
         figures += await http.http_figures(server, data, plan.runs)
@@ -59,9 +62,6 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures += await http.rest(server, lambda: total_cpu(cgroups), plan.resting, REST_SECONDS)
         say("density")
         figures += await http.density(server, lambda: total_memory(cgroups), plan.density)
-    async with serving(data, BURST) as server:
-        say(f"{BURST} at once")
-        figures.append(await http.burst(server, BURST, plan.burst_rounds))
     return [plain, *figures], plain
 
 
