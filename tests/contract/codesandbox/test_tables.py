@@ -13,9 +13,9 @@ from moonpool.access.model import ALL_SCOPES, Scope
 from moonpool.dialects.codesandbox.creation import alias_of
 from moonpool.dialects.codesandbox.details import first_tags, labels_with, tags_of
 from moonpool.dialects.codesandbox.mapping import SCOPES, SIZES, STATUSES, status_of, wire_scopes
-from moonpool.dialects.codesandbox.requests import origin
 from moonpool.dialects.codesandbox.schemas import Scope as WireScope
 from moonpool.dialects.codesandbox.schemas import Tier
+from moonpool.dialects.common.origin import origin
 from tests.contract.known_errors import every_error
 
 REPOSITORY = Path(__file__).parents[3]

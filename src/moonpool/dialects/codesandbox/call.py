@@ -10,8 +10,8 @@ from starlette.requests import HTTPConnection
 from moonpool.access.model import Principal
 from moonpool.dialects.codesandbox.limits import ASKER, RateLimits
 from moonpool.dialects.codesandbox.pitcher.tokens import Tokens
-from moonpool.dialects.codesandbox.requests import origin
 from moonpool.dialects.common.authentication import principal
+from moonpool.dialects.common.origin import origin
 from moonpool.dialects.common.services import Services
 
 REMEMBERED = 10_000  # forks that nobody has started yet

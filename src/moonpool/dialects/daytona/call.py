@@ -8,9 +8,9 @@ from starlette.requests import HTTPConnection
 
 from moonpool.access.model import Principal
 from moonpool.dialects.common.authentication import principal
+from moonpool.dialects.common.origin import origin
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona.answers import View
-from moonpool.dialects.daytona.requests import origin
 
 
 @dataclass(frozen=True)

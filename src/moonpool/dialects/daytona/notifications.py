@@ -12,10 +12,10 @@ from typing import Any
 import socketio
 
 from moonpool.access.model import Principal, Scope
+from moonpool.dialects.common.origin import origin
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.answers import View, sandbox_json
-from moonpool.dialects.daytona.requests import origin
 from moonpool.errors import MoonpoolError
 from moonpool.events.model import Event, EventType
 from moonpool.sandboxes.model import SandboxState

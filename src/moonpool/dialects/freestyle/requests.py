@@ -7,21 +7,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from moonpool.access.model import Principal
+from moonpool.dialects.common.bodies import Model, read_body, validated
 from moonpool.dialects.common.services import Services
-from moonpool.errors import InvalidInput, TooLarge
+from moonpool.errors import InvalidInput
 
 MAX_BODY = 128 * 1024 * 1024  # bytes; files come as base64 inside of JSON
 MAX_TEXT = 4096  # characters of a parameter of the path
 LINUX_USER = "x-freestyle-vm-linux-user-id"
 TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False, "": False}
 
-Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
 
 
@@ -64,7 +64,7 @@ class Call:
     async def parse(self, model: type[Model], *, nul: bool = False) -> Model:
         """The JSON body as ``model``, whatever its content type says; no body is an empty one. ``nul``: NUL characters
         are allowed, as in a file."""
-        return validate(await read_body(self.request) or b"{}", model, nul=nul)
+        return validated(await read_body(self.request, MAX_BODY) or b"{}", model, nul=nul)
 
     async def while_connected(self, work: Awaitable[Result]) -> Result:
         """What ``work`` gives; it is cancelled when the client goes away (ClientDisconnect). A body is passed over."""
@@ -88,40 +88,6 @@ async def departure(request: Request) -> None:
 
 
 Handler = Callable[[Call], Awaitable[Response]]
-
-
-def validate(raw: bytes, model: type[Model], *, nul: bool = False) -> Model:
-    """InvalidInput names what is wrong and leaves out values, which may be secrets."""
-    try:
-        parsed = model.model_validate_json(raw)
-    except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)
-        )
-        raise InvalidInput("; ".join(problems)) from None
-    except RecursionError:
-        raise InvalidInput("The body is nested too deeply") from None
-    if not nul and b"\\u0000" in raw and holds_nul(json.loads(raw)):
-        raise InvalidInput("Text must not contain NUL characters")
-    return parsed
-
-
-def holds_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(holds_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(holds_nul(part) for part in value)
-
-
-async def read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"The request body is larger than {MAX_BODY // 1024 // 1024} MiB")
-    return bytes(body)
 
 
 def answer(model: BaseModel) -> Response:

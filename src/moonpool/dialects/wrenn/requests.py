@@ -7,18 +7,17 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.requests import HTTPConnection
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from moonpool.access.model import Principal
 from moonpool.dialects.common.authentication import principal
+from moonpool.dialects.common.bodies import Model, read_body, validated
 from moonpool.dialects.common.services import Services
-from moonpool.errors import InvalidInput, TooLarge
 
 MAX_BODY = 32 * 1024 * 1024  # bytes of JSON; files come as multipart, without a limit
 
-Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
 
 
@@ -45,39 +44,7 @@ Caller = Annotated[Principal, Depends(caller)]
 
 async def parse(request: Request, model: type[Model]) -> Model:
     """The JSON body as ``model``, whatever its content type says; InvalidInput or TooLarge."""
-    return validate(await read_body(request), model)
-
-
-def validate(raw: bytes, model: type[Model]) -> Model:
-    """InvalidInput names what is wrong and leaves out values, which may be secrets."""
-    try:
-        parsed = model.model_validate_json(raw)
-    except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)
-        )
-        raise InvalidInput("; ".join(problems)) from None
-    if b"\\u0000" in raw and holds_nul(json.loads(raw)):
-        raise InvalidInput("Text must not contain NUL characters")
-    return parsed
-
-
-def holds_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(holds_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(holds_nul(part) for part in value)
-
-
-async def read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"The request body is larger than {MAX_BODY // 1024 // 1024} MiB")
-    return bytes(body)
+    return validated(await read_body(request, MAX_BODY), model)
 
 
 async def while_connected(request: Request, work: Awaitable[Result]) -> Result:

@@ -9,10 +9,11 @@ from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from moonpool.dialects.common.authentication import principal
+from moonpool.dialects.common.bodies import validated
 from moonpool.dialects.wrenn.errors import error_response
 from moonpool.dialects.wrenn.lookup import open_session
 from moonpool.dialects.wrenn.mapping import sentence
-from moonpool.dialects.wrenn.requests import cancel, services_of, validate
+from moonpool.dialects.wrenn.requests import cancel, services_of
 from moonpool.dialects.wrenn.wire import WireModel
 from moonpool.errors import MoonpoolError
 from moonpool.sandboxes.model import AgentSession
@@ -53,7 +54,7 @@ async def receive(websocket: WebSocket) -> bytes | str:
 
 async def first_message(websocket: WebSocket, model: type[Message]) -> Message:
     frame = await receive(websocket)
-    return validate(frame.encode() if isinstance(frame, str) else frame, model)
+    return validated(frame.encode() if isinstance(frame, str) else frame, model)
 
 
 async def fail(websocket: WebSocket, error: MoonpoolError, **extra: object) -> None:

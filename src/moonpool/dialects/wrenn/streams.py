@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
+from moonpool.dialects.common.bodies import validated
 from moonpool.dialects.wrenn.commands import command, pid_or_tag
 from moonpool.dialects.wrenn.messages import StreamControl, StreamStart
-from moonpool.dialects.wrenn.requests import validate
 from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
 from moonpool.errors import GuestError, InvalidInput
 from moonpool.guest.client import AgentClient
@@ -74,7 +74,7 @@ async def listen(websocket: WebSocket, agent: AgentClient, pid: int | None) -> N
     while True:
         frame = await receive(websocket)
         with contextlib.suppress(InvalidInput):
-            control = validate(frame.encode() if isinstance(frame, str) else frame, StreamControl)
+            control = validated(frame.encode() if isinstance(frame, str) else frame, StreamControl)
             if control.type == "stop" and pid is not None:
                 await kill(agent, pid)
 

@@ -14,8 +14,9 @@ import signal
 
 from fastapi import APIRouter, WebSocket
 
+from moonpool.dialects.common.bodies import validated
 from moonpool.dialects.wrenn.messages import DEFAULT_COLUMNS, DEFAULT_ROWS, TerminalControl, TerminalOpening
-from moonpool.dialects.wrenn.requests import services_of, validate
+from moonpool.dialects.wrenn.requests import services_of
 from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
 from moonpool.errors import GuestError, InvalidInput
 from moonpool.guest.client import AgentClient
@@ -103,7 +104,7 @@ class Terminal:
                 await self._take(frame)
                 continue
             try:
-                await self._obey(validate(frame.encode(), TerminalControl))
+                await self._obey(validated(frame.encode(), TerminalControl))
             except (InvalidInput, GuestError) as error:
                 await send(self._websocket, type="error", data=error.message, fatal=False)
 

@@ -19,7 +19,7 @@ from moonpool.dialects.codesandbox.pitcher.params import Params
 from moonpool.dialects.codesandbox.pitcher.place import cancel
 from moonpool.dialects.codesandbox.pitcher.tokens import Grant, Tokens
 from moonpool.dialects.codesandbox.pitcher.wire import Incoming, MalformedFrame
-from moonpool.dialects.codesandbox.requests import origin
+from moonpool.dialects.common.origin import origin
 from moonpool.dialects.common.services import Services
 from moonpool.errors import (
     AgentTimeout,
@@ -220,5 +220,4 @@ def wakes_up(sandbox: Sandbox) -> bool:
 
 def address(websocket: WebSocket, public_url: str) -> str:
     """``http(s)://host`` as the client wrote it."""
-    scheme = {"ws": "http", "wss": "https"}.get(websocket.url.scheme, websocket.url.scheme)
-    return origin(scheme, websocket.headers, public_url)
+    return origin(websocket.url.scheme, websocket.headers, public_url)

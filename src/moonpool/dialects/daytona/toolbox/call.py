@@ -13,8 +13,9 @@ from starlette.types import Receive, Send
 from starlette.websockets import WebSocket
 
 from moonpool.access.model import Principal
+from moonpool.dialects.common.bodies import read_body
 from moonpool.dialects.common.services import Services
-from moonpool.dialects.daytona.requests import read, validated
+from moonpool.dialects.daytona.requests import validated
 from moonpool.dialects.daytona.toolbox.errors import InvalidBody
 from moonpool.errors import InvalidInput
 from moonpool.files.service import FileService
@@ -107,7 +108,7 @@ class Call:
 
     async def body(self, model: type[Model]) -> Model:
         """The JSON body; raises InvalidBody, TooLarge."""
-        return validated(await read(self.request, BODY_LIMIT), model, InvalidBody)
+        return validated(await read_body(self.request, BODY_LIMIT), model, InvalidBody)
 
     async def unless_gone(self, work: Coroutine[Any, Any, Result]) -> Result:
         """``work``'s result; when the client hangs up meanwhile it is cancelled and ClientGone raised."""

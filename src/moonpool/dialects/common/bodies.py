@@ -1,0 +1,67 @@
+"""Reading what clients send, within limits."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from moonpool.errors import InvalidInput, TooLarge
+
+MEBIBYTE = 1024 * 1024
+
+Model = TypeVar("Model", bound=BaseModel)
+Problems = Sequence[Mapping[str, Any]]
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body; TooLarge, before it is read where it says so itself, beyond ``limit`` bytes."""
+    too_large = TooLarge(f"The request body is larger than {limit // MEBIBYTE} MiB")
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)
+
+
+def described(problems: Problems) -> str:
+    """What is wrong, the values left out: they may be secrets."""
+    return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in problems)
+
+
+def problems_of(error: ValidationError) -> Problems:
+    return error.errors(include_url=False, include_context=False, include_input=False)
+
+
+def validated(
+    raw: bytes,
+    model: type[Model],
+    *,
+    nul: bool = False,
+    invalid: type[InvalidInput] = InvalidInput,
+    describe: Callable[[Problems], str] = described,
+) -> Model:
+    """JSON as ``model``; ``invalid`` for anything else. ``nul``: NUL characters are allowed, as in a file."""
+    try:
+        parsed = model.model_validate_json(raw)
+        has_nul = not nul and b"\\u0000" in raw and holds_nul(json.loads(raw))
+    except ValidationError as error:
+        raise invalid(describe(problems_of(error))) from None
+    except RecursionError:
+        raise invalid("The body is nested too deeply") from None
+    if has_nul:
+        raise invalid("Text must not contain NUL characters")
+    return parsed
+
+
+def holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(holds_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(holds_nul(part) for part in value)
