@@ -238,7 +238,6 @@ class Host:
         image = self._image(spec.image)
         async with self._locks.hold(spec.id):
             with self._warm.quiet():
-                await self._threads.run(require_disk, self._parts)
                 try:
                     await self._threads.run(self._lay_root, image, spec)
                     await self._bring_up(spec)
@@ -345,6 +344,7 @@ class Host:
     # -- their steps ---------------------------------------------------------------------------------------------------
 
     def _lay_root(self, image: Path, spec: MachineSpec) -> None:
+        require_disk(self._parts)
         if not image.is_dir():
             raise SnapshotNotFound(f"Image '{spec.image}' is not on this host")
         limit = spec.resources.disk_mib * MEBIBYTE

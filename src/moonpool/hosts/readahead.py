@@ -20,6 +20,7 @@ FIRST_READ = (
     "etc/passwd",
     "etc/group",
 )
+REMEMBERED = 256  # images
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # an image may have anything in these places
 
 
@@ -32,6 +33,8 @@ class ReadAhead:
     def of(self, image: str, root: Path) -> None:
         """For a disk made from ``image``. Only a hint: what cannot be opened is left out."""
         if image not in self._found:
+            if len(self._found) >= REMEMBERED:
+                self._found.clear()
             self._found[image] = tuple(path.relative_to(root) for pattern in FIRST_READ for path in root.glob(pattern))
         for path in self._found[image]:
             with contextlib.suppress(OSError):

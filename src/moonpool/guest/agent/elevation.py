@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 
+from .callers import Callers
 from .errors import AgentError
 from .processes import Processes
 from .spawn import Program, start
@@ -44,27 +45,10 @@ class Elevated:
 class Elevation:
     def __init__(self, users: Users, processes: Processes) -> None:
         self._users, self._processes = users, processes
-        self._callers: set[asyncio.Task[None]] = set()
+        self._callers = Callers(SERVICE, MAX_CALLERS, self._serve)
 
     def listen(self) -> None:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        listener.bind(SERVICE)
-        listener.listen()
-        listener.setblocking(False)
-        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            caller, _ = listener.accept()
-            caller.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            caller.setblocking(False)
-            if len(self._callers) >= MAX_CALLERS:
-                caller.close()
-                return
-            task = asyncio.get_running_loop().create_task(self._serve(caller))
-            self._callers.add(task)
-            task.add_done_callback(self._callers.discard)
+        self._callers.listen()
 
     def _allowed(self, uid: int) -> bool:
         return uid == 0 or any(self._users.is_member(uid, group) for group in GROUPS)

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Awaitable
 
+from ..callers import Callers
 from . import journalctl, systemctl
 from .client import SERVICE
 from .console import Console
@@ -23,28 +24,10 @@ PROGRAMS = {"systemctl": systemctl.run, "journalctl": journalctl.run}
 class Control:
     def __init__(self, manager: Manager, suffix: str) -> None:
         self._manager = manager
-        self._name = f"\0{SERVICE}{suffix}"
-        self._callers: set[asyncio.Task[None]] = set()
+        self._callers = Callers(f"\0{SERVICE}{suffix}", MAX_CALLERS, self._serve)
 
     def listen(self) -> None:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        listener.bind(self._name)
-        listener.listen()
-        listener.setblocking(False)
-        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            caller, _ = listener.accept()
-            caller.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            caller.setblocking(False)
-            if len(self._callers) >= MAX_CALLERS:
-                caller.close()
-                return
-            task = asyncio.get_running_loop().create_task(self._serve(caller))
-            self._callers.add(task)
-            task.add_done_callback(self._callers.discard)
+        self._callers.listen()
 
     async def _serve(self, caller: socket.socket) -> None:
         with caller, contextlib.suppress(OSError, TimeoutError, ValueError):
