@@ -193,9 +193,10 @@ async def test_stopping_ends_children_and_kills_who_does_not_listen(box: Box) ->
     box.write(
         "deaf.service",
         "[Service]\nTimeoutStopSec=0.3\n"
-        "ExecStart=/bin/sh -c 'trap \"\" TERM; setsid sleep 601 & while :; do sleep 1; done'\n",
+        "ExecStart=/bin/sh -c 'trap \"\" TERM; setsid sleep 601 & touch /run/deaf; while :; do sleep 1; done'\n",
     )
     await act(box, "start", "deaf.service")
+    await box.run("sh", "-c", "until test -e /run/deaf; do sleep 0.01; done")  # Until then it would listen.
     await act(box, "stop", "deaf.service")
     unit = await box.agent.units.get("deaf.service")
     assert (unit["active_state"], unit["result"]) == ("failed", "timeout")
