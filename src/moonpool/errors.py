@@ -119,6 +119,13 @@ class TransitionInProgress(InvalidState):
     default_hint = "Wait until it has finished, then try again."
 
 
+class SnapshotNotReady(InvalidState):
+    """Nothing can start from this snapshot now; ``state`` is the one it is in."""
+
+    code = "snapshot_not_ready"
+    default = "Nothing can start from this snapshot now"
+
+
 class LimitExceeded(MoonpoolError):
     code = "limit_exceeded"
     default = "A limit is exceeded"
@@ -285,6 +292,37 @@ class AgentUnavailable(EngineError):
 class AgentTimeout(EngineError):
     code = "agent_timeout"
     default = "The agent in the sandbox did not answer in time"
+
+
+class ArchiveError(MoonpoolError):
+    """A copy of a disk could not be made or brought back; what was there before is there still."""
+
+    code = "archive_error"
+    default = "The archive could not be made or brought back"
+
+
+class StoreUnavailable(ArchiveError):
+    code = "archive_store_unavailable"
+    default = "The archive store does not answer"
+    default_hint = "Look at the store's own state, and at MOONPOOL_ARCHIVE."
+
+
+class ArchiveCorrupt(ArchiveError):
+    code = "archive_corrupt"
+    default = "The archive is damaged"
+
+
+class ArchiveIncompatible(ArchiveError):
+    """The archive holds what differs from a base that is not here."""
+
+    code = "archive_incompatible"
+    default = "The archive belongs to another state of its base image, which is not on this server"
+    default_hint = "Restore it on the server that made it, with that server's disk pool."
+
+
+class TransferCancelled(ArchiveError):
+    code = "transfer_cancelled"
+    default = "The transfer was ended by another request"
 
 
 class NoCapacity(MoonpoolError):

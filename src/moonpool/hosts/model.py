@@ -65,6 +65,14 @@ class Captured:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Base:
+    """What a stream of differences is relative to: its ``name`` in the pool, and ``uuid``, the very state of it."""
+
+    name: str
+    uuid: str
+
+
 class MachineState(StrEnum):
     """What a host finds of a sandbox: processes (running), memory on disk (paused), or its disk alone (stopped)."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from moonpool.access.model import Principal
+from moonpool.archives.model import NO_BACKUP
 from moonpool.clock import Clock
 from moonpool.errors import InvalidInput, LimitExceeded
 from moonpool.hosts.model import MachineSpec, Resources
@@ -114,6 +115,7 @@ class Admission:
             version=1,
             instance_id=new_instance_id(),
             forked_from=source.id,
+            backup=NO_BACKUP,
         )
 
     def _check_count(self, team_id: str, more: int = 1) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from moonpool.archives.model import NO_BACKUP, Backup
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import NetworkPolicy, Resources
 
@@ -121,6 +122,7 @@ class Sandbox:
     version: int
     instance_id: str
     forked_from: str | None = None
+    backup: Backup = NO_BACKUP
 
     @property
     def never_ran(self) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from moonpool.archives.model import backup_document, backup_of
 from moonpool.errors import NameTaken
 from moonpool.hosts.model import NetworkPolicy, Resources
 from moonpool.sandboxes.filters import conditions, sort_value, step
@@ -96,6 +97,7 @@ def values_of(sandbox: Sandbox) -> dict[str, Any]:
             "network": asdict(sandbox.network),
             "timers": asdict(sandbox.timers),
             "dialect_data": dict(sandbox.dialect_data),
+            "backup": backup_document(sandbox.backup),
         }
     )
 
@@ -111,6 +113,7 @@ def sandbox_of(row: Row[Any]) -> Sandbox:
             "resources": resources,
             "network": network_of(row.network),
             "timers": Timers(**row.timers),
+            "backup": backup_of(row.backup),
         }
     )
 

@@ -1,8 +1,8 @@
 """Every snapshot of this server, in memory: what a create looks its snapshot up in."""
 
 from moonpool.clock import Clock
-from moonpool.errors import SnapshotNotFound
-from moonpool.snapshots.model import Snapshot, SnapshotState
+from moonpool.errors import SnapshotNotFound, SnapshotNotReady
+from moonpool.snapshots.model import UNREADY, Snapshot, SnapshotState
 from moonpool.snapshots.repository import SnapshotRepository
 from moonpool.snapshots.seeds import seeds
 from moonpool.store.database import Store
@@ -39,10 +39,11 @@ class SnapshotCatalogue:
         raise SnapshotNotFound(f"Snapshot {name_or_id} not found")
 
     def resolve(self, team_id: str, name_or_id: str) -> Snapshot:
-        """What a sandbox of this team starts from; the key's scope was checked before."""
+        """What a sandbox of this team starts from; the key's scope was checked before. SnapshotNotReady."""
         found = self.find(team_id, name_or_id)
         if found.state is not SnapshotState.ACTIVE:
-            raise SnapshotNotFound(f"Snapshot {name_or_id} is {found.state}")
+            hint = UNREADY.get(found.state, "")
+            raise SnapshotNotReady(f"Snapshot {name_or_id} is {found.state}", state=found.state, hint=hint)
         return found
 
     def remember(self, snapshot: Snapshot) -> None:

@@ -14,9 +14,21 @@ DEFAULT_SNAPSHOT = "daytona-small"
 
 
 class SnapshotState(StrEnum):
+    """``inactive``: kept, and nothing starts from it; ``error``: it could not be made, and its ``reason`` says why."""
+
     BUILDING = "building"
     ACTIVE = "active"
+    INACTIVE = "inactive"
+    ERROR = "error"
     REMOVING = "removing"
+
+
+UNREADY: Mapping[SnapshotState, str] = {
+    SnapshotState.BUILDING: "Wait until it is made.",
+    SnapshotState.INACTIVE: "Activate it first.",
+    SnapshotState.ERROR: "It could not be made: delete it and make it anew.",
+}
+"""What to do before something can start from a snapshot in that state."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,7 @@ class Snapshot:
 
     One that was taken of a sandbox names it in ``source_sandbox_id`` and its user in ``user``. With ``has_memory`` the
     sandboxes made from it go on where that one was. ``dialect_data`` holds each dialect's own fields under its name.
+    ``reason`` says why it could not be made.
     """
 
     id: str
@@ -40,6 +53,7 @@ class Snapshot:
     has_memory: bool = False
     source_sandbox_id: str | None = None
     user: str | None = None
+    reason: str | None = None
     dialect_data: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -31,6 +31,7 @@ from moonpool.store.text import storable
 MAX_PAGE_SIZE = 1000
 MAX_PAGE = 1_000_000_000
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,35}")
+INTERRUPTED = "the server was interrupted"
 
 log = structlog.get_logger(__name__)
 
@@ -63,13 +64,15 @@ class SnapshotService:
         self._repository = SnapshotRepository()
 
     async def recover(self) -> None:
-        """At the start of a server: a capture that was cut off is undone, a removal finished, and what no row names
-        is removed. One that cannot be is tried again at the next start."""
+        """At the start of a server: a capture that was cut off has failed, a removal is finished, and what no row
+        names is removed. One that cannot be is tried again at the next start."""
         for snapshot in self._catalogue.all():
-            if snapshot.state is not SnapshotState.ACTIVE:
+            if snapshot.state is SnapshotState.BUILDING:
+                await self._contained(self._failed(snapshot, INTERRUPTED), snapshot.id)
+            elif snapshot.state is SnapshotState.REMOVING:
                 log.warning("snapshot_removed", snapshot=snapshot.id, was=snapshot.state)
                 await self._contained(self._remove(snapshot), snapshot.id)
-        known = {snapshot.id for snapshot in self._catalogue.all()}
+        known = {item.id for item in self._catalogue.all() if item.state is not SnapshotState.ERROR}
         for stray in set(await self._machines.snapshots()) - known:
             log.warning("stray_snapshot", snapshot=stray)
             await self._contained(self._machines.forget(stray), stray)
@@ -110,7 +113,8 @@ class SnapshotService:
         for a moment, and goes on) or is paused. Sandboxes get that one's resources where they ask for nothing else.
 
         ``name`` None becomes the id; ``id`` is 1 to 36 of ``[a-z0-9-]``. NameTaken, InvalidInput, SandboxNotFound,
-        InvalidState, CheckpointRefused: nothing was made.
+        InvalidState: nothing was made. Any other error: the snapshot is there in state ``error``, with its reason,
+        until it is deleted or another takes its name.
         """
         self._access.require(principal, Scope.SNAPSHOTS_WRITE)
         source = await self._sandboxes.get(principal, sandbox)
@@ -129,8 +133,18 @@ class SnapshotService:
         """Another name, or other fields of a dialect (merged key by key). Forbidden for a general one, NameTaken."""
         old = self._own(principal, snapshot, Scope.SNAPSHOTS_WRITE)
         data = {**old.dialect_data, **(dialect_data or {})}
+        if name is not None and name != old.name:
+            await self._make_way(old.team_id, name)
         new = replace(old, name=old.name if name is None else check_name(name), dialect_data=data)
         return await self._write(old, new, EventType.SNAPSHOT_UPDATED)
+
+    async def activate(self, principal: Principal, snapshot: str) -> Snapshot:
+        """Sandboxes can start from it again. Forbidden for a general one, InvalidState where it is not inactive."""
+        return await self._switch(principal, snapshot, SnapshotState.INACTIVE, SnapshotState.ACTIVE)
+
+    async def deactivate(self, principal: Principal, snapshot: str) -> Snapshot:
+        """Nothing starts from it until it is activated; sandboxes made from it live on. The inverse of ``activate``."""
+        return await self._switch(principal, snapshot, SnapshotState.ACTIVE, SnapshotState.INACTIVE)
 
     async def delete(self, principal: Principal, snapshot: str) -> None:
         """Leave nothing of it; sandboxes made from it live on. Forbidden for a general one."""
@@ -142,15 +156,37 @@ class SnapshotService:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     async def _capture(self, principal: Principal, source: Sandbox, building: Snapshot, memory: bool) -> Snapshot:
+        await self._make_way(building.team_id, building.name)
         await self._insert(building)
         try:
             captured = await self._sandboxes.captured(principal, source.id, building.id, memory=memory)
-        except MoonpoolError:
+        except InvalidState:
             await self._remove(building)
+            raise
+        except MoonpoolError as error:
+            await self._failed(building, error.message)
             raise
         size, has_memory = captured.size_bytes, captured.has_memory
         whole = replace(building, state=SnapshotState.ACTIVE, size_bytes=size, has_memory=has_memory)
         return await self._write(building, whole, EventType.SNAPSHOT_STATE_UPDATED)
+
+    async def _failed(self, building: Snapshot, reason: str) -> None:
+        log.warning("snapshot_failed", snapshot=building.id, reason=reason)
+        await self._machines.forget(building.id)
+        failed = replace(building, state=SnapshotState.ERROR, reason=reason)
+        await self._write(building, failed, EventType.SNAPSHOT_STATE_UPDATED)
+
+    async def _make_way(self, team_id: str | None, name: str) -> None:
+        """The name of a snapshot that could not be made is another's for the asking."""
+        for known in self._catalogue.all():
+            if (known.team_id, known.name, known.state) == (team_id, name, SnapshotState.ERROR):
+                await self._remove(known)
+
+    async def _switch(self, principal: Principal, snapshot: str, old: SnapshotState, new: SnapshotState) -> Snapshot:
+        found = self._own(principal, snapshot, Scope.SNAPSHOTS_WRITE)
+        if found.state is not old:
+            raise InvalidState(f"Snapshot is {found.state}, not {old}", state=found.state)
+        return await self._write(found, replace(found, state=new), EventType.SNAPSHOT_STATE_UPDATED)
 
     async def _delete(self, old: Snapshot) -> None:
         if old.state is not SnapshotState.REMOVING:

@@ -107,6 +107,7 @@ snapshots = Table(
     Column("source_sandbox_id", String(36)),
     Column("user", Text),
     Column("dialect_data", Json, nullable=False, server_default="{}"),
+    Column("reason", Text),
 )
 Index("uq_snapshots_team_id_name", snapshots.c.team_id, snapshots.c.name, unique=True)
 # NULL is equal to nothing, so the general snapshots need an index of their own.
@@ -151,6 +152,7 @@ sandboxes = Table(
     Column("version", Integer, nullable=False),
     Column("instance_id", Text, nullable=False, server_default=""),
     Column("forked_from", String(36)),
+    Column("backup", Json),
 )
 # A destroyed sandbox's row is kept for a day; its name is free as soon as its destruction is asked for.
 Index(

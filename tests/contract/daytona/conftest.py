@@ -58,6 +58,7 @@ class MemoryMachines:
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.failure: Exception | None = None
+        self.capture_failure: Exception | None = None
 
     async def create(self, spec: MachineSpec) -> None:
         await self.start(spec)
@@ -86,6 +87,8 @@ class MemoryMachines:
         return memory
 
     async def capture(self, machine_id: str, snapshot_id: str, *, memory: bool) -> Captured:
+        if self.capture_failure is not None:
+            raise self.capture_failure
         self.kept[snapshot_id] = memory and self._remembers(machine_id)
         return Captured(self.kept[snapshot_id], size_bytes=1000)
 

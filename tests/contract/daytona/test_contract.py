@@ -54,6 +54,8 @@ CALLS: list[tuple[str, object]] = [
     ("get_organization_by_sandbox_id", None),
     ("resize_sandbox", {"cpu": 2}),
     ("create_sandbox_snapshot", {"name": "kept"}),
+    ("deactivate_snapshot", None),
+    ("activate_snapshot", None),
     ("remove_snapshot", None),
     ("fork_sandbox", {"name": "copy"}),
     ("get_sandbox_forks", None),
@@ -66,6 +68,7 @@ CALLS: list[tuple[str, object]] = [
     ("create_sandbox", {"name": "given", "autoStopInterval": 0}),
     ("set_auto_pause_interval", None),
 ]
+KEPT = dict.fromkeys(("activate_snapshot", "deactivate_snapshot", "remove_snapshot"), "kept")
 PLACES = {"sandboxIdOrName": "given", "interval": "30", "ttlMinutes": "30", "isPublic": "true"}
 
 
@@ -79,7 +82,7 @@ async def test_every_operation_answers_as_the_document_says(client: httpx.AsyncC
     known, called = operations("api"), set()
     for name, body in CALLS:
         operation = known[name]
-        places["id"] = {"get_region_by_id": "local", "remove_snapshot": "kept"}.get(name, "daytona-small")
+        places["id"] = {"get_region_by_id": "local", **KEPT}.get(name, "daytona-small")
         places["sandboxIdOrName"] = "copy" if name in ("get_sandbox_parent", "get_sandbox_ancestors") else "given"
         path = operation.path.format(**places)
         operation.check(await client.request(operation.method, f"/api{path}", json=body), sdk)

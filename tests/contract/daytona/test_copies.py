@@ -7,6 +7,8 @@ import daytona_api_client as sdk
 import httpx
 import pytest
 
+from moonpool.errors import EngineError
+
 Conforms = Callable[[str, Any], Any]
 Environment = Callable[[str], Mapping[str, str]]
 
@@ -72,6 +74,33 @@ async def test_snapshots_of_sandboxes(client: httpx.AsyncClient, conforms: Confo
     assert (await client.delete("/api/snapshots/mine")).status_code == 200
     assert (await client.get("/api/snapshots/mine")).status_code == 404
     assert (await client.get(f"/api/sandbox/{made['id']}")).json()["state"] == "started"
+
+
+async def test_an_inactive_snapshot(client: httpx.AsyncClient, conforms: Conforms, sandbox: dict[str, Any]) -> None:
+    await client.post(f"/api/sandbox/{sandbox['id']}/snapshot", json={"name": "mine"})
+    assert (await client.post("/api/snapshots/mine/deactivate")).status_code == 204
+    assert conforms("SnapshotDto", (await client.get("/api/snapshots/mine")).json())["state"] == "inactive"
+    refused = await client.post("/api/sandbox", json={"snapshot": "mine"})
+    assert (refused.status_code, refused.json()["message"]) == (400, "Snapshot mine is inactive. Activate it first.")
+    assert (await client.post("/api/snapshots/mine/deactivate")).status_code == 400
+    activated = await client.post("/api/snapshots/mine/activate")
+    assert (activated.status_code, conforms("SnapshotDto", activated.json())["state"]) == (200, "active")
+    assert (await client.post("/api/sandbox", json={"snapshot": "mine"})).json()["state"] == "started"
+    assert (await client.post("/api/snapshots/minimal/deactivate")).status_code == 403
+    assert (await client.post("/api/snapshots/nowhere/activate")).status_code == 404
+
+
+async def test_a_snapshot_that_could_not_be_made_says_why(
+    client: httpx.AsyncClient, conforms: Conforms, sandbox: dict[str, Any], machines: Any
+) -> None:
+    machines.capture_failure = EngineError("The disk is full")
+    answer = await client.post(f"/api/sandbox/{sandbox['id']}/snapshot", json={"name": "mine"})
+    assert answer.status_code == 500
+    failed = conforms("SnapshotDto", (await client.get("/api/snapshots/mine")).json())
+    assert (failed["state"], failed["errorReason"]) == ("error", "The disk is full")
+    machines.capture_failure = None
+    assert (await client.post(f"/api/sandbox/{sandbox['id']}/snapshot", json={"name": "mine"})).status_code == 200
+    assert (await client.get("/api/snapshots/mine")).json()["state"] == "active"
 
 
 @pytest.mark.parametrize(

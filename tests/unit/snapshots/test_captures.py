@@ -17,6 +17,7 @@ from moonpool.errors import (
     NameTaken,
     SandboxNotFound,
     SnapshotNotFound,
+    SnapshotNotReady,
 )
 from moonpool.events.model import Event
 from moonpool.sandboxes.model import NewSandbox, SandboxState
@@ -86,15 +87,43 @@ class TestCapture:
             await sqlite_world.core.snapshots.capture(other, sandbox.id)
 
     @pytest.mark.parametrize("error", [CheckpointRefused("open file"), EngineError("no")])
-    async def test_one_that_fails_leaves_nothing(self, sqlite_world: World, error: EngineError) -> None:
+    async def test_one_that_fails_says_why_and_gives_its_name_away(
+        self, sqlite_world: World, error: EngineError
+    ) -> None:
         sandbox = await sqlite_world.create()
         sqlite_world.machines.fail("capture", error)
         with pytest.raises(type(error)):
             await capture(sqlite_world, sandbox.id, name="mine")
+        failed = await sqlite_world.core.snapshots.get(sqlite_world.admin, "mine")
+        assert (failed.state, failed.reason) == (SnapshotState.ERROR, error.message)
+        assert (await sqlite_world.get(sandbox)).state is S.RUNNING
+        with pytest.raises(SnapshotNotReady):
+            await sqlite_world.create(NewSandbox(snapshot="mine"))
+        again = await capture(sqlite_world, sandbox.id, name="mine")
+        assert (again.state, again.id == failed.id) == (SnapshotState.ACTIVE, False)
+        with pytest.raises(SnapshotNotFound):
+            await sqlite_world.core.snapshots.get(sqlite_world.admin, failed.id)
+
+    async def test_one_that_failed_can_be_deleted(self, sqlite_world: World) -> None:
+        sandbox = await sqlite_world.create()
+        sqlite_world.machines.fail("capture", EngineError("no"))
+        with pytest.raises(EngineError):
+            await capture(sqlite_world, sandbox.id, name="mine")
+        await sqlite_world.core.snapshots.delete(sqlite_world.admin, "mine")
         with pytest.raises(SnapshotNotFound):
             await sqlite_world.core.snapshots.get(sqlite_world.admin, "mine")
-        assert (await sqlite_world.get(sandbox)).state is S.RUNNING
-        assert (await capture(sqlite_world, sandbox.id, name="mine")).state is SnapshotState.ACTIVE
+
+    async def test_what_cannot_be_begun_leaves_no_record(self, sqlite_world: World) -> None:
+        sandbox = await sqlite_world.create()
+        gate = sqlite_world.machines.hold("stop")
+        stopping = asyncio.ensure_future(sqlite_world.sandboxes.stop(sqlite_world.admin, sandbox.id))
+        await gate.reached.wait()
+        with pytest.raises(InvalidState):
+            await capture(sqlite_world, sandbox.id, name="mine")
+        with pytest.raises(SnapshotNotFound):
+            await sqlite_world.core.snapshots.get(sqlite_world.admin, "mine")
+        gate.open()
+        await stopping
 
     async def test_nobody_starts_from_half_a_snapshot(self, sqlite_world: World) -> None:
         sandbox = await sqlite_world.create()
@@ -102,7 +131,7 @@ class TestCapture:
         capturing = asyncio.ensure_future(capture(sqlite_world, sandbox.id, name="mine"))
         await gate.reached.wait()
         assert (await sqlite_world.core.snapshots.get(sqlite_world.admin, "mine")).state is SnapshotState.BUILDING
-        with pytest.raises(SnapshotNotFound):
+        with pytest.raises(SnapshotNotReady):
             await sqlite_world.create(NewSandbox(snapshot="mine"))
         with pytest.raises(InvalidState):
             await sqlite_world.core.snapshots.delete(sqlite_world.admin, "mine")
@@ -194,6 +223,41 @@ class TestChanges:
             await service.delete(STRANGER, "two")
 
 
+class TestActivation:
+    async def test_nothing_starts_from_an_inactive_one(self, world: World) -> None:
+        made = await capture(world, (await world.create()).id, name="mine")
+        child = await world.create(NewSandbox(snapshot="mine"))
+        service = world.core.snapshots
+        assert (await service.deactivate(world.admin, "mine")).state is SnapshotState.INACTIVE
+        with pytest.raises(SnapshotNotReady, match="inactive") as refused:
+            await world.create(NewSandbox(snapshot="mine"))
+        assert refused.value.hint == "Activate it first."
+        assert (await world.get(child)).state is S.RUNNING
+        again = await world.restart()
+        assert (await again.core.snapshots.get(again.admin, made.id)).state is SnapshotState.INACTIVE
+        assert (await again.core.snapshots.activate(again.admin, "mine")).state is SnapshotState.ACTIVE
+        assert (await again.create(NewSandbox(snapshot="mine"))).state is S.RUNNING
+        assert [state for _, state in await told(again, made.id)] == ["building", "active", "inactive", "active"]
+        await again.core.stop()
+
+    async def test_refused(self, sqlite_world: World) -> None:
+        service, admin = sqlite_world.core.snapshots, sqlite_world.admin
+        await capture(sqlite_world, (await sqlite_world.create()).id, name="mine")
+        with pytest.raises(InvalidState):
+            await service.activate(admin, "mine")
+        await service.deactivate(admin, "mine")
+        with pytest.raises(InvalidState):
+            await service.deactivate(admin, "mine")
+        for change in (service.activate, service.deactivate):
+            with pytest.raises(Forbidden):
+                await change(admin, "minimal")
+            with pytest.raises(SnapshotNotFound):
+                await change(STRANGER, "mine")
+        few = replace(admin, scopes=frozenset({Scope.SNAPSHOTS_READ}))
+        with pytest.raises(Forbidden):
+            await service.activate(few, "mine")
+
+
 class TestDeletion:
     async def test_nothing_is_left_and_what_was_made_from_it_lives(self, world: World) -> None:
         made = await capture(world, (await world.create()).id, name="mine")
@@ -228,8 +292,8 @@ class TestInterrupted:
         world.machines.kept["mine"] = True
         again = await world.restart()
         assert again.machines.kept == {}
-        with pytest.raises(SnapshotNotFound):
-            await again.core.snapshots.get(again.admin, "mine")
+        failed = await again.core.snapshots.get(again.admin, "mine")
+        assert (failed.state, failed.reason) == (SnapshotState.ERROR, "the server was interrupted")
         await again.core.stop()
 
     async def test_a_removal_is_finished_at_the_next_start(self, sqlite_world: World) -> None:

@@ -104,7 +104,7 @@ def snapshot_json(snapshot: Snapshot, view: View) -> dict[str, Any]:
         gpu=0,
         mem=snapshot.resources.memory_mib / mapping.MEBIBYTES_PER_GIBIBYTE,
         disk=snapshot.resources.disk_mib / mapping.MEBIBYTES_PER_GIBIBYTE,
-        errorReason=None,
+        errorReason=snapshot.reason,
         createdAt=timestamp(snapshot.created_at),
         updatedAt=timestamp(snapshot.updated_at),
         lastUsedAt=timestamp(snapshot.last_used_at),

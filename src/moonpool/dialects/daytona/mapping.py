@@ -53,6 +53,8 @@ DESIRED_STATES: Mapping[DesiredState, WireDesired] = {
 SNAPSHOT_STATES: Mapping[SnapshotState, schemas.SnapshotState] = {
     SnapshotState.BUILDING: schemas.SnapshotState.building,
     SnapshotState.ACTIVE: schemas.SnapshotState.active,
+    SnapshotState.INACTIVE: schemas.SnapshotState.inactive,
+    SnapshotState.ERROR: schemas.SnapshotState.error,
     SnapshotState.REMOVING: schemas.SnapshotState.removing,
 }
 

@@ -23,8 +23,6 @@ METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a san
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     SNAPSHOTS_HINT: (
         "POST /snapshots create_snapshot",
-        "POST /snapshots/{id}/activate activate_snapshot",
-        "POST /snapshots/{id}/deactivate deactivate_snapshot",
         "GET /snapshots/{id}/build-logs get_snapshot_build_logs",
         "GET /snapshots/{id}/build-logs-url get_snapshot_build_logs_url",
         "GET /sandbox/{sandboxIdOrName}/build-logs get_build_logs",

@@ -77,3 +77,15 @@ def wanted(query: SnapshotsQuery, page: int, limit: int) -> SnapshotQuery:
 @router.get("/api/snapshots/{snapshot}")
 async def get_snapshot(call: Authenticated, snapshot: str) -> Response:
     return JSONResponse(snapshot_json(await call.services.snapshots.get(call.principal, snapshot), call.view))
+
+
+@router.post("/api/snapshots/{snapshot}/activate")
+async def activate_snapshot(call: Authenticated, snapshot: str) -> Response:
+    activated = await call.services.snapshots.activate(call.principal, snapshot)
+    return JSONResponse(snapshot_json(activated, call.view))
+
+
+@router.post("/api/snapshots/{snapshot}/deactivate", status_code=204)
+async def deactivate_snapshot(call: Authenticated, snapshot: str) -> Response:
+    await call.services.snapshots.deactivate(call.principal, snapshot)
+    return Response(status_code=204)

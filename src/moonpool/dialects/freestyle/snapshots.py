@@ -131,6 +131,8 @@ def persistence(wanted: SnapshotPersistence | None, default: str) -> Mapping[str
 def state_of(snapshot: Snapshot) -> SnapshotStateTag:
     if snapshot.state is SnapshotState.BUILDING:
         return SnapshotStateTag.building
+    if snapshot.state is SnapshotState.ERROR:
+        return SnapshotStateTag.failed
     return SnapshotStateTag(data_of_snapshot(snapshot).get("state", "ready"))
 
 
@@ -148,7 +150,7 @@ def information(snapshot: Snapshot) -> SnapshotInfo:
             "failed": state is SnapshotStateTag.failed,
             "cancelled": False,
             "lost": False,
-            "failureReason": data.get("failure"),
+            "failureReason": data.get("failure") or snapshot.reason,
             "deleted": snapshot.state is SnapshotState.REMOVING,
             "snapshotPersistence": data.get("persistence", {"type": "persistent"}),
             "buildId": build["buildId"] if build else None,

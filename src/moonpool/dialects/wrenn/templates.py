@@ -14,7 +14,7 @@ from moonpool.dialects.wrenn.mapping import template
 from moonpool.dialects.wrenn.requests import Caller, Provided, answer, answer_list, parse
 from moonpool.dialects.wrenn.schemas import CreateSnapshotRequest, Type
 from moonpool.errors import InvalidInput, SnapshotNotFound
-from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotSort
+from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotSort, SnapshotState
 from moonpool.snapshots.service import MAX_PAGE_SIZE
 
 router = APIRouter()
@@ -22,7 +22,7 @@ router = APIRouter()
 
 @router.get("/v1/snapshots")
 async def list_templates(services: Provided, principal: Caller, type: str | None = None) -> Response:
-    """All of them: Wrenn has no pages."""
+    """All of them, but for those that could not be made: Wrenn has neither pages nor states of templates."""
     if type is not None and type not in list(Type):
         raise InvalidInput(f"type: must be one of {', '.join(Type)}", field="type")
     found = []
@@ -30,7 +30,7 @@ async def list_templates(services: Provided, principal: Caller, type: str | None
     while True:
         query = SnapshotQuery(sort=SnapshotSort.NAME, descending=False, page=page, limit=MAX_PAGE_SIZE)
         listed = await services.snapshots.list(principal, query)
-        found += [template(snapshot) for snapshot in listed.items]
+        found += [template(snapshot) for snapshot in listed.items if snapshot.state is not SnapshotState.ERROR]
         if len(listed.items) < MAX_PAGE_SIZE:
             return answer_list([item for item in found if type is None or item.type == type])
         page += 1
