@@ -35,6 +35,8 @@ from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.admission import Admission
 from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.changes import Changes
+from moonpool.sandboxes.evictable import EvictableSandboxes
+from moonpool.sandboxes.eviction import Eviction
 from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
@@ -77,7 +79,10 @@ class Core:
         limits = limits_of(settings)
         admission = Admission(self.records, self._catalogue, limits, settings.default_snapshot, clock)
         self._recovery = Recovery(self.records, host, clock)
-        self.lifecycle = Lifecycle(self.records, host, admission, self._recovery, self.background, clock)
+        self._eviction = Eviction(host, self.background)
+        self.lifecycle = Lifecycle(
+            self.records, host, admission, self._recovery, self._eviction, self.background, clock
+        )
         self._activity = Activity(self.records, self.background, clock)
         changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
         forking = Forking(self.records, host, admission, self.lifecycle)
@@ -85,6 +90,8 @@ class Core:
         self.snapshots = SnapshotService(
             store, self.access, self.events, self._catalogue, self.sandboxes, host, self.background, clock
         )
+        self._eviction.add(EvictableSandboxes(self.records, self.lifecycle, self._activity))
+        self._eviction.add(self.snapshots)
         self.previews = PreviewService(store, self.access, self.sandboxes, clock)
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
@@ -124,6 +131,7 @@ class Core:
         await self.snapshots.recover()
         await self.events.start()
         self.rules.start()
+        self._eviction.watch()
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="upkeep")
 
     async def stop(self) -> None:
@@ -135,6 +143,7 @@ class Core:
         await self.background.close(GRACE)
         await put_to_rest(self.records, self.lifecycle, OnExit(self._settings.on_exit))
         await self._activity.flush()
+        await self._catalogue.flush()
         await self.events.close()
         await self.access.close()
 
@@ -144,10 +153,12 @@ class Core:
         while True:
             if (now := self._clock.monotonic()) >= next_prune:
                 self.background.spawn(self.records.prune(), "prune sandboxes")
+                self.background.spawn(self.snapshots.prune(), "prune records of snapshots")
                 self.background.spawn(self.events.prune(), "prune events")
                 next_prune = now + PRUNE_EVERY
             await asyncio.sleep(SAVE_EVERY)
             self.background.spawn(self.events.save(), "save events")
+            self.background.spawn(self._catalogue.flush(), "note uses of snapshots")
 
 
 class Application:

@@ -272,6 +272,10 @@ class CheckpointRefused(EngineError):
     default = "The sandbox's memory cannot be saved now"
 
 
+class MemoryDoesNotFit(CheckpointRefused):
+    """The server's disk has no room for it."""
+
+
 class CheckpointIncompatible(EngineError):
     code = "checkpoint_incompatible"
     default = "This checkpoint was made by another runsc, with other flags or on another kind of processor"
@@ -328,3 +332,9 @@ class TransferCancelled(ArchiveError):
 class NoCapacity(MoonpoolError):
     code = "no_capacity"
     default = "This host has no room for another sandbox now"
+
+
+class NoDiskSpace(NoCapacity):
+    code = "no_disk_space"
+    default = "The server's disk is full"
+    default_hint = "Free some space on the server."

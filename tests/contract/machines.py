@@ -1,6 +1,6 @@
 """What the contract tests' machines share that are no real ones: they cannot be copied, and snapshots are empty."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from moonpool.errors import EngineError
 from moonpool.hosts.model import Captured, MachineSpec
@@ -30,6 +30,12 @@ class WithoutCopies:
 
     async def forget(self, snapshot_id: str) -> None:
         self.kept.discard(snapshot_id)
+
+    async def reclaim(self) -> bool:
+        return True
+
+    def on_scarce(self, callback: Callable[[], None]) -> None:
+        pass
 
     async def snapshots(self) -> Collection[str]:
         return set(self.kept)

@@ -44,7 +44,7 @@ from moonpool.hosts.model import (
 from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
 from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
-from moonpool.hosts.room import balance, require_disk, require_memory
+from moonpool.hosts.room import balance, is_scarce, reclaim, require_disk, require_memory
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.staging import sweep as sweep_staged
 from moonpool.hosts.threads import Threads, Unbroken
@@ -82,6 +82,7 @@ class Host:
         self._burials: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Future[Any] | None = None
         self._on_exit: OnExit = lambda _exit: None
+        self._on_scarce: Callable[[], None] = lambda: None
 
     @classmethod
     async def open(cls, settings: HostSettings, progress: Progress = silent) -> "Host":
@@ -100,6 +101,14 @@ class Host:
     def on_exit(self, callback: OnExit) -> None:
         """``callback`` is told of each sandbox whose processes end unasked."""
         self._on_exit = callback
+
+    def on_scarce(self, callback: Callable[[], None]) -> None:
+        """``callback`` is told every second while the disk is nearly full."""
+        self._on_scarce = callback
+
+    async def reclaim(self) -> bool:
+        """Whether there is room on the disk, once the space of what was removed lately is back."""
+        return await self._threads.run(reclaim, self._parts)
 
     async def close(self, *, keep: bool = False) -> None:
         """Leaves nothing behind; with ``keep``, leaves running sandboxes for the next start to adopt."""
@@ -502,6 +511,8 @@ class Host:
         while True:
             await asyncio.sleep(ROOM_UPKEEP)
             await self._threads.run(balance, self._parts)
+            if await self._threads.run(is_scarce, self._parts):
+                self._on_scarce()
 
     async def _adopt(self) -> None:
         adopted = await adopt(self._parts, self._foundry, self._records, self._threads)

@@ -1,14 +1,18 @@
 """Room on the machine's disk, asked for before something is begun that would end half-way without it."""
 
 import shutil
+import time
 
 import structlog
 
-from moonpool.errors import CheckpointRefused, EngineError, NoCapacity
+from moonpool.errors import EngineError, MemoryDoesNotFit, NoDiskSpace
 from moonpool.hosts.model import MEBIBYTE
 from moonpool.hosts.parts import Parts
 
 LEAST = 64 * MEBIBYTE  # bytes that stay free, for the database and the pool's own bookkeeping
+SCARCE = 256 * MEBIBYTE  # bytes free below which room is made
+ENOUGH = 512 * MEBIBYTE  # bytes free from which on it is not
+RECLAIM_TIMEOUT, RECLAIM_PAUSE = 10.0, 0.2  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -22,21 +26,39 @@ def balance(parts: Parts) -> None:
 
 
 def require_disk(parts: Parts) -> None:
-    """Blocking. Raises NoCapacity where the pool takes no further disk."""
+    """Blocking. Raises NoDiskSpace where the pool takes no further disk."""
     balance(parts)
     if parts.pool.free_bytes() < LEAST:
         parts.pool.sync(parts.pool.path)  # What was deleted counts as free from the next commit on.
         balance(parts)
     if parts.pool.free_bytes() < LEAST:
-        raise NoCapacity("The server's disk is full", hint="Free some space on the server.")
+        raise NoDiskSpace
+
+
+def is_scarce(parts: Parts) -> bool:
+    """Blocking, cheap."""
+    return parts.pool.free_bytes() < SCARCE
+
+
+def reclaim(parts: Parts) -> bool:
+    """Blocking. Whether there is room again, now that something was removed: btrfs gives it back a while afterwards,
+    and tells nobody."""
+    deadline, before = time.monotonic() + RECLAIM_TIMEOUT, -1
+    while (free := parts.pool.free_bytes()) < ENOUGH and time.monotonic() < deadline:
+        if free == before:
+            time.sleep(RECLAIM_PAUSE)
+        before = free
+        parts.pool.sync(parts.pool.path)
+        balance(parts)
+    return free >= ENOUGH
 
 
 def require_memory(parts: Parts, member: str) -> None:
-    """Blocking. Raises CheckpointRefused where the memory of ``member`` would not fit on the disk."""
+    """Blocking. Raises MemoryDoesNotFit where the memory of ``member`` would not fit on the disk."""
     needed = parts.cgroups.stats(member).memory_bytes
     free = shutil.disk_usage(parts.instance.data).free
     if free < needed + LEAST:
-        raise CheckpointRefused(
+        raise MemoryDoesNotFit(
             f"The server's disk has no room for {needed // MEBIBYTE} MiB of memory",
             hint="Free some space on the server, or stop the sandbox instead.",
         )

@@ -1,13 +1,15 @@
 """From what a create asks for to the row that it makes."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from moonpool.access.model import Principal
 from moonpool.archives.model import NO_BACKUP
 from moonpool.clock import Clock
-from moonpool.errors import InvalidInput, LimitExceeded
+from moonpool.errors import InvalidInput, LimitExceeded, SnapshotNotFound
 from moonpool.hosts.model import MachineSpec, Resources
 from moonpool.ids import new_instance_id, new_sandbox_id, random_word
 from moonpool.sandboxes.model import DesiredState, Fork, NewSandbox, Sandbox, SandboxState, Timers
@@ -19,6 +21,7 @@ from moonpool.sandboxes.validation import (
     check_labels,
     check_name,
     check_network,
+    check_priority,
     check_resources,
     check_timers,
     check_user,
@@ -77,7 +80,38 @@ class Admission:
             dialect_data=dict(new.dialect_data),
             version=1,
             instance_id=new_instance_id(),
+            eviction_priority=check_priority(new.eviction_priority),
+            recreatable=new.recreatable,
         )
+
+    def admit_again(self, destroyed: Sandbox) -> None:
+        """What a sandbox that is to be made anew must pass. LimitExceeded, SnapshotNotFound."""
+        snapshot = self.snapshots.resolve(destroyed.team_id, destroyed.snapshot)
+        if snapshot.image != destroyed.image:
+            raise SnapshotNotFound(f"Snapshot {destroyed.snapshot} is another one now")
+        self._check_count(destroyed.team_id)
+        check_resources(destroyed.resources, self.limits)
+
+    def fresh(self, destroyed: Sandbox) -> dict[str, Any]:
+        """The fields that are new in one that is made anew; its name is its id where others have its name by now."""
+        taken = self.records.name_is_taken(destroyed.team_id, destroyed.name)
+        return {
+            "name": destroyed.id if taken else destroyed.name,
+            "desired": DesiredState.RUNNING,
+            "reason": None,
+            "recoverable": False,
+            "started_at": None,
+            "stopped_at": None,
+            "forked_from": None,
+            "expires_at": expiry(destroyed.timers, self.clock.now()),
+            "preview_token": new_preview_token(),
+            "instance_id": new_instance_id(),
+        }
+
+    def note_use(self, sandbox: Sandbox) -> None:
+        """It is made of its snapshot now."""
+        with contextlib.suppress(SnapshotNotFound):
+            self.snapshots.note_use(self.snapshots.find(sandbox.team_id, sandbox.snapshot).id)
 
     def admit_forks(self, source: Sandbox, forks: Sequence[Fork]) -> tuple[Sandbox, ...]:
         """The rows of copies of ``source``. InvalidInput, LimitExceeded."""
@@ -116,6 +150,7 @@ class Admission:
             instance_id=new_instance_id(),
             forked_from=source.id,
             backup=NO_BACKUP,
+            recreatable=False,
         )
 
     def _check_count(self, team_id: str, more: int = 1) -> None:

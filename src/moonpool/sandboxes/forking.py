@@ -58,7 +58,13 @@ class Forking:
         found: list[Captured] = []
 
         async def work(_accept: Accept) -> Sandbox:
-            found.append(await self._machines.capture(current.id, snapshot_id, memory=memory))
+            found.append(
+                await self._lifecycle.eviction.with_room(
+                    current.team_id,
+                    (current.id, snapshot_id),
+                    lambda: self._machines.capture(current.id, snapshot_id, memory=memory),
+                )
+            )
             return self._records.current(current.id)
 
         await self._lifecycle.flights.launch(current.id, Operation.CAPTURE, work).outcome(wait=True)
@@ -84,7 +90,11 @@ class Forking:
                 written.exception()  # Whoever waits for the flight hears of it as well.
                 raise
             written.set_result(None)
-            has_memory.append(await self._machines.fork(source.id, specs))
+            has_memory.append(
+                await self._lifecycle.eviction.with_room(
+                    source.team_id, (source.id,), lambda: self._machines.fork(source.id, specs)
+                )
+            )
             return self._records.current(source.id)
 
         return Branch(self._lifecycle.flights.launch(source.id, Operation.FORK, work), written, has_memory)

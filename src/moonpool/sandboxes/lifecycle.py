@@ -20,6 +20,7 @@ from moonpool.hosts.model import MachineExit, MachineSpec, MachineState, snapsho
 from moonpool.ids import new_instance_id
 from moonpool.sandboxes.admission import Admission, new_preview_token, spec_of
 from moonpool.sandboxes.background import Background
+from moonpool.sandboxes.eviction import Eviction
 from moonpool.sandboxes.flights import BRIEF, Accept, Flight, Flights, Operation, Work
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import TRANSITIONAL, DesiredState, NewSandbox, Sandbox, SandboxState
@@ -48,10 +49,12 @@ class Lifecycle:
         machines: Machines,
         admission: Admission,
         recovery: Recovery,
+        eviction: Eviction,
         background: Background,
         clock: Clock,
     ) -> None:
         self.machines = machines
+        self.eviction = eviction
         self._records = records
         self._admission = admission
         self._recovery = recovery
@@ -65,6 +68,7 @@ class Lifecycle:
 
         async def work(accept: Accept) -> Sandbox:
             await self._records.insert(sandbox)
+            self._admission.note_use(sandbox)
             accept(sandbox)
             return await self.boot(sandbox, self._create if new.memory else self._create_from_disk)
 
@@ -95,6 +99,20 @@ class Lifecycle:
 
         return await self._launch(current, Operation.START, work, wait=wait)
 
+    async def recreate(self, destroyed: Sandbox, *, wait: bool = True) -> Sandbox:
+        """A destroyed one made anew: the same id, a new disk."""
+        if destroyed.state is not SandboxState.DESTROYED or not destroyed.recreatable:
+            raise InvalidState(f"Sandbox is {destroyed.state} and cannot be made anew", state=destroyed.state)
+        self._admission.admit_again(destroyed)
+
+        async def work(accept: Accept) -> Sandbox:
+            starting = await self._records.revive(destroyed, **self._admission.fresh(destroyed))
+            self._admission.note_use(starting)
+            accept(starting)
+            return await self.boot(starting, self._create)
+
+        return await self._launch(destroyed, Operation.CREATE, work, wait=wait)
+
     async def stop(self, sandbox: Sandbox, *, wait: bool = True, at_once: bool = False) -> Sandbox:
         """``at_once``: nothing inside is asked first."""
         current = await self.settled(sandbox)
@@ -122,7 +140,8 @@ class Lifecycle:
         async def work(accept: Accept) -> Sandbox:
             pausing = await self._records.move(current, SandboxState.PAUSING, desired=DesiredState.PAUSED)
             accept(pausing)
-            await self._attempt(pausing, self.machines.pause(current.id))
+            saving = self.eviction.with_room(current.team_id, (current.id,), lambda: self.machines.pause(current.id))
+            await self._attempt(pausing, saving)
             return await self._reach(pausing, SandboxState.PAUSED)
 
         return await self._launch(current, Operation.PAUSE, work, wait=wait)
@@ -132,7 +151,8 @@ class Lifecycle:
         self._require(current, SandboxState.PAUSED)
         return await self._resume(current, wait=wait)
 
-    async def destroy(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
+    async def destroy(self, sandbox: Sandbox, *, wait: bool = True, reason: str | None = None) -> Sandbox:
+        """``reason``: why, where nobody asked for it."""
         while flight := self.flights.get(sandbox.id):
             if flight.operation is Operation.DESTROY:
                 return await flight.outcome(wait=wait)
@@ -145,11 +165,11 @@ class Lifecycle:
             destroying = current
             if current.state is not SandboxState.DESTROYING:
                 destroying = await self._records.move(
-                    current, SandboxState.DESTROYING, desired=DesiredState.DESTROYED, reason=None
+                    current, SandboxState.DESTROYING, desired=DesiredState.DESTROYED, reason=reason
                 )
             accept(destroying)
             await self._attempt(destroying, self.machines.destroy(current.id))
-            return await self._reach(destroying, SandboxState.DESTROYED)
+            return await self._reach(destroying, SandboxState.DESTROYED, reason=reason)
 
         return await self._launch(current, Operation.DESTROY, work, wait=wait)
 
@@ -207,7 +227,10 @@ class Lifecycle:
         return await self._launch(paused, Operation.RESUME, work, wait=wait)
 
     async def boot(self, starting: Sandbox, bring_up: BringUp) -> Sandbox:
-        lacking = await self._attempt(starting, bring_up(spec_of(starting)))
+        spec = spec_of(starting)
+        spared = (starting.id, snapshot_of(spec.image) or "")
+        coming_up = self.eviction.with_room(starting.team_id, spared, lambda: bring_up(spec))
+        lacking = await self._attempt(starting, coming_up)
         now = self._clock.now()
         return await self._reach(starting, SandboxState.RUNNING, reason=lacking, started_at=now, stopped_at=None)
 

@@ -86,6 +86,14 @@ class Machines(Protocol):
         """What is really there: every sandbox that has a disk."""
         ...
 
+    async def reclaim(self) -> bool:
+        """Whether there is room on the disk again, after something was removed; takes seconds at most."""
+        ...
+
+    def on_scarce(self, callback: Callable[[], None]) -> None:
+        """``callback`` is called, in the event loop, again and again while the disk is nearly full."""
+        ...
+
     def readiness(self) -> Readiness: ...
 
     def on_exit(self, callback: Callable[[MachineExit], None]) -> None:

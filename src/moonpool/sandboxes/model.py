@@ -53,10 +53,12 @@ TRANSITIONS: Mapping[SandboxState, frozenset[SandboxState]] = {
     S.ARCHIVED: frozenset({S.RESTORING, S.DESTROYING, S.ERROR}),
     S.RESTORING: frozenset({S.STOPPED, S.RUNNING, S.ARCHIVED, S.DESTROYING, S.ERROR}),
     S.DESTROYING: frozenset({S.DESTROYED, S.ERROR}),
-    S.DESTROYED: frozenset(),
+    S.DESTROYED: frozenset({S.STARTING}),
     S.ERROR: frozenset({S.STARTING, S.STOPPING, S.STOPPED, S.DESTROYING}),
 }
-"""``running`` to ``paused`` or ``stopped`` without a step between is what recovery finds: nobody asked for it."""
+"""Only what is ``recreatable`` comes back from ``destroyed``.
+
+``running`` to ``paused`` or ``stopped`` without a step between is what recovery finds: nobody asked for it."""
 
 AT_REST = frozenset({S.PAUSED, S.STOPPED, S.ARCHIVED, S.DESTROYED, S.ERROR})
 """No processes, and none to come unless somebody asks."""
@@ -93,6 +95,9 @@ class Sandbox:
     ``dialect_data`` holds fields that only one dialect knows, under that dialect's name. ``preview_token`` is new at
     every start and kept over a pause; ``instance_id`` (20 characters ``[a-z0-9]``) is new at every start, resume and
     fork. ``forked_from`` is the id of the sandbox that it is a copy of, which may be gone by now.
+
+    ``eviction_priority`` 0 to 10: when space runs out the server may destroy it while it is at rest, the lowest first;
+    None: never. One that is ``recreatable`` can be made anew under its id after it was destroyed.
     """
 
     id: str
@@ -123,6 +128,8 @@ class Sandbox:
     instance_id: str
     forked_from: str | None = None
     backup: Backup = NO_BACKUP
+    eviction_priority: int | None = None
+    recreatable: bool = False
 
     @property
     def never_ran(self) -> bool:
@@ -167,6 +174,8 @@ class NewSandbox:
     dialect_data: Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
     memory: bool = True
+    eviction_priority: int | None = None
+    recreatable: bool = False
 
 
 @dataclass(frozen=True)

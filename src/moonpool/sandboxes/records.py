@@ -18,6 +18,7 @@ from moonpool.store.database import Store, Transaction
 from moonpool.store.text import storable
 
 KEEP_DESTROYED = timedelta(hours=24)
+KEEP_RECREATABLE = timedelta(days=30)
 REMEMBER_DESTROYED = 1000  # of the last destroyed ones stay in memory, for consumers of their events
 
 Mutation = Callable[[Sandbox], Sandbox]
@@ -83,6 +84,9 @@ class Records:
         async with self._store.reading() as connection:
             return await self._repository.page(connection, team_id, query)
 
+    def name_is_taken(self, team_id: str, name: str) -> bool:
+        return (team_id, name) in self._names
+
     def count(self, team_id: str) -> int:
         return sum(1 for sandbox in self._live.values() if sandbox.team_id == team_id)
 
@@ -130,6 +134,25 @@ class Records:
 
         return await self._write(sandbox.id, mutate, EventType.SANDBOX_STATE_UPDATED)
 
+    async def revive(self, destroyed: Sandbox, **fields: Any) -> Sandbox:
+        """A destroyed one is ``starting`` again; NameTaken, TransitionInProgress when somebody was faster."""
+        async with self._store.transaction() as transaction:
+            now = self._clock.now()
+            new = replace(
+                destroyed,
+                state=SandboxState.STARTING,
+                version=destroyed.version + 1,
+                updated_at=now,
+                last_activity_at=now,
+                **fields,
+            )
+            if (new.team_id, new.name) in self._names:
+                raise name_taken(new)
+            if not await self._repository.compare_and_set(transaction, destroyed, new):
+                raise TransitionInProgress(state=destroyed.state)
+            await self._tell(transaction, EventType.SANDBOX_STATE_UPDATED, destroyed, new)
+        return new
+
     async def change(self, sandbox_id: str, mutate: Mutation) -> Sandbox:
         """Change of anything but the state. NameTaken, SandboxNotFound."""
         return await self._write(sandbox_id, mutate, EventType.SANDBOX_UPDATED)
@@ -139,9 +162,11 @@ class Records:
             await self._repository.note_activity(transaction, moments)
 
     async def prune(self) -> None:
-        """Forget what was destroyed more than a day ago."""
+        """Forget what was destroyed more than a day ago, or more than a month, where it can be made anew."""
+        now = self._clock.now()
         async with self._store.transaction() as transaction:
-            await self._repository.prune(transaction, self._clock.now() - KEEP_DESTROYED)
+            await self._repository.prune(transaction, now - KEEP_DESTROYED, recreatable=False)
+            await self._repository.prune(transaction, now - KEEP_RECREATABLE, recreatable=True)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

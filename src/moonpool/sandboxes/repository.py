@@ -75,9 +75,10 @@ class SandboxRepository:
             statement = update(sandboxes).where(sandboxes.c.id == sandbox_id).values(last_activity_at=moment)
             await transaction.connection.execute(statement)
 
-    async def prune(self, transaction: Transaction, before: datetime) -> None:
+    async def prune(self, transaction: Transaction, before: datetime, *, recreatable: bool) -> None:
         """Delete rows of sandboxes destroyed before that moment."""
         gone = (sandboxes.c.state == SandboxState.DESTROYED) & (sandboxes.c.updated_at < before)
+        gone &= sandboxes.c.recreatable.is_(recreatable)
         await transaction.connection.execute(delete(sandboxes).where(gone))
 
 

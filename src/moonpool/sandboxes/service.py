@@ -107,6 +107,16 @@ class SandboxService:
         found = await self._writable(principal, sandbox)
         return await self._lifecycle.start(found, wait=wait)
 
+    async def recreate(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
+        """Make a destroyed one anew under its id, from its snapshot; it has to be ``recreatable``.
+
+        InvalidState, LimitExceeded, SnapshotNotFound (its snapshot is gone), SandboxNotFound (it was destroyed a month
+        ago).
+        """
+        self._access.require(principal, Scope.SANDBOXES_WRITE)
+        found = await self._records.find(principal.team_id, sandbox, include_destroyed=True)
+        return await self._lifecycle.recreate(found, wait=wait)
+
     async def stop(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Drop the memory, keep the disk; also of a paused one. A stopped one is left alone. An ephemeral one (its
         ``auto_delete`` is 0) is destroyed instead."""

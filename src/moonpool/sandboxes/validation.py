@@ -21,6 +21,7 @@ MAX_ENV_BYTES = 128 * 1024  # of one entry: the kernel takes no longer one
 MAX_ENV_TOTAL_BYTES = 512 * 1024
 MAX_TIMER = 10 * 365 * 24 * 3600.0  # seconds
 MAX_NETWORKS = 100
+MAX_PRIORITY = 10  # of what is evicted
 USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 ID = re.compile(rf"[a-z][a-z0-9]{{{SANDBOX_ID_LENGTH - 1}}}")
 
@@ -94,6 +95,12 @@ def check_timers(timers: Timers) -> Timers:
         if value is not None and not 0 <= value <= MAX_TIMER:
             raise InvalidInput(f"A time is 0 to {MAX_TIMER:.0f} seconds", field="timers")
     return timers
+
+
+def check_priority(priority: int | None) -> int | None:
+    if priority is not None and not 0 <= priority <= MAX_PRIORITY:
+        raise InvalidInput(f"A priority is 0 to {MAX_PRIORITY}", field="priority")
+    return priority
 
 
 def check_network(network: NetworkPolicy) -> NetworkPolicy:

@@ -1,5 +1,8 @@
 """Every snapshot of this server, in memory: what a create looks its snapshot up in."""
 
+from dataclasses import replace
+from datetime import datetime
+
 from moonpool.clock import Clock
 from moonpool.errors import SnapshotNotFound, SnapshotNotReady
 from moonpool.snapshots.model import UNREADY, Snapshot, SnapshotState
@@ -9,7 +12,7 @@ from moonpool.store.database import Store
 
 
 class SnapshotCatalogue:
-    """Follows the table: whoever writes a row tells it here after the commit."""
+    """Follows the table: whoever writes a row tells it here after the commit. Removed ones are not in it."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -17,13 +20,14 @@ class SnapshotCatalogue:
         self._repository = SnapshotRepository()
         self._by_id: dict[str, Snapshot] = {}
         self._by_name: dict[tuple[str | None, str], str] = {}
+        self._used: dict[str, datetime] = {}
 
     async def start(self) -> None:
         """Create the general snapshots that every server has, where they are missing; read them all."""
         async with self._store.transaction() as transaction:
             await self._repository.ensure(transaction, seeds(self._clock.now()))
         async with self._store.reading() as connection:
-            for snapshot in await self._repository.all(connection):
+            for snapshot in await self._repository.present(connection):
                 self.remember(snapshot)
 
     def all(self) -> tuple[Snapshot, ...]:
@@ -46,9 +50,25 @@ class SnapshotCatalogue:
             raise SnapshotNotReady(f"Snapshot {name_or_id} is {found.state}", state=found.state, hint=hint)
         return found
 
+    def note_use(self, snapshot_id: str) -> None:
+        """A sandbox was made from it now; written by ``flush``."""
+        found = self._by_id.get(snapshot_id)
+        if found is not None:
+            now = self._used[snapshot_id] = self._clock.now()
+            self._by_id[snapshot_id] = replace(found, last_used_at=now)
+
+    async def flush(self) -> None:
+        """Write when snapshots were used."""
+        used, self._used = self._used, {}
+        if used:
+            async with self._store.transaction() as transaction:
+                await self._repository.note_use(transaction, used)
+
     def remember(self, snapshot: Snapshot) -> None:
         """It is so from now on."""
         self.forget(snapshot.id)
+        if snapshot.state is SnapshotState.REMOVED:
+            return
         self._by_id[snapshot.id] = snapshot
         self._by_name[snapshot.team_id, snapshot.name] = snapshot.id
 

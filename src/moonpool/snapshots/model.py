@@ -14,13 +14,15 @@ DEFAULT_SNAPSHOT = "daytona-small"
 
 
 class SnapshotState(StrEnum):
-    """``inactive``: kept, and nothing starts from it; ``error``: it could not be made, and its ``reason`` says why."""
+    """``inactive``: kept, and nothing starts from it; ``error``: it could not be made, and its ``reason`` says why;
+    ``removed``: a record alone, whose name is free."""
 
     BUILDING = "building"
     ACTIVE = "active"
     INACTIVE = "inactive"
     ERROR = "error"
     REMOVING = "removing"
+    REMOVED = "removed"
 
 
 UNREADY: Mapping[SnapshotState, str] = {
@@ -37,7 +39,8 @@ class Snapshot:
 
     One that was taken of a sandbox names it in ``source_sandbox_id`` and its user in ``user``. With ``has_memory`` the
     sandboxes made from it go on where that one was. ``dialect_data`` holds each dialect's own fields under its name.
-    ``reason`` says why it could not be made.
+    ``reason`` says why it could not be made, or was removed by itself. ``eviction_priority`` 0 to 10: the server may
+    remove it when space runs out, the lowest first; None: never. A removed one was removed at ``updated_at``.
     """
 
     id: str
@@ -55,6 +58,7 @@ class Snapshot:
     user: str | None = None
     reason: str | None = None
     dialect_data: Mapping[str, Any] = field(default_factory=dict)
+    eviction_priority: int | None = None
 
     @property
     def general(self) -> bool:
@@ -70,10 +74,12 @@ class SnapshotSort(StrEnum):
 
 @dataclass(frozen=True)
 class SnapshotQuery:
-    """``page`` counts from 1; ``name`` matches anywhere in the name, whatever its case."""
+    """``page`` counts from 1; ``name`` matches anywhere in the name, whatever its case. Records of removed ones are
+    shown only with ``include_removed``."""
 
     name: str | None = None
     sort: SnapshotSort = SnapshotSort.LAST_USED_AT
     descending: bool = True
     page: int = 1
     limit: int = 100
+    include_removed: bool = False

@@ -1,6 +1,7 @@
 """All SQL of snapshots."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
@@ -43,12 +44,31 @@ class SnapshotRepository:
             if snapshot.id not in known:
                 await transaction.connection.execute(insert(snapshots).values(**values_of(snapshot)))
 
-    async def all(self, connection: AsyncConnection) -> list[Snapshot]:
-        """Every team's, for the server itself."""
-        return [snapshot_of(row) for row in await connection.execute(select(snapshots))]
+    async def present(self, connection: AsyncConnection) -> list[Snapshot]:
+        """Every team's that are not removed, for the server itself."""
+        rows = await connection.execute(select(snapshots).where(snapshots.c.state != SnapshotState.REMOVED))
+        return [snapshot_of(row) for row in rows]
+
+    async def removed(self, connection: AsyncConnection, team_id: str, snapshot_id: str) -> Snapshot | None:
+        """What is kept of one that was removed."""
+        gone = (snapshots.c.id == snapshot_id) & (snapshots.c.state == SnapshotState.REMOVED)
+        row = (await connection.execute(select(snapshots).where(gone, snapshots.c.team_id == team_id))).one_or_none()
+        return None if row is None else snapshot_of(row)
+
+    async def note_use(self, transaction: Transaction, moments: Mapping[str, datetime]) -> None:
+        for snapshot_id, moment in moments.items():
+            statement = update(snapshots).where(snapshots.c.id == snapshot_id).values(last_used_at=moment)
+            await transaction.connection.execute(statement)
+
+    async def prune(self, transaction: Transaction, before: datetime) -> None:
+        """Delete records of what was removed before that moment."""
+        gone = (snapshots.c.state == SnapshotState.REMOVED) & (snapshots.c.updated_at < before)
+        await transaction.connection.execute(delete(snapshots).where(gone))
 
     async def page(self, connection: AsyncConnection, team_id: str, query: SnapshotQuery) -> Page[Snapshot]:
         wanted = visible(team_id)
+        if not query.include_removed:
+            wanted = and_(wanted, snapshots.c.state != SnapshotState.REMOVED)
         if query.name:
             wanted = and_(wanted, func.lower(snapshots.c.name).contains(query.name.lower(), autoescape=True))
         total = (await connection.execute(select(func.count()).select_from(snapshots).where(wanted))).scalar_one()

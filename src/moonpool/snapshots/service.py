@@ -1,9 +1,11 @@
 """Use cases of snapshots."""
 
 import asyncio
+import functools
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -11,18 +13,19 @@ import structlog
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
-from moonpool.errors import Forbidden, InvalidInput, InvalidState, MoonpoolError
+from moonpool.errors import Forbidden, InvalidInput, InvalidState, MoonpoolError, SnapshotNotFound
 from moonpool.events.model import EventType, NewEvent
 from moonpool.events.service import EventService
 from moonpool.hosts.model import snapshot_image
 from moonpool.ids import new_uuid
 from moonpool.sandboxes.background import Background
+from moonpool.sandboxes.eviction import Candidate
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import Sandbox
 from moonpool.sandboxes.service import SandboxService
-from moonpool.sandboxes.validation import check_name
+from moonpool.sandboxes.validation import check_name, check_priority
 from moonpool.snapshots.catalogue import SnapshotCatalogue
-from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotState
+from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotSort, SnapshotState
 from moonpool.snapshots.repository import SnapshotRepository, name_taken
 from moonpool.store.database import Store, Transaction
 from moonpool.store.paging import Page
@@ -32,6 +35,8 @@ MAX_PAGE_SIZE = 1000
 MAX_PAGE = 1_000_000_000
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,35}")
 INTERRUPTED = "the server was interrupted"
+KEEP_RECORDS = timedelta(days=7)  # of what was removed
+KEPT = frozenset({SnapshotState.ACTIVE, SnapshotState.INACTIVE})
 
 log = structlog.get_logger(__name__)
 
@@ -79,10 +84,19 @@ class SnapshotService:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def get(self, principal: Principal, name_or_id: str) -> Snapshot:
-        """By id or by name; a team's own comes before a general one of the same name."""
+    async def get(self, principal: Principal, name_or_id: str, *, include_removed: bool = False) -> Snapshot:
+        """By id or by name; a team's own comes before a general one of the same name. ``include_removed`` also finds,
+        by id, the record of one that was removed."""
         self._access.require(principal, Scope.SNAPSHOTS_READ)
-        return self._catalogue.find(principal.team_id, name_or_id)
+        try:
+            return self._catalogue.find(principal.team_id, name_or_id)
+        except SnapshotNotFound:
+            if include_removed and ID.fullmatch(name_or_id):
+                async with self._store.reading() as connection:
+                    removed = await self._repository.removed(connection, principal.team_id, name_or_id)
+                if removed is not None:
+                    return removed
+            raise
 
     async def list(self, principal: Principal, query: SnapshotQuery | None = None) -> Page[Snapshot]:
         """One page, with a total."""
@@ -94,6 +108,8 @@ class SnapshotService:
             raise InvalidInput(f"A page has 1 to {MAX_PAGE_SIZE} items", field="limit")
         if query.name is not None and not storable(query.name):
             raise InvalidInput("NUL and lone surrogates are not allowed", field="name")
+        if query.sort is SnapshotSort.LAST_USED_AT:
+            await self._catalogue.flush()
         async with self._store.reading() as connection:
             return await self._repository.page(connection, principal.team_id, query)
 
@@ -108,17 +124,19 @@ class SnapshotService:
         memory: bool = True,
         dialect_data: Mapping[str, Any] | None = None,
         id: str | None = None,
+        eviction_priority: int | None = None,
     ) -> Snapshot:
         """A snapshot of a sandbox as it is now: its disk and, with ``memory``, the memory of one that runs (it is held
         for a moment, and goes on) or is paused. Sandboxes get that one's resources where they ask for nothing else.
 
-        ``name`` None becomes the id; ``id`` is 1 to 36 of ``[a-z0-9-]``. NameTaken, InvalidInput, SandboxNotFound,
-        InvalidState: nothing was made. Any other error: the snapshot is there in state ``error``, with its reason,
-        until it is deleted or another takes its name.
+        ``name`` None becomes the id; ``id`` is 1 to 36 of ``[a-z0-9-]``; ``eviction_priority`` as in ``Snapshot``.
+        NameTaken, InvalidInput, SandboxNotFound, InvalidState: nothing was made. Any other error: the snapshot is there
+        in state ``error``, with its reason, until it is deleted or another takes its name.
         """
         self._access.require(principal, Scope.SNAPSHOTS_WRITE)
         source = await self._sandboxes.get(principal, sandbox)
         building = self._building(source, name, dialect_data or {}, id)
+        building = replace(building, eviction_priority=check_priority(eviction_priority))
         work = self._capture(principal, source, building, memory)
         return await asyncio.shield(self._background.spawn(work, f"capture {building.id}"))
 
@@ -161,7 +179,7 @@ class SnapshotService:
         try:
             captured = await self._sandboxes.captured(principal, source.id, building.id, memory=memory)
         except InvalidState:
-            await self._remove(building)
+            await self._undo(building)
             raise
         except MoonpoolError as error:
             await self._failed(building, error.message)
@@ -187,6 +205,23 @@ class SnapshotService:
         if found.state is not old:
             raise InvalidState(f"Snapshot is {found.state}, not {old}", state=found.state)
         return await self._write(found, replace(found, state=new), EventType.SNAPSHOT_STATE_UPDATED)
+
+    def candidates(self) -> Iterable[Candidate]:
+        """For the server itself: what may go when space runs out."""
+        for snapshot in self._catalogue.all():
+            team_id, priority = snapshot.team_id, snapshot.eviction_priority
+            if team_id is not None and priority is not None and snapshot.state in KEPT:
+                evict = functools.partial(self._evict, snapshot)
+                last_used = snapshot.last_used_at or snapshot.created_at
+                yield Candidate(snapshot.id, team_id, priority, last_used, evict)
+
+    async def _evict(self, snapshot: Snapshot, reason: str) -> None:
+        await self._delete(replace(snapshot, reason=reason))
+
+    async def prune(self) -> None:
+        """Forget the records of what was removed a while ago."""
+        async with self._store.transaction() as transaction:
+            await self._repository.prune(transaction, self._clock.now() - KEEP_RECORDS)
 
     async def _delete(self, old: Snapshot) -> None:
         if old.state is not SnapshotState.REMOVING:
@@ -237,12 +272,18 @@ class SnapshotService:
         return new
 
     async def _remove(self, snapshot: Snapshot) -> None:
-        """First what is on disk: a row without it is finished at the next start, the reverse would be a leak."""
+        """First what is on disk: a row without it is finished at the next start, the reverse would be a leak. A record
+        stays for a while."""
         await self._machines.forget(snapshot.id)
+        await self._write(snapshot, replace(snapshot, state=SnapshotState.REMOVED), EventType.SNAPSHOT_REMOVED)
+
+    async def _undo(self, building: Snapshot) -> None:
+        """It was refused before anything was begun: nothing is left, and no record."""
+        await self._machines.forget(building.id)
         async with self._store.transaction() as transaction:
-            await self._repository.delete(transaction, snapshot)
-            transaction.after_commit(lambda: self._catalogue.forget(snapshot.id))
-            await self._tell(transaction, EventType.SNAPSHOT_REMOVED, snapshot, snapshot)
+            await self._repository.delete(transaction, building)
+            transaction.after_commit(lambda: self._catalogue.forget(building.id))
+            await self._tell(transaction, EventType.SNAPSHOT_REMOVED, building, building)
 
     async def _tell(self, transaction: Transaction, event: EventType, old: Snapshot | None, new: Snapshot) -> None:
         if new.team_id is None:
@@ -253,6 +294,7 @@ class SnapshotService:
             "old_state": None if old is None else old.state.value,
             "new_state": new.state.value,
             "has_memory": new.has_memory,
+            "reason": new.reason,
         }
         await self._events.append(transaction, NewEvent(new.team_id, event, new.id, data, self._clock.now()))
 

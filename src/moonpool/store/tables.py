@@ -108,8 +108,17 @@ snapshots = Table(
     Column("user", Text),
     Column("dialect_data", Json, nullable=False, server_default="{}"),
     Column("reason", Text),
+    Column("eviction_priority", Integer),
 )
-Index("uq_snapshots_team_id_name", snapshots.c.team_id, snapshots.c.name, unique=True)
+# The record of a removed one is kept for a while; its name is free.
+Index(
+    "uq_snapshots_team_id_name",
+    snapshots.c.team_id,
+    snapshots.c.name,
+    unique=True,
+    sqlite_where=snapshots.c.state != "removed",
+    postgresql_where=snapshots.c.state != "removed",
+)
 # NULL is equal to nothing, so the general snapshots need an index of their own.
 Index(
     "uq_snapshots_general_name",
@@ -153,6 +162,8 @@ sandboxes = Table(
     Column("instance_id", Text, nullable=False, server_default=""),
     Column("forked_from", String(36)),
     Column("backup", Json),
+    Column("eviction_priority", Integer),
+    Column("recreatable", Boolean, nullable=False, server_default=false()),
 )
 # A destroyed sandbox's row is kept for a day; its name is free as soon as its destruction is asked for.
 Index(

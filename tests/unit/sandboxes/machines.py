@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
-from moonpool.errors import InvalidState
+from moonpool.errors import InvalidState, MemoryDoesNotFit, NoDiskSpace
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import (
     Captured,
@@ -46,6 +46,9 @@ class MemoryMachines:
         self.kept: dict[str, bool] = {}  # snapshots: whether they hold memory
         self.closed: bool | None = None
         self.warming: Readiness | None = None
+        self.full = False  # only destroying and forgetting work, until ``room_after`` of them
+        self.room_after = 1
+        self.scarce: Callable[[], None] = lambda: None
         self._failures: dict[str, BaseException] = {}
         self._gates: dict[str, Gate] = {}
         self._exited: Callable[[MachineExit], None] = lambda _exit: None
@@ -150,6 +153,13 @@ class MemoryMachines:
     def on_exit(self, callback: Callable[[MachineExit], None]) -> None:
         self._exited = callback
 
+    async def reclaim(self) -> bool:
+        await self._begin("reclaim", "")
+        return not self.full
+
+    def on_scarce(self, callback: Callable[[], None]) -> None:
+        self.scarce = callback
+
     async def close(self, *, keep: bool = False) -> None:
         self.closed = keep
 
@@ -159,6 +169,13 @@ class MemoryMachines:
             await gate.wait()
         if error := self._failures.pop(operation, None):
             raise error
+        if operation in ("destroy", "forget"):
+            self.room_after -= 1
+            self.full = self.full and self.room_after > 0
+        elif self.full and operation in ("create", "unpack", "fork", "capture"):
+            raise NoDiskSpace
+        elif self.full and operation == "pause":
+            raise MemoryDoesNotFit
 
     def _run(self, spec: MachineSpec) -> None:
         self.specs[spec.id] = spec

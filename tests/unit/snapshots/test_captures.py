@@ -21,7 +21,7 @@ from moonpool.errors import (
 )
 from moonpool.events.model import Event
 from moonpool.sandboxes.model import NewSandbox, SandboxState
-from moonpool.snapshots.model import Snapshot, SnapshotState
+from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotState
 from tests.unit.sandboxes.conftest import STRANGER, World, cancelled
 
 S = SandboxState
@@ -266,7 +266,15 @@ class TestDeletion:
         assert world.machines.kept == {}
         with pytest.raises(SnapshotNotFound):
             await world.create(NewSandbox(snapshot="mine"))
-        assert [state for _, state in await told(world, made.id)][-2:] == ["removing", "removing"]
+        assert [state for _, state in await told(world, made.id)][-2:] == ["removing", "removed"]
+        gone = await world.core.snapshots.get(world.admin, made.id, include_removed=True)
+        assert (gone.state, gone.name) == (SnapshotState.REMOVED, "mine")
+        listed = await world.core.snapshots.list(world.admin, SnapshotQuery(include_removed=True))
+        assert gone in listed.items
+        assert gone not in (await world.core.snapshots.list(world.admin)).items
+        for hidden in (made.id, "mine"):
+            with pytest.raises(SnapshotNotFound):
+                await world.core.snapshots.get(STRANGER, hidden, include_removed=True)
         await world.sandboxes.stop(world.admin, child.id)
         assert (await world.sandboxes.start(world.admin, child.id)).state is S.RUNNING
         assert (await capture(world, child.id, name="mine")).id != made.id
@@ -280,6 +288,29 @@ class TestDeletion:
         await sqlite_world.core.snapshots.delete(sqlite_world.admin, "mine")
         with pytest.raises(SnapshotNotFound):
             await sqlite_world.core.snapshots.get(sqlite_world.admin, "mine")
+
+
+class TestRecords:
+    async def test_they_are_kept_for_a_week(self, world: World) -> None:
+        await capture(world, (await world.create()).id, id="mine")
+        await world.core.snapshots.delete(world.admin, "mine")
+        world.clock.advance(6 * 86400)
+        await world.core.snapshots.prune()
+        assert (await world.core.snapshots.get(world.admin, "mine", include_removed=True)).id == "mine"
+        world.clock.advance(2 * 86400)
+        await world.core.snapshots.prune()
+        with pytest.raises(SnapshotNotFound):
+            await world.core.snapshots.get(world.admin, "mine", include_removed=True)
+
+    async def test_a_use_is_noted(self, world: World) -> None:
+        await capture(world, (await world.create()).id, id="mine")
+        world.clock.advance(60)
+        await world.create(NewSandbox(snapshot="mine"))
+        assert (await world.core.snapshots.get(world.admin, "mine")).last_used_at == world.clock.now()
+        assert (await world.core.snapshots.list(world.admin)).items[0].id == "mine"
+        again = await world.restart()
+        assert (await again.core.snapshots.get(again.admin, "mine")).last_used_at == world.clock.now()
+        await again.core.stop()
 
 
 class TestInterrupted:

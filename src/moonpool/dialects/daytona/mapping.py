@@ -56,6 +56,7 @@ SNAPSHOT_STATES: Mapping[SnapshotState, schemas.SnapshotState] = {
     SnapshotState.INACTIVE: schemas.SnapshotState.inactive,
     SnapshotState.ERROR: schemas.SnapshotState.error,
     SnapshotState.REMOVING: schemas.SnapshotState.removing,
+    SnapshotState.REMOVED: schemas.SnapshotState.removing,
 }
 
 
