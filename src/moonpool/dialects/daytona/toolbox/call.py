@@ -19,6 +19,7 @@ from moonpool.dialects.daytona.requests import validated
 from moonpool.dialects.daytona.toolbox.errors import InvalidBody
 from moonpool.errors import InvalidInput
 from moonpool.files.service import FileService
+from moonpool.git.service import GitService
 from moonpool.processes.code import CodeService
 from moonpool.processes.interpreters import InterpreterService
 from moonpool.processes.model import Sandboxes
@@ -48,6 +49,7 @@ class Tools:
     terminals: TerminalService
     interpreters: InterpreterService
     files: FileService
+    git: GitService
 
     @classmethod
     def of(cls, services: Services) -> "Tools":
@@ -62,6 +64,7 @@ class Tools:
             terminals=TerminalService(sandboxes),
             interpreters=InterpreterService(sandboxes),
             files=FileService(sandboxes),
+            git=GitService(processes),
         )
 
 

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from moonpool import errors
 from moonpool.dialects.daytona.timestamps import timestamp
+from moonpool.git import errors as git_errors
 from moonpool.processes import errors as process_errors
 from moonpool.processes.interpreters import ExecutionTimeout
 
@@ -57,6 +58,20 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
     process_errors.SessionEnded: (410, "SESSION_ENDED"),
     process_errors.SessionCommandCompleted: (410, "COMMAND_ALREADY_COMPLETED"),
     errors.ProcessEnded: (410, "GONE"),
+    git_errors.AuthenticationFailed: (401, "GIT_AUTH_FAILED"),
+    git_errors.RemoteForbids: (403, "FORBIDDEN"),
+    git_errors.RepositoryNotFound: (404, "GIT_REPO_NOT_FOUND"),
+    git_errors.RepositoryExists: (409, "CONFLICT"),
+    git_errors.BranchNotFound: (404, "GIT_BRANCH_NOT_FOUND"),
+    git_errors.BranchExists: (409, "GIT_BRANCH_EXISTS"),
+    git_errors.RemoteExists: (409, "CONFLICT"),
+    git_errors.PushRejected: (409, "GIT_PUSH_REJECTED"),
+    git_errors.RemoteRejected: (422, "GIT_REMOTE_REJECTED"),
+    git_errors.DirtyWorktree: (409, "GIT_DIRTY_WORKTREE"),
+    git_errors.MergeConflict: (409, "GIT_MERGE_CONFLICT"),
+    git_errors.NothingToCommit: (409, "CONFLICT"),
+    git_errors.TransportFailed: (502, "GIT_TRANSPORT_FAILED"),
+    git_errors.GitTimeout: (504, "REQUEST_TIMEOUT"),
     errors.ProcessLimitReached: (503, "INTERNAL_SERVER_ERROR"),
     errors.GuestError: (400, "BAD_REQUEST"),
     InvalidBody: (400, "INVALID_REQUEST_BODY"),

@@ -8,33 +8,10 @@ from starlette.responses import Response
 from moonpool.dialects.daytona.toolbox.call import Call
 from moonpool.errors import NotSupported
 
-GIT_HINT = "Run 'git' with process.exec instead: it is in every image."
 LSP_HINT = "Start a language server in a session instead."
 DESKTOP_HINT = "The images of this server have no desktop yet."
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
-    GIT_HINT: (
-        "POST /git/add",
-        "DELETE /git/branches",
-        "GET /git/branches",
-        "POST /git/branches",
-        "POST /git/checkout",
-        "POST /git/clone",
-        "POST /git/commit",
-        "GET /git/config",
-        "POST /git/config",
-        "POST /git/config/user",
-        "POST /git/credentials",
-        "GET /git/history",
-        "POST /git/init",
-        "POST /git/pull",
-        "POST /git/push",
-        "GET /git/remotes",
-        "POST /git/remotes",
-        "POST /git/reset",
-        "POST /git/restore",
-        "GET /git/status",
-    ),
     LSP_HINT: (
         "POST /lsp/completions",
         "POST /lsp/did-close",
