@@ -18,17 +18,23 @@ from moonpool.access.signing import signing_key
 from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
 from moonpool.dialects import codesandbox, freestyle, wrenn
+from moonpool.dialects.codesandbox import gateway as codesandbox_gateway
+from moonpool.dialects.common.front import FrontProtocol, front
 from moonpool.dialects.common.health import Health, Metrics, SandboxFigures
 from moonpool.dialects.common.logs import configure_logging
 from moonpool.dialects.common.observation import Observed
-from moonpool.dialects.common.protocol import BoundedHttpProtocol
 from moonpool.dialects.common.routing import PrefixRouter, not_found
 from moonpool.dialects.common.services import ServerInfo, Services
 from moonpool.dialects.common.sockets import PatientWebSocketProtocol
 from moonpool.dialects.daytona import app as daytona
+from moonpool.dialects.daytona import gateway as daytona_gateway
+from moonpool.dialects.wrenn import gateway as wrenn_gateway
+from moonpool.engine.network.addresses import AGENT_PORT
 from moonpool.events.service import EventService
 from moonpool.hosts.host import Host
 from moonpool.hosts.settings import HostSettings
+from moonpool.previews.gateway.gateway import GatewaySettings, PreviewGateway
+from moonpool.previews.gateway.words import joined
 from moonpool.previews.service import PreviewService
 from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.activity import Activity
@@ -92,7 +98,9 @@ class Core:
         )
         self._eviction.add(EvictableSandboxes(self.records, self.lifecycle, self._activity))
         self._eviction.add(self.snapshots)
-        self.previews = PreviewService(store, self.access, self.sandboxes, clock)
+        self._key = signing_key(settings.data.resolve())
+        self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
+        self.gateway = self._open_gateway()
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
         self._upkeep: asyncio.Task[None] | None = None
@@ -104,9 +112,10 @@ class Core:
             version=version("moonpool"),
             public_url=settings.origin,
             preview_domain=settings.preview_domain,
+            preview_domain_is_set=settings.domain is not None,
             region=settings.region,
             terminal_frames=settings.wrenn_terminal_frames,
-            signing_key=signing_key(settings.data.resolve()),
+            signing_key=self._key,
             max_sandboxes=settings.max_sandboxes,
         )
         return Services(
@@ -121,6 +130,22 @@ class Core:
             units=UnitService(self.sandboxes),
         )
 
+    def _open_gateway(self) -> PreviewGateway:
+        settings = self._settings
+        gateway = GatewaySettings(
+            domains=(settings.preview_domain, *settings.domain_aliases),
+            agent_port=AGENT_PORT,
+            answer_timeout=settings.preview_timeout,
+            wake=settings.preview_wakes,
+            words=joined(part.WORDS for part in (codesandbox_gateway, daytona_gateway, wrenn_gateway)),
+            key=self._key,
+        )
+        doors, wakes = self.previews.doors, codesandbox_gateway.wakes
+        opened = PreviewGateway(gateway, self.access, self.sandboxes, doors, self.background, wakes, self._clock)
+        self.previews.links.reserved = opened.owns
+        self.records.listen(opened.sandbox_changed)
+        return opened
+
     async def start(self) -> None:
         """Rows, machines and events as an earlier run left them are put right before anything is served."""
         api_key = self._settings.api_key
@@ -130,12 +155,14 @@ class Core:
         await self._recovery.run()
         await self.snapshots.recover()
         await self.events.start()
+        await self.previews.doors.load()
         self.rules.start()
         self._eviction.watch()
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="upkeep")
 
     async def stop(self) -> None:
         await self.rules.close()
+        self.gateway.close()
         if self._upkeep is not None:
             self._upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -144,6 +171,7 @@ class Core:
         await put_to_rest(self.records, self.lifecycle, OnExit(self._settings.on_exit))
         await self._activity.flush()
         await self._catalogue.flush()
+        await self.previews.doors.flush()
         await self.events.close()
         await self.access.close()
 
@@ -159,13 +187,13 @@ class Core:
             await asyncio.sleep(SAVE_EVERY)
             self.background.spawn(self.events.save(), "save events")
             self.background.spawn(self._catalogue.flush(), "note uses of snapshots")
+            self.background.spawn(self.previews.doors.flush(), "save uses of preview tokens")
 
 
 class Application:
     """One server, an ASGI application whose lifespan starts and stops it, to be served with the two
     protocols named here."""
 
-    http_protocol = BoundedHttpProtocol
     websocket_protocol = PatientWebSocketProtocol
 
     def __init__(self, settings: Settings, open_host: OpenHost, clock: Clock) -> None:
@@ -174,6 +202,8 @@ class Application:
         self._clock = clock
         self._running = AsyncExitStack()
         self._serving: ASGIApp = not_found
+        self.core: Core | None = None  # while it is started
+        self.http_protocol: type[FrontProtocol] = front(lambda: self.core and self.core.gateway)
 
     async def start(self) -> None:
         """Everything up, or nothing: a failure takes down what was up already, and is raised."""
@@ -189,11 +219,12 @@ class Application:
             stack.push_async_callback(core.stop)
             await core.start()
             self._serving = serve(core, host)
+            self.core = core
             self._running = stack.pop_all()
         log.info("started", listen=settings.listen)
 
     async def stop(self) -> None:
-        self._serving = not_found
+        self._serving, self.core = not_found, None
         await self._running.aclose()
         log.info("stopped")
 
@@ -225,6 +256,7 @@ def serve(core: Core, host: Machines) -> ASGIApp:
     """The one listener's application: every API at its prefixes, and what stands beside them."""
     registry = CollectorRegistry()
     registry.register(SandboxFigures(host.readiness, lambda: [sandbox.state for sandbox in core.records.all()]))
+    core.gateway.count_in(registry)
     applications: dict[str, ASGIApp] = {
         "/healthz": Health(host.readiness),
         "/metrics": Metrics(core.access, registry),

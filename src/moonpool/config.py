@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moonpool.hosts.settings import GIBIBYTE, HostSettings
 
-CidrList = Annotated[
+WordList = Annotated[
     tuple[str, ...],
     NoDecode,
     BeforeValidator(lambda value: [part.strip() for part in value.split(",")] if isinstance(value, str) else value),
@@ -33,6 +33,13 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="postgresql://...; SQLite in the data folder otherwise.")
     public_url: str | None = Field(None, description="How clients reach the server, when not as they say themselves.")
     domain: str | None = Field(None, description="Domain of previews; localhost:PORT otherwise.")
+    domain_aliases: WordList = Field((), description="Further domains of previews, as csb.app, where DNS leads here.")
+    preview_wakes: Literal["never", "paused", "stopped"] = Field(
+        "paused", description="Which sandboxes a request to a preview wakes; stopped: those and paused ones."
+    )
+    preview_timeout: float = Field(300, gt=0, description="Seconds for an app behind a preview to begin its answer.")
+    tls_certificate: Path | None = Field(None, description="PEM, with its chain: HTTPS on the listener.")
+    tls_key: Path | None = Field(None, description="The certificate's key, PEM, readable by the server alone.")
     region: str = Field("local", min_length=1, description="The name of this server's one region.")
     on_exit: Literal["pause", "stop", "keep"] = Field("pause", description="What becomes of what runs at the end.")
     log_format: Literal["console", "json"] = Field("json", description="Of the log on standard error.")
@@ -41,8 +48,8 @@ class Settings(BaseSettings):
     pool_size: int = Field(4, ge=0, le=1000, description="Warm machines kept ready.")
     disk_pool_bytes: int = Field(200 * GIBIBYTE, ge=GIBIBYTE, description="Size of the disk pool where one is made.")
     runsc: str = Field("runsc", description="gVisor's program, by name or path.")
-    network_allow: CidrList = Field((), description="Private networks that sandboxes may reach.")
-    network_deny: CidrList = Field((), description="Further networks that they may not.")
+    network_allow: WordList = Field((), description="Private networks that sandboxes may reach.")
+    network_deny: WordList = Field((), description="Further networks that they may not.")
 
     default_snapshot: str = Field("daytona-small", description="What a create without a snapshot starts from.")
     max_cpu: float = Field(64, gt=0, description="Cores of one sandbox.")
@@ -70,7 +77,8 @@ class Settings(BaseSettings):
     @property
     def origin(self) -> str:
         """``scheme://host[:port]``, with no slash at its end."""
-        return (self.public_url or f"http://{self.listen}").rstrip("/")
+        scheme = "http" if self.tls_certificate is None else "https"
+        return (self.public_url or f"{scheme}://{self.listen}").rstrip("/")
 
     def host(self) -> HostSettings:
         return HostSettings(

@@ -92,9 +92,19 @@ class PreviewTokenNotFound(NotFound):
     default = "Preview token not found"
 
 
+class MappingNotFound(NotFound):
+    code = "mapping_not_found"
+    default = "This domain leads to no sandbox of yours"
+
+
 class Conflict(MoonpoolError):
     code = "conflict"
     default = "Conflict"
+
+
+class DomainTaken(Conflict):
+    code = "domain_taken"
+    default = "This domain leads to another sandbox"
 
 
 class NameTaken(Conflict):

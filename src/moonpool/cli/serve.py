@@ -53,6 +53,8 @@ def serve(
                 server_header=False,
                 timeout_graceful_shutdown=GRACE,
                 ws_max_size=MAX_MESSAGE_BYTES,
+                ssl_certfile=settings.tls_certificate,
+                ssl_keyfile=settings.tls_key,
             )
         )
         server.run()

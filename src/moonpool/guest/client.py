@@ -49,7 +49,8 @@ Replacements = list[ReplaceResult]
 class AgentClient:
     """One connection to one agent; any number of operations at once."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, address: str = "") -> None:
+        self.address = address  # at which this sandbox is reached from here, and no other
         self._connection = connection
         self._token = b""
         self.units = UnitsClient(connection)
@@ -59,7 +60,7 @@ class AgentClient:
     @classmethod
     async def connect(cls, address: str, port: int, secret: bytes, *, timeout: float) -> "AgentClient":
         """Go on trying for `timeout` seconds; AgentUnavailable or AgentTimeout when the agent does not let us in."""
-        return cls(await connect(address, port, secret, timeout))
+        return cls(await connect(address, port, secret, timeout), address)
 
     @property
     def open_streams(self) -> int:

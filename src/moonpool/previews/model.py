@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+LINK_LENGTH = 16  # characters [a-z0-9] of a signed link's token: 82 bits
+
 
 @dataclass(frozen=True)
 class PreviewToken:
@@ -31,3 +33,33 @@ class PreviewHost:
 
     host: str
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class SignedLink:
+    """What opens one port of one sandbox for a while, to whoever has it."""
+
+    team_id: str
+    sandbox_id: str
+    port: int
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class DomainMapping:
+    """A domain under which a port of a sandbox is open to everybody. ``domain`` is in lower case, without a port."""
+
+    domain: str
+    team_id: str
+    sandbox_id: str
+    port: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class NewLink:
+    """A signed link just made: ``token`` is shown once."""
+
+    link: SignedLink
+    token: str

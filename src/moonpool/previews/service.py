@@ -1,6 +1,5 @@
 """Use cases of preview access."""
 
-import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,8 +10,10 @@ from moonpool.access.service import AccessService
 from moonpool.clock import Clock
 from moonpool.errors import InvalidInput, LimitExceeded, PreviewTokenNotFound
 from moonpool.ids import random_word
+from moonpool.previews.doors import Doors
+from moonpool.previews.links import LinkService
 from moonpool.previews.model import NewPreviewToken, PreviewHost, PreviewToken
-from moonpool.previews.repository import PreviewRepository
+from moonpool.previews.repository import PreviewRepository, digest_of
 from moonpool.sandboxes.service import SandboxService
 from moonpool.store.database import Store
 from moonpool.store.moments import in_utc
@@ -31,12 +32,16 @@ MAX_HOST_LENGTH = 255  # characters
 class PreviewService:
     """Tokens are random, shown once and stored as SHA-256. SandboxNotFound for another team's sandbox."""
 
-    def __init__(self, store: Store, access: AccessService, sandboxes: SandboxService, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, access: AccessService, sandboxes: SandboxService, clock: Clock, signing_key: bytes = b""
+    ) -> None:
         self._store = store
         self._access = access
         self._sandboxes = sandboxes
         self._clock = clock
         self._repository = PreviewRepository()
+        self.doors = Doors(store, clock)
+        self.links = LinkService(store, access, sandboxes, self.doors, clock, signing_key)
 
     # -- tokens --------------------------------------------------------------------------------------------------------
 
@@ -64,6 +69,7 @@ class PreviewService:
             if count >= MAX_TOKENS:
                 raise LimitExceeded(f"This sandbox has {count} preview tokens", hint="Revoke some of them.")
             await self._repository.insert_token(transaction, token, digest_of(secret))
+        self.doors.tokens_changed(sandbox_id)
         return NewPreviewToken(token, secret)
 
     async def list_tokens(self, principal: Principal, sandbox: str) -> list[PreviewToken]:
@@ -88,6 +94,7 @@ class PreviewService:
             if found is None:
                 raise PreviewTokenNotFound
             await self._repository.set_expiry(transaction, found, expires_at)
+        self.doors.tokens_changed(sandbox_id)
         return replace(found, expires_at=expires_at)
 
     async def revoke_tokens(self, principal: Principal, sandbox: str) -> None:
@@ -95,6 +102,7 @@ class PreviewService:
         sandbox_id = await self._manageable(principal, sandbox)
         async with self._store.transaction() as transaction:
             await self._repository.delete_tokens(transaction, principal.team_id, sandbox_id)
+        self.doors.tokens_changed(sandbox_id)
 
     async def _manageable(self, principal: Principal, sandbox: str) -> str:
         self._access.require(principal, Scope.SANDBOXES_WRITE)
@@ -127,11 +135,8 @@ class PreviewService:
                 raise InvalidInput(f"At most {MAX_HOSTS} preview hosts", field="hosts")
             listed = [PreviewHost(host, dates.get(host, now)) for host in wanted]
             await self._repository.replace_hosts(transaction, principal.team_id, listed)
+        self.doors.hosts_changed(principal.team_id)
         return listed
-
-
-def digest_of(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def checked(hosts: Iterable[str]) -> list[str]:

@@ -246,3 +246,47 @@ preview_hosts = Table(
     Column("position", Integer, nullable=False),
     Column("created_at", Timestamp, nullable=False),
 )
+
+# A link that opens one port for a while, to whoever has it.
+preview_links = Table(
+    "preview_links",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("port", Integer, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+)
+
+# A domain of a user's own that leads to a port of a sandbox.
+preview_mappings = Table(
+    "preview_mappings",
+    metadata,
+    Column("domain", String(253), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False, index=True),
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("port", Integer, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+# What makes the key with which a sandbox's file links are signed, together with the server's own secret.
+file_keys = Table(
+    "file_keys",
+    metadata,
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("salt", String(64), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+ssh_tokens = Table(
+    "ssh_tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+)

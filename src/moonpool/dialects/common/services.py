@@ -14,7 +14,8 @@ from moonpool.snapshots.service import SnapshotService
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """``public_url`` has no slash at its end ("http://localhost:8080"); ``preview_domain`` is host[:port].
+    """``public_url`` has no slash at its end ("http://localhost:8080"); ``preview_domain`` is host[:port],
+    that of this very machine where none ``is_set``.
 
     ``terminal_frames`` is "json" or "binary" (Wrenn's terminals up to SDK 0.2 and from 0.3 on).
     ``signing_key`` is the server's own secret, the same over restarts: for tokens that it gives out and takes back.
@@ -28,6 +29,7 @@ class ServerInfo:
     terminal_frames: str
     signing_key: bytes = field(repr=False)
     max_sandboxes: int | None = None
+    preview_domain_is_set: bool = True
 
 
 @dataclass(frozen=True)
