@@ -203,7 +203,7 @@ class Application:
         self._running = AsyncExitStack()
         self._serving: ASGIApp = not_found
         self.core: Core | None = None  # while it is started
-        self.http_protocol: type[FrontProtocol] = front(lambda: self.core and self.core.gateway)
+        self.http_protocol: type[FrontProtocol] = front(lambda: None if self.core is None else self.core.gateway)
 
     async def start(self) -> None:
         """Everything up, or nothing: a failure takes down what was up already, and is raised."""

@@ -1,4 +1,4 @@
-"""Requests and answers, byte by byte: what goes on to an app, what comes back, and what happens when either side ends."""
+"""Requests and answers, byte by byte: what goes on to an app, what comes back, and how either side ends."""
 
 import asyncio
 

@@ -86,12 +86,14 @@ async def test_who_wakes_a_codesandbox_sandbox_is_its_owner_s_to_say(
 async def test_what_an_operator_says_of_waking(tmp_path: Path) -> None:
     for policy, statuses in (("never", (503, 503)), ("stopped", (200, 200))):
         clock = ManualClock()
-        async with serving(tmp_path / policy, clock, preview_wakes=policy) as (application, machines, port):
-            async with previewing(Served(application, machines, port, clock)) as previews:
-                sandbox = await paused(previews, NewSandbox(public=True))
-                stopped = await previews.create(NewSandbox(public=True))
-                await previews.core.sandboxes.stop(previews.admin, stopped.id)
-                assert ((await ask(previews, sandbox)).status, (await ask(previews, stopped)).status) == statuses
+        async with (
+            serving(tmp_path / policy, clock, preview_wakes=policy) as (application, machines, port),
+            previewing(Served(application, machines, port, clock)) as previews,
+        ):
+            sandbox = await paused(previews, NewSandbox(public=True))
+            stopped = await previews.create(NewSandbox(public=True))
+            await previews.core.sandboxes.stop(previews.admin, stopped.id)
+            assert ((await ask(previews, sandbox)).status, (await ask(previews, stopped)).status) == statuses
 
 
 async def test_a_sandbox_that_is_just_starting_is_waited_for(previews: Previews) -> None:
