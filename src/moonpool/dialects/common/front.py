@@ -141,7 +141,7 @@ class FrontProtocol(BoundedHttpProtocol):
         exchange = gateway.exchange(self, head, target, keep_alive=parser.should_keep_alive())
         before, self.cycle, self._receiving = self.cycle, exchange, exchange  # type: ignore[assignment]
         if before is None or before.response_complete:
-            self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type]
+            self._start_asgi_task(exchange, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]
