@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from moonpool.errors import InvalidInput, TooLarge
+from moonpool.errors import AccessDenied, InvalidInput, TooLarge
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientConnection, ClientStream, connect, within
 from moonpool.guest.model import (
     DeletedFile,
@@ -20,6 +20,7 @@ from moonpool.guest.model import (
     FileEvent,
     FileInfo,
     GrepMatch,
+    GrowthRound,
     GuestMetrics,
     Identity,
     Output,
@@ -44,6 +45,7 @@ Selector = int | str
 Paths = list[str]
 Matches = list[GrepMatch]
 Replacements = list[ReplaceResult]
+Rounds = list[GrowthRound]
 
 
 class AgentClient:
@@ -347,9 +349,14 @@ class AgentClient:
         append: bool = False,
         size: int | None = None,
         user: str | None = None,
+        or_root: bool = False,
     ) -> AsyncIterator[FileWriter]:
         """A file that appears whole, or not at all, when the context is left. An existing one keeps its mode and owner.
-        With `size` the file is refused unless exactly so many bytes have come. `append` writes at once."""
+        With `size` the file is refused unless exactly so many bytes have come. `append` writes at once.
+
+        `or_root`: root's file where the user may not write, if that is known only when all bytes have come (as it is
+        with `staging`); earlier, AccessDenied is raised all the same.
+        """
         document = {"path": path, "mode": mode, "parents": parents, "append": append, "size": size, "user": user}
         if self.staging is None or append or (size is not None and size < LARGE):
             async with self._writing(document) as writer:
@@ -358,15 +365,24 @@ class AgentClient:
         staging = StagingWriter(self.staging, size)
         try:
             yield staging
-            if staging.staged is None:
-                async with self._writing(document) as writer:
-                    await writer.write(b"".join(staging.waiting))
-            else:
-                await within(WORK_TIMEOUT, staging.staged.finish())
-                await self._call("place", WORK_TIMEOUT, staged=staging.staged.name, **document)
+            try:
+                await self._lay(staging, document)
+            except AccessDenied:
+                if not or_root:
+                    raise
+                await self._lay(staging, {**document, "user": None})
         finally:
             if staging.staged is not None:
                 await staging.staged.discard()
+
+    async def _lay(self, staging: StagingWriter, document: dict[str, Any]) -> None:
+        """Put what has come in its place."""
+        if staging.staged is None:
+            async with self._writing(document) as writer:
+                await writer.write(b"".join(staging.waiting))
+        else:
+            await within(WORK_TIMEOUT, staging.staged.finish())
+            await self._call("place", WORK_TIMEOUT, staged=staging.staged.name, **document)
 
     @asynccontextmanager
     async def _writing(self, document: dict[str, Any]) -> AsyncIterator[FileWriter]:
@@ -389,6 +405,15 @@ class AgentClient:
         async with self._connection.streaming("watch", document) as stream:
             await within(WORK_TIMEOUT, stream.next())
             yield file_events(stream)
+
+    async def keep_order(self, path: str, names: Sequence[str], *, user: str | None = None) -> None:
+        """From now on note in which order those files in the folder `path` grow, as far as there is memory for it."""
+        await self._call("keep_order", path=path, names=list(names), user=user)
+
+    async def order(self, path: str, *, user: str | None = None) -> Rounds:
+        """What was noted; nothing where too much else was noted since, or the sandbox was stopped."""
+        rounds = (await self._call("order", path=path, user=user))["rounds"]
+        return [GrowthRound(tuple(order), tuple(grown)) for order, grown in rounds]
 
     async def glob(self, path: str, pattern: str, limit: int = 10_000, *, user: str | None = None) -> Paths:
         answer = await self._call("glob", WORK_TIMEOUT, path=path, pattern=pattern, limit=limit, user=user)

@@ -60,6 +60,15 @@ class ProcessInfo:
 
 
 @dataclass(frozen=True)
+class GrowthRound:
+    """Files, by index, in the order in which they were written to, what follows itself being one; ``grown`` is how many
+    bytes each has got in that time."""
+
+    order: tuple[int, ...]
+    grown: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ProcessResult:
     """How a `run` ended. `truncated`: there was more output than the limit. `duration_ms` is as the client saw it."""
 

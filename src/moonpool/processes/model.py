@@ -45,10 +45,12 @@ class ShellSession:
 
 @dataclass(frozen=True)
 class CommandLogs:
-    """The latest bytes of each stream; ``truncated`` when more had been written."""
+    """The latest bytes of each stream, and of both in the order in which they were written, as far as that is known;
+    ``truncated`` when more had been written."""
 
     stdout: bytes = b""
     stderr: bytes = b""
+    output: bytes = b""
     truncated: bool = False
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from moonpool.errors import CommandNotFound, FileNotFound, MoonpoolError, ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
-from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessInfo, ProcessSpec
+from moonpool.guest.model import Exited, GrowthRound, Output, ProcessEvent, ProcessInfo, ProcessSpec
 from moonpool.processes.errors import SessionCommandNotFound, SessionEnded
+from moonpool.processes.interleaving import interleaved
 from moonpool.processes.model import CommandLogs, LogChunk, OutputStream, SessionCommand, ShellSession, checked_text
 from moonpool.processes.session_shell import PRELUDE, ROOT, SHELLS, TAG, CommandFiles, folder_of
 
@@ -73,11 +74,25 @@ async def write_text(shell: Shell, command_id: str, text: str) -> CommandFiles:
     return files
 
 
-async def feed(shell: Shell, line: bytes) -> None:
+async def feed(shell: Shell, files: CommandFiles, line: bytes) -> None:
+    """Have the shell run the command, and its outputs' order be noted from the first byte on."""
     try:
-        await shell.agent.write_stdin(shell.info.pid, line)
+        # The agent takes requests up in the order in which they come.
+        await asyncio.gather(note_order(shell, files), shell.agent.write_stdin(shell.info.pid, line))
     except (ProcessEnded, ProcessNotFound):
         raise SessionEnded from None
+
+
+async def note_order(shell: Shell, files: CommandFiles) -> None:
+    """A command runs without it just as well, as it does where an older agent comes out of saved memory."""
+    with contextlib.suppress(MoonpoolError):
+        await shell.agent.keep_order(files.folder, STREAMS, user=shell.user)
+
+
+async def noted_order(shell: Shell, files: CommandFiles) -> list[GrowthRound]:
+    with contextlib.suppress(MoonpoolError):
+        return await shell.agent.order(files.folder, user=shell.user)
+    return []
 
 
 async def completion(events: AsyncIterator[ProcessEvent], command_id: str) -> int:
@@ -135,9 +150,11 @@ def require_id(session_id: str, command_id: str) -> CommandFiles:
 
 async def read_logs(shell: Shell, command_id: str) -> CommandLogs:
     files = CommandFiles.of(shell.session_id, command_id)
+    rounds = await noted_order(shell, files)
     tails = await asyncio.gather(*(read_tail(shell, files.output(stream)) for stream in STREAMS))
-    (stdout, cut), (stderr, cut_too) = tails
-    return CommandLogs(stdout, stderr, cut or cut_too)
+    (stdout, start), (stderr, other_start) = tails
+    output = interleaved((stdout, stderr), (start, other_start), rounds)
+    return CommandLogs(stdout, stderr, output, truncated=bool(start or other_start))
 
 
 async def read_file(shell: Shell, path: str) -> bytes | None:
@@ -149,17 +166,17 @@ async def read_file(shell: Shell, path: str) -> bytes | None:
         return None
 
 
-async def read_tail(shell: Shell, path: str) -> tuple[bytes, bool]:
-    """The latest bytes of an output, and whether there are older ones."""
+async def read_tail(shell: Shell, path: str) -> tuple[bytes, int]:
+    """The latest bytes of an output, and how many older ones there are."""
     start = 0
     try:
         while True:
             async with shell.agent.read(path, offset=start, length=LOG_LIMIT, user=shell.user) as reader:
                 if start or reader.info.size <= LOG_LIMIT:
-                    return b"".join([chunk async for chunk in reader]), start > 0
+                    return b"".join([chunk async for chunk in reader]), start
                 start = reader.info.size - LOG_LIMIT
     except FileNotFound:
-        return b"", False
+        return b"", 0
 
 
 @asynccontextmanager

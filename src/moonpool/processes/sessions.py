@@ -95,7 +95,7 @@ class ShellSessions:
         ):
             shell.require_running()
             files = await write_text(shell, command_id, text)
-            await feed(shell, invocation(files, background=False, echo_input=False))
+            await feed(shell, files, invocation(files, background=False, echo_input=False))
             exit_code = await completion(events, command_id)
             return SessionCommand(command_id, text, exit_code), await read_logs(shell, command_id)
 
@@ -108,7 +108,7 @@ class ShellSessions:
         async with self._shell(principal, sandbox, session_id) as shell:
             shell.require_running()
             files = await write_text(shell, command_id, text)
-            await feed(shell, invocation(files, background=True, echo_input=echo_input))
+            await feed(shell, files, invocation(files, background=True, echo_input=echo_input))
         return SessionCommand(command_id, text, None)
 
     async def command(self, principal: Principal, sandbox: str, session_id: str, command_id: str) -> SessionCommand:

@@ -61,6 +61,14 @@ async def test_streams_apart_and_exit_code(session: Session) -> None:
     assert answer["output"] == "out\nerr\n"
 
 
+async def test_output_is_in_the_order_in_which_it_was_written(session: Session) -> None:
+    answer = await session.run("echo e1 >&2; echo o1; echo e2 >&2; printf o2")
+    assert answer["output"] == "e1\no1\ne2\no2"
+    assert (answer["stdout"], answer["stderr"]) == ("o1\no2", "e1\ne2\n")
+    plain = await session.logs(answer["cmdId"], OLD_SDK)
+    assert plain.text == "e1\no1\ne2\no2"
+
+
 async def test_state_persists(session: Session) -> None:
     await session.run(
         "mkdir -p deep/er && cd deep && export NAME='a b' && f() { echo \"f $1\"; } && declare -A m=([k]=v)"

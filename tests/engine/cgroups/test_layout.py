@@ -33,11 +33,14 @@ def test_v2_serves_all(tree):
     assert layout.limited_by(unified) == ["cpu", "memory", "pids"]
 
 
-def test_hybrid_takes_limits_from_v1_and_leaves_an_empty_v2_alone(tree):
+def test_hybrid_takes_limits_from_v1_and_freezes_with_v2(tree):
     for name in V1:
         tree.mount(f"{BASE}/{name}", "cgroup", f"rw,{name}")
-    tree.mount(f"{BASE}/unified", "cgroup2", "rw", "hugetlb")
-    assert {hierarchy.version for hierarchy in tree.detect().hierarchies} == {1}
+    unified = Hierarchy(tree.mount(f"{BASE}/unified", "cgroup2", "rw", "hugetlb"), 2)
+    layout = tree.detect()
+    assert layout.freezer == unified
+    assert {one.version for one in (layout.cpu, layout.usage, layout.memory, layout.pids)} == {1}
+    assert layout.limited_by(unified) == []
 
 
 def test_each_controller_comes_from_where_it_is(tree):

@@ -30,6 +30,8 @@ with Capsule(wait=True) as capsule:
     assert capsule.commands.run("stat -c %U mine").stdout == "wrenn-user\n"
     files.write("/opt/app/main.py", "print('hi')")
     assert capsule.commands.run("python3 /opt/app/main.py").stdout == "hi\n"
+    files.write("/opt/app/large.bin", everything * 40)
+    assert capsule.commands.run("stat -c %s /opt/app/large.bin").stdout == f"{len(everything) * 40}\n"
 
     listed = {entry.name: entry for entry in files.list("/tmp/deep")}
     assert listed["er"].type == "directory"

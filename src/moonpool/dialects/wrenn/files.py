@@ -115,7 +115,8 @@ async def store(session: AgentSession, path: str, chunks: AsyncIterator[bytes]) 
     held: list[bytes] = []
     size = 0
     try:
-        async with session.agent.write(path, user=session.sandbox.user) as writer:
+        owner, or_root = session.sandbox.user, path.startswith("/")
+        async with session.agent.write(path, user=owner, or_root=or_root) as writer:
             async for chunk in chunks:
                 size += len(chunk)
                 if size <= HELD:

@@ -1,5 +1,6 @@
 """Finding the machine's cgroup hierarchies: v1, v2 or both, from /proc/self/mountinfo."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ class Layout:
 def detect(mountinfo: Path = Path("/proc/self/mountinfo"), root: Path = Path("/")) -> Layout:
     """The layout that ``mountinfo`` describes; its mount points are taken below ``root``.
 
-    A controller that v1 has mounted cannot be had from v2, so v1 is asked first. Raises MachineUnfit.
+    A controller that v1 has mounted cannot be had from v2, so v1 is asked first. Freezing is no controller in v2: every
+    group there can be frozen, and what is frozen dies of SIGKILL at once, which in v1 it does not. Raises MachineUnfit.
     """
     found: dict[str, Hierarchy] = {}
     unified: Hierarchy | None = None
@@ -55,7 +57,8 @@ def detect(mountinfo: Path = Path("/proc/self/mountinfo"), root: Path = Path("/"
     if unified:
         offered = (unified.path / "cgroup.controllers").read_text().split()
         found |= {name: unified for name in LIMITED if name in offered and name not in found}
-        found.setdefault("freezer", unified)
+        if "freezer" not in found or os.access(unified.path, os.W_OK):
+            found["freezer"] = unified
         if found.get("cpu") == unified:
             found["cpuacct"] = unified
     missing = [name for name in VERSION_1 if name not in found]

@@ -41,6 +41,7 @@ from .files import Files
 from .limits import Limits
 from .machine import Machine
 from .network import Network
+from .ordering import Orders
 from .processes import Processes
 from .request import Request
 from .transfer import Transfer
@@ -188,7 +189,7 @@ class Server:
         self._elevation = Elevation(users, self.processes)
         self.machine = Machine(secret, users, self.processes, workers, limits)
         files = Files(users, workers)
-        transfer, accounts = Transfer(files, workers), Accounts(workers)
+        transfer, accounts, orders = Transfer(files, workers), Accounts(workers), Orders(files)
         network = self._network = Network(workers, port)
         units = self.units = Units(users, self.processes, workers, "" if alone else f"-{port}")
         processes, machine = self.processes, self.machine
@@ -215,7 +216,7 @@ class Server:
             **_named(files.chmod, files.chown, files.glob, files.grep, files.replace),
             **_named(transfer.read, transfer.write, transfer.place, network.ports, network.dial, units.wait_alone),
             **_named(Watches(files, workers).watch, network.watch_ports, Archives(files, workers).archive),
-            **_named(accounts.ensure_user, accounts.ensure_group),
+            **_named(accounts.ensure_user, accounts.ensure_group, orders.keep_order, orders.order),
             **_named(units.units, units.unit, units.unit_write, units.unit_delete, units.unit_act, units.unit_logs),
             **_named(units.units_settle),
         }

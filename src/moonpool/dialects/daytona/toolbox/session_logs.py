@@ -49,12 +49,12 @@ def command_of(call: Call) -> tuple[str, str]:
 def log_response(call: Call, found: CommandLogs) -> Response:
     if wants_split(call):
         return json_response(log_document(found))
-    return PlainTextResponse(text_of(found.stdout + found.stderr))
+    return PlainTextResponse(text_of(found.output))
 
 
 def log_document(found: CommandLogs) -> dict[str, Any]:
     return {
-        "output": text_of(found.stdout + found.stderr),
+        "output": text_of(found.output),
         "stdout": text_of(found.stdout),
         "stderr": text_of(found.stderr),
     }

@@ -1,0 +1,43 @@
+"""A command's outputs put together in the order in which they were written."""
+
+from collections.abc import Iterator, Sequence
+
+from moonpool.guest.model import GrowthRound
+
+Outputs = Sequence[bytes]
+
+
+def interleaved(outputs: Outputs, starts: Sequence[int], rounds: Sequence[GrowthRound]) -> bytes:
+    """``outputs`` are the ends of files of which ``starts`` bytes each are left out. What no round speaks of comes
+    last, one output after the other."""
+    places = [-start for start in starts]
+    pieces: list[bytes] = []
+    for one in rounds:
+        fresh = []
+        for index, count in enumerate(one.grown):
+            fresh.append(outputs[index][max(0, places[index]) : max(0, places[index] + count)])
+            places[index] += count
+        pieces += _spread(fresh, one.order)
+    pieces += (output[max(0, place) :] for output, place in zip(outputs, places, strict=True))
+    return b"".join(pieces)
+
+
+def _spread(fresh: Outputs, order: Sequence[int]) -> Iterator[bytes]:
+    """What was written in one round. A file's turn takes a line, its last turn the rest: programs write lines."""
+    turns = [order.count(index) for index in range(len(fresh))]
+    lines = [_lines(data, count) for data, count in zip(fresh, turns, strict=True)]
+    for index in order:
+        yield next(lines[index], b"")
+    for rest in lines:
+        yield from rest
+
+
+def _lines(data: bytes, turns: int) -> Iterator[bytes]:
+    start = 0
+    for _ in range(turns - 1):
+        end = data.find(b"\n", start) + 1
+        if not end:
+            break
+        yield data[start:end]
+        start = end
+    yield data[start:]
