@@ -1,5 +1,6 @@
 """``moonpool serve``: the server, in the foreground."""
 
+import resource
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,7 @@ def serve(
     host, _, port = settings.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > HIGHEST_PORT:
         raise CommandFailed(f"--listen wants ADDRESS:PORT, not '{settings.listen}'", WRONG_USE)
+    raise_descriptor_limit()
     with data_lock(settings.data, f"{SERVING}{settings.listen}"):
         application = build(settings)
         server = uvicorn.Server(
@@ -60,3 +62,9 @@ def serve(
         server.run()
         if not server.started:
             raise typer.Exit(1)
+
+
+def raise_descriptor_limit() -> None:
+    """As far as this machine allows: each sandbox takes three descriptors, each client one, and shells give 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

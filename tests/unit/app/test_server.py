@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from moonpool.app import build
 from moonpool.config import Settings
-from moonpool.dialects.common.protocol import MAX_HEADER_BYTES
+from moonpool.dialects.common.protocol import MAX_HEADER_BYTES, BoundedHttpProtocol
 from moonpool.errors import EngineError
 from moonpool.hosts.model import MachineState, Readiness
 from tests.conftest import LOOPBACK
@@ -141,6 +141,35 @@ class TestHeaderLimit:
 
     async def test_nonsense_is_a_bad_request(self, running: Running) -> None:
         assert (await exchange(running.port, b"\x00\x01\x02\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+
+
+class TestSlowClients:
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(BoundedHttpProtocol, "headers_timeout", 0.3)
+
+    @pytest.mark.parametrize(
+        "sent", [b"", b"GET /heal", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: y"], ids=["nothing", "a word", "headers"]
+    )
+    async def test_headers_that_do_not_come(self, running: Running, sent: bytes) -> None:
+        async with asyncio.timeout(10):
+            assert await exchange(running.port, sent, half_close=False) == b""
+
+    async def test_a_body_that_nobody_wanted(self, running: Running) -> None:
+        head = b"POST /v1/capsules HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc"
+        async with asyncio.timeout(10):
+            answer = await exchange(running.port, head, half_close=False)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+
+    async def test_answers_may_take_longer(self, running: Running) -> None:
+        reader, writer = await asyncio.open_connection(LOOPBACK, running.port)
+        key = KEY.encode()
+        head = b"GET /v1/events/stream HTTP/1.1\r\nHost: x\r\nX-API-Key: " + key + b"\r\n\r\n"
+        writer.write(head)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(), 1)
+        writer.close()
 
 
 class TestLifespan:
