@@ -65,6 +65,14 @@ class TestCommands:
             ("python", "import sys; print(sys.argv[1:]); sys.exit(2)"),
             ("javascript", "console.log(JSON.stringify(process.argv.slice(2))); process.exit(2)"),
             (
+                "javascript",
+                "import { argv, exit } from 'node:process'; console.log(JSON.stringify(argv.slice(2))); exit(2)",
+            ),
+            (
+                "javascript",
+                "console.log(await Promise.resolve(JSON.stringify(process.argv.slice(2)))); process.exit(2)",
+            ),
+            (
                 "typescript",
                 "const a: string[] = process.argv.slice(2); console.log(JSON.stringify(a)); process.exit(2)",
             ),
@@ -205,8 +213,9 @@ class TestFiles:
             sandbox.fs.download_file("missing")
         with pytest.raises(DaytonaFileNotFoundError):
             sandbox.fs.get_file_info("missing")
-        with pytest.raises(DaytonaError, match="/proc/x"):
-            sandbox.fs.upload_file(b"x", "/proc/x")
+        for forbidden in ("/proc/x", "/etc/x"):
+            with pytest.raises(DaytonaError, match=f"{forbidden}: .*: {forbidden}'?$"):
+                sandbox.fs.upload_file(b"x", forbidden)
         sandbox.fs.upload_file(b"fine", "fine")
         found = sandbox.fs.download_files([FileDownloadRequest(source="missing"), FileDownloadRequest(source="fine")])
         assert (found[0].error_details.error_code, found[1].result) == ("FILE_NOT_FOUND", b"fine")
@@ -228,6 +237,7 @@ class TestFiles:
         assert (match.file, match.line, match.content) == ("/home/daytona/tree/one.py", 1, "one needle")
         assert fs.replace_in_files(["tree/one.py"], "needle", "pin")[0].success
         assert fs.download_file("tree/one.py") == b"one pin\n"
+        assert b"processor" in fs.download_file("/proc/cpuinfo")  # whose size says 0
         fs.set_file_permissions("tree/one.py", mode="600", owner="daytona", group="daytona")
         assert fs.get_file_info("tree/one.py").permissions == "0600"
         fs.move_files("tree/one.py", "tree/moved.py")

@@ -410,9 +410,9 @@ class AgentClient:
         """From now on note in which order those files in the folder `path` grow, as far as there is memory for it."""
         await self._call("keep_order", path=path, names=list(names), user=user)
 
-    async def order(self, path: str, *, user: str | None = None) -> Rounds:
-        """What was noted; nothing where too much else was noted since, or the sandbox was stopped."""
-        rounds = (await self._call("order", path=path, user=user))["rounds"]
+    async def order(self, path: str, since: int = 0, *, user: str | None = None) -> Rounds:
+        """What was noted, without the first `since`; nothing where too much else was noted, or after a stop."""
+        rounds = (await self._call("order", path=path, since=since, user=user))["rounds"]
         return [GrowthRound(tuple(order), tuple(grown)) for order, grown in rounds]
 
     async def glob(self, path: str, pattern: str, limit: int = 10_000, *, user: str | None = None) -> Paths:

@@ -1,6 +1,7 @@
 """Code of a language, run once."""
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,19 +13,23 @@ from moonpool.guest.model import ProcessResult, ProcessSpec
 from moonpool.processes.inside import source
 from moonpool.processes.service import ProcessService
 
+# Code that may be a module, which older Nodes do not find out by themselves: then it takes the way of TypeScript.
+MODULE_WORDS = re.compile(r"^\s*(import|export)\b|\bawait\b", re.MULTILINE)
+
 # The first of these that the image has. esbuild only drops the types, in milliseconds; what it cannot make a plain
 # script of (await at the top) becomes a module. The result goes to the input of node, as JavaScript does: packages are
 # looked for where the code runs.
-TYPESCRIPT_SCRIPT = """\
+COMPILED_SCRIPT = """\
 if command -v esbuild >/dev/null 2>&1; then
   text=$(cat; echo .)
-  compile() { printf %s "${text%.}" | esbuild --loader=ts --platform=node --log-level=error "$@"; }
+  compile() { printf %s "${text%.}" | esbuild --loader="$0" --platform=node --log-level=error "$@"; }
   if code=$(compile --format=cjs 2>/dev/null); then set -- - "$@"
   elif code=$(compile --format=esm); then set -- --input-type=module - "$@"
   else exit 1; fi
   printf '%s\\n' "$code" | node "$@"
   exit
 fi
+if [ "$0" = js ]; then exec node - "$@"; fi
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 cat >"$folder/main.ts"
@@ -59,17 +64,27 @@ class CodeResult:
 
 @dataclass(frozen=True)
 class Runtime:
-    argv: Callable[[tuple[str, ...]], tuple[str, ...]]
+    """``argv`` of the code and its arguments, ``stdin`` of the word and the code."""
+
+    argv: Callable[[str, tuple[str, ...]], tuple[str, ...]]
     stdin: Callable[[str, bytes], bytes] = lambda _word, code: code
+
+
+def _node(code: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return _compiled("js", arguments) if MODULE_WORDS.search(code) else ("node", "-", *arguments)
+
+
+def _compiled(loader: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return ("sh", "-c", COMPILED_SCRIPT, loader, *arguments)
 
 
 RUNTIMES: Mapping[str, Runtime] = {
     "python": Runtime(
-        lambda arguments: ("python3", "-u", "-c", source("run_code.py"), *arguments),
+        lambda _code, arguments: ("python3", "-u", "-c", source("run_code.py"), *arguments),
         lambda word, code: word.encode() + b"\n" + code,
     ),
-    "javascript": Runtime(lambda arguments: ("node", "-", *arguments)),
-    "typescript": Runtime(lambda arguments: ("sh", "-c", TYPESCRIPT_SCRIPT, "typescript", *arguments)),
+    "javascript": Runtime(_node),
+    "typescript": Runtime(lambda _code, arguments: _compiled("ts", arguments)),
 }
 
 
@@ -84,7 +99,7 @@ class CodeService:
             raise InvalidInput(f"language must be one of {', '.join(RUNTIMES)}", field="language")
         word = secrets.token_hex(16)
         spec = ProcessSpec(
-            argv=runtime.argv(code.arguments),
+            argv=runtime.argv(code.text, code.arguments),
             env=dict(code.environment),
             timeout=code.timeout,
             stdin=True,

@@ -17,19 +17,23 @@ def interleaved(outputs: Outputs, starts: Sequence[int], rounds: Sequence[Growth
         for index, count in enumerate(one.grown):
             fresh.append(outputs[index][max(0, places[index]) : max(0, places[index] + count)])
             places[index] += count
-        pieces += _spread(fresh, one.order)
+        pieces += (data for _, data in spread(fresh, one.order))
     pieces += (output[max(0, place) :] for output, place in zip(outputs, places, strict=True))
     return b"".join(pieces)
 
 
-def _spread(fresh: Outputs, order: Sequence[int]) -> Iterator[bytes]:
-    """What was written in one round. A file's turn takes a line, its last turn the rest: programs write lines."""
+def spread(fresh: Outputs, order: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """What was written in one round, with the index of its output. A file's turn takes a line, its last turn the rest:
+    programs write lines."""
     turns = [order.count(index) for index in range(len(fresh))]
     lines = [_lines(data, count) for data, count in zip(fresh, turns, strict=True)]
     for index in order:
-        yield next(lines[index], b"")
-    for rest in lines:
-        yield from rest
+        if data := next(lines[index], b""):
+            yield index, data
+    for index, rest in enumerate(lines):
+        for data in rest:
+            if data:
+                yield index, data
 
 
 def _lines(data: bytes, turns: int) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -10,13 +10,14 @@ from moonpool.errors import CommandNotFound, FileNotFound, MoonpoolError, Proces
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, GrowthRound, Output, ProcessEvent, ProcessInfo, ProcessSpec
 from moonpool.processes.errors import SessionCommandNotFound, SessionEnded
-from moonpool.processes.interleaving import interleaved
+from moonpool.processes.interleaving import interleaved, spread
 from moonpool.processes.model import CommandLogs, LogChunk, OutputStream, SessionCommand, ShellSession, checked_text
 from moonpool.processes.session_shell import PRELUDE, ROOT, SHELLS, TAG, CommandFiles, folder_of
 
 REPLAY_BYTES = 64 * 1024  # of the shell's own output, which is one short line a command
 LOG_LIMIT = 16 * 1024 * 1024  # bytes of each stream that a reader of logs gets, the latest
 TEXT_LIMIT = 32 * 1024 * 1024  # bytes of a command or status that are read back
+SORTED_BYTES = 1024 * 1024  # of both outputs at once that are put in order for who follows them
 CONCURRENT_READS = 16
 STREAMS: tuple[OutputStream, ...] = ("stdout", "stderr")
 
@@ -89,9 +90,9 @@ async def note_order(shell: Shell, files: CommandFiles) -> None:
         await shell.agent.keep_order(files.folder, STREAMS, user=shell.user)
 
 
-async def noted_order(shell: Shell, files: CommandFiles) -> list[GrowthRound]:
+async def noted_order(shell: Shell, files: CommandFiles, since: int = 0) -> list[GrowthRound]:
     with contextlib.suppress(MoonpoolError):
-        return await shell.agent.order(files.folder, user=shell.user)
+        return await shell.agent.order(files.folder, since, user=shell.user)
     return []
 
 
@@ -225,22 +226,56 @@ async def stirring(shell: Shell, files: CommandFiles, end: asyncio.Event) -> Asy
 async def grow(
     shell: Shell, files: CommandFiles, stirred: asyncio.Event, end: asyncio.Event
 ) -> AsyncGenerator[LogChunk, None]:
-    """What is in the files and what comes, up to the end."""
-    offsets = dict.fromkeys(STREAMS, 0)
+    """What is in the files and what comes, up to the end; in the order in which it was written, as far as noted."""
+    sent, noted, rounds_seen = [0] * len(STREAMS), [0] * len(STREAMS), 0
     while True:
         stirred.clear()
         last = end.is_set()
-        for stream in STREAMS:
-            async for chunk in read_chunks(shell, files.output(stream), offsets[stream]):
-                offsets[stream] += len(chunk)
-                yield LogChunk(stream, chunk)
+        rounds = await noted_order(shell, files, rounds_seen)
+        rounds_seen += len(rounds)
+        for one in rounds:
+            noted = [place + count for place, count in zip(noted, one.grown, strict=True)]
+            async for chunk in read_round(shell, files, sent, noted, one):
+                yield chunk
+        if last or not rounds:
+            async for chunk in read_on(shell, files, sent, (None,) * len(STREAMS)):
+                yield chunk
         if last:
             return
         await stirred.wait()
 
 
-async def read_chunks(shell: Shell, path: str, offset: int) -> AsyncIterator[bytes]:
+async def read_round(
+    shell: Shell, files: CommandFiles, sent: list[int], ends: Sequence[int], noted: GrowthRound
+) -> AsyncIterator[LogChunk]:
+    """The files up to ``ends``: line by line in the round's order, or where that is much, one after the other."""
+    chunks = read_on(shell, files, sent, ends)
+    if len(noted.order) == 1 or sum(noted.grown) > SORTED_BYTES:
+        async for chunk in chunks:
+            yield chunk
+        return
+    fresh = dict.fromkeys(STREAMS, b"")
+    async for chunk in chunks:
+        fresh[chunk.stream] += chunk.data
+    for index, data in spread(tuple(fresh.values()), noted.order):
+        yield LogChunk(STREAMS[index], data)
+
+
+async def read_on(
+    shell: Shell, files: CommandFiles, sent: list[int], ends: Sequence[int | None]
+) -> AsyncIterator[LogChunk]:
+    """Each file from where it was ``sent`` to, which goes along, to its end (None) or to the one given."""
+    for index, stream in enumerate(STREAMS):
+        end = ends[index]
+        length = None if end is None else end - sent[index]
+        if length is None or length > 0:
+            async for data in read_chunks(shell, files.output(stream), sent[index], length):
+                sent[index] += len(data)
+                yield LogChunk(stream, data)
+
+
+async def read_chunks(shell: Shell, path: str, offset: int, length: int | None) -> AsyncIterator[bytes]:
     with contextlib.suppress(FileNotFound):
-        async with shell.agent.read(path, offset=offset, user=shell.user) as reader:
+        async with shell.agent.read(path, offset=offset, length=length, user=shell.user) as reader:
             async for chunk in reader:
                 yield chunk

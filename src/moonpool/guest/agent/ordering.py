@@ -73,12 +73,12 @@ class Orders:
         self._listen()
 
     async def order(self, stream: Stream, request: Request) -> dict[str, Any]:
-        """The rounds so far; none of a folder of which nothing is kept."""
+        """The rounds so far, without the first `since`; none of a folder of which nothing is kept."""
         user = self._files.user(request)
         folder = check_path(user.resolve(request.path("path")))
         self._look()
         kept = next((one for one in self._kept.values() if one.folder == folder), None)
-        return {"rounds": kept.rounds if kept else []}
+        return {"rounds": kept.rounds[request.integer("since", 0, 1 << 40, 0) :] if kept else []}
 
     # -- what the kernel tells --------------------------------------------------------------------------------------
 

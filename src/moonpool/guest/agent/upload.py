@@ -156,8 +156,9 @@ class Upload:
             self._temporary = temporary
             if existing is not None:
                 self._keep_owner(existing)
-        except PermissionError:
-            if existing is None:
+        except OSError as error:
+            if existing is None or not isinstance(error, PermissionError):
+                error.filename = self.path  # nobody asked for the temporary one
                 raise
             self.abandon()
             self._open_in_place(os.O_TRUNC)  # the file may be written though nothing may be added to its folder

@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import traceback
+from types import ModuleType
 from typing import Any, Iterator  # noqa: UP035 - Python 3.8
 
 FILE = "<interpreter>"
@@ -137,7 +138,10 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     events = Events()
     capture = Capture(events)
-    names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+    # What is pickled by its name is looked for in the module that is called so.
+    sys.modules["__main__"] = module = ModuleType("__main__")
+    names = module.__dict__
+    names["__builtins__"] = __builtins__
     for line in requests:
         request = json.loads(line)
         events.request = request["id"]

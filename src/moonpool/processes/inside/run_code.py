@@ -24,6 +24,16 @@ def _prepare() -> bytes:
     return code
 
 
+def _main_names() -> dict[str, Any]:
+    """Those of a new module that is ``__main__`` from now on: what is pickled by its name is looked for there."""
+    import sys
+    from types import ModuleType
+
+    sys.modules["__main__"] = main = ModuleType("__main__")
+    main.__dict__["__builtins__"] = __builtins__
+    return main.__dict__
+
+
 def _shorten_tracebacks() -> None:
     """The frame of this program itself is of no interest to who reads the traceback."""
     import sys
@@ -212,4 +222,4 @@ def _number(value: Any) -> int | float:
     return int(number) if number.is_integer() else number
 
 
-exec(compile(_prepare(), "<string>", "exec", dont_inherit=True), {"__name__": "__main__", "__builtins__": __builtins__})
+exec(compile(_prepare(), "<string>", "exec", dont_inherit=True), _main_names())

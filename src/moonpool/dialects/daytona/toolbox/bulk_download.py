@@ -6,7 +6,7 @@ import secrets
 from moonpool.dialects.daytona.toolbox.call import Call
 from moonpool.dialects.daytona.toolbox.errors import error_document
 from moonpool.dialects.daytona.toolbox.models import FilesDownloadRequest
-from moonpool.dialects.daytona.toolbox.transfer import begin, disposition, send_file
+from moonpool.dialects.daytona.toolbox.transfer import begin, disposition, measured, send_file
 from moonpool.errors import InvalidInput, MoonpoolError
 from moonpool.files.service import OpenFiles
 
@@ -35,10 +35,10 @@ async def send_part(call: Call, files: OpenFiles, path: str, opening: str) -> No
     begun = False
     try:
         async with files.read(path) as reader:
-            size = reader.info.size
+            size, chunks = await measured(reader)
             begun = True
             await send_text(call, opening + part_headers("file", path, "application/octet-stream", size))
-            await send_file(call, reader, size)
+            await send_file(call, chunks, size)
     except MoonpoolError as error:
         if begun:
             raise

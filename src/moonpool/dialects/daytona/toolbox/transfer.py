@@ -1,6 +1,6 @@
 """The content of files, in and out, piece by piece with what the other side can take."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -9,13 +9,14 @@ from starlette.responses import Response
 
 from moonpool.dialects.daytona.toolbox.call import Call, json_response
 from moonpool.dialects.daytona.toolbox.multipart import Multipart, Part
-from moonpool.errors import GuestError, InvalidInput
+from moonpool.errors import GuestError, InvalidInput, TooLarge
 from moonpool.files.service import OpenFiles
 from moonpool.guest.streams import FileReader
 
 BAD_REQUEST = 400
 PATH_FIELD, FILE_FIELD = ".path", ".file"
 PIECE = 1024 * 1024  # bytes
+MAX_UNMEASURED = 16 * PIECE
 MAX_FILES = 10_000  # of one bulk upload
 
 
@@ -24,14 +25,14 @@ async def download(call: Call) -> None:
         call.tools.files.open(call.principal, call.sandbox) as files,
         files.read(call.query("path")) as reader,
     ):
-        size = reader.info.size
+        size, chunks = await measured(reader)
         headers = {
             "content-type": "application/octet-stream",
             "content-disposition": disposition("attachment", filename=reader.info.name),
             "content-length": str(size),
         }
         await begin(call, headers)
-        await send_file(call, reader, size)
+        await send_file(call, chunks, size)
         await call.send({"type": "http.response.body", "body": b""})
 
 
@@ -140,10 +141,27 @@ async def begin(call: Call, headers: dict[str, str]) -> None:
     await call.send({"type": "http.response.start", "status": 200, "headers": raw})
 
 
-async def send_file(call: Call, reader: FileReader, size: int) -> None:
+async def measured(reader: FileReader) -> tuple[int, AsyncIterable[bytes]]:
+    """A file's size and its bytes. The kernel's own files say 0 and are not empty, so they are read beforehand."""
+    if reader.info.size:
+        return reader.info.size, reader
+    whole = b""
+    async for chunk in reader:
+        whole += chunk
+        if len(whole) > MAX_UNMEASURED:
+            raise TooLarge("The file does not tell its size, and is larger than 16 MiB")
+    return len(whole), one_piece(whole)
+
+
+async def one_piece(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data
+
+
+async def send_file(call: Call, chunks: AsyncIterable[bytes], size: int) -> None:
     """Exactly ``size`` bytes: a file that grows meanwhile is cut there, one that shrinks breaks the answer off."""
     left = size
-    async for chunk in limited(reader, size):
+    async for chunk in limited(chunks, size):
         left -= len(chunk)
         await call.send({"type": "http.response.body", "body": chunk, "more_body": True})
     if left:
@@ -154,9 +172,9 @@ class FileShrunk(GuestError):
     default = "The file became shorter while it was read"
 
 
-async def limited(reader: FileReader, size: int) -> AsyncIterator[bytes]:
+async def limited(chunks: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:
     left = size
-    async for chunk in reader:
+    async for chunk in chunks:
         if left <= 0:
             return
         yield chunk if len(chunk) <= left else chunk[:left]
