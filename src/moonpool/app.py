@@ -47,6 +47,7 @@ from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.machines import Machines
+from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.recovery import Recovery
 from moonpool.sandboxes.service import SandboxService
@@ -56,6 +57,8 @@ from moonpool.sandboxes.validation import Limits
 from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.service import SnapshotService
 from moonpool.store.database import Store
+from moonpool.volumes.catalogue import VolumeCatalogue
+from moonpool.volumes.service import VolumeHost, VolumeLimits, VolumeService
 
 GRACE = 30.0  # seconds for changes of state under way when the server ends
 SAVE_EVERY = 10.0  # seconds between notes of how far events were handed out
@@ -64,7 +67,7 @@ PRUNE_EVERY = 3600.0  # seconds
 log = structlog.get_logger(__name__)
 
 
-class RunningHost(Machines, Protocol):
+class RunningHost(Machines, VolumeHost, Protocol):
     async def close(self, *, keep: bool = False) -> None: ...
 
 
@@ -83,7 +86,10 @@ class Core:
         self._catalogue = SnapshotCatalogue(store, clock)
         self.records = Records(store, self.events, clock)
         limits = limits_of(settings)
-        admission = Admission(self.records, self._catalogue, limits, settings.default_snapshot, clock)
+        self._volume_catalogue = VolumeCatalogue(store)
+        admission = Admission(
+            self.records, self._catalogue, limits, settings.default_snapshot, clock, self._volume_catalogue
+        )
         self._recovery = Recovery(self.records, host, clock)
         self._eviction = Eviction(host, self.background)
         self.lifecycle = Lifecycle(
@@ -92,7 +98,10 @@ class Core:
         self._activity = Activity(self.records, self.background, clock)
         changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
         forking = Forking(self.records, host, admission, self.lifecycle)
-        self.sandboxes = SandboxService(self.access, self.records, self.lifecycle, forking, changes, self._activity)
+        mounting = Mounting(self.records, host, self.lifecycle.flights, admission)
+        self.sandboxes = SandboxService(
+            self.access, self.records, self.lifecycle, forking, changes, self._activity, mounting
+        )
         self.snapshots = SnapshotService(
             store, self.access, self.events, self._catalogue, self.sandboxes, host, self.background, clock
         )
@@ -101,6 +110,17 @@ class Core:
         self._key = signing_key(settings.data.resolve())
         self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
         self.gateway = self._open_gateway()
+        self.volumes = VolumeService(
+            store,
+            self.access,
+            self.events,
+            self._volume_catalogue,
+            lambda volume: [sandbox.name for sandbox in self.records.mounting(volume)],
+            host,
+            VolumeLimits(settings.volume_mib, settings.max_disk_mib, settings.max_volumes),
+            self.background,
+            clock,
+        )
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
         self._upkeep: asyncio.Task[None] | None = None
@@ -128,6 +148,7 @@ class Core:
             previews=self.previews,
             tags=self.tags,
             units=UnitService(self.sandboxes),
+            volumes=self.volumes,
         )
 
     def _open_gateway(self) -> PreviewGateway:
@@ -151,7 +172,9 @@ class Core:
         api_key = self._settings.api_key
         await self.access.start(api_key.get_secret_value() if api_key else None)
         await self._catalogue.start()
+        await self._volume_catalogue.start()
         await self.records.load()
+        await self.volumes.recover()
         await self._recovery.run()
         await self.snapshots.recover()
         await self.events.start()
@@ -183,6 +206,7 @@ class Core:
                 self.background.spawn(self.records.prune(), "prune sandboxes")
                 self.background.spawn(self.snapshots.prune(), "prune records of snapshots")
                 self.background.spawn(self.events.prune(), "prune events")
+                self.background.spawn(self.volumes.prune(), "prune volumes")
                 next_prune = now + PRUNE_EVERY
             await asyncio.sleep(SAVE_EVERY)
             self.background.spawn(self.events.save(), "save events")

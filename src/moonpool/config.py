@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     max_cpu: float = Field(64, gt=0, description="Cores of one sandbox.")
     max_memory_mib: int = Field(256 * 1024, gt=0, description="Memory of one sandbox.")
     max_disk_mib: int = Field(1024 * 1024, gt=0, description="Disk of one sandbox.")
+    volume_mib: int = Field(10 * 1024, gt=0, description="Size of a volume that asks for none.")
+    max_volumes: int = Field(100, gt=0, description="Volumes of one team.")
     max_sandboxes: int | None = Field(None, gt=0, description="Sandboxes of one team; as many as fit otherwise.")
 
     wrenn_terminal_frames: Literal["json", "binary"] = Field("json", description="binary for Wrenn's SDK from 0.3 on.")

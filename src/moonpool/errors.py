@@ -77,6 +77,11 @@ class SnapshotNotFound(NotFound):
     default = "Snapshot not found"
 
 
+class VolumeNotFound(NotFound):
+    code = "volume_not_found"
+    default = "Volume not found"
+
+
 class KeyNotFound(NotFound):
     code = "key_not_found"
     default = "API key not found"
@@ -110,6 +115,13 @@ class DomainTaken(Conflict):
 class NameTaken(Conflict):
     code = "name_taken"
     default = "This name is already in use"
+
+
+class VolumeInUse(Conflict):
+    """Also what the agent answers where a program has something open on a volume."""
+
+    code = "volume_in_use"
+    default = "The volume is in use"
 
 
 class InvalidState(Conflict):

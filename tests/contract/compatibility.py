@@ -39,7 +39,7 @@ NOTES = {
     (
         "daytona",
         "POST /sandbox",
-    ): "No volumes, secrets, GPU, build recipes or linked sandboxes; each is refused by name.",
+    ): "No secrets, GPU, build recipes or linked sandboxes; each is refused by name.",
     (
         "daytona",
         "POST /sandbox/{sandboxIdOrName}/autoarchive/{interval}",

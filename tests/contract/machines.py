@@ -4,9 +4,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from moonpool.errors import EngineError
 from moonpool.hosts.model import Captured, MachineSpec
+from tests.volumes import MemoryVolumes
 
 
-class WithoutCopies:
+class WithoutCopies(MemoryVolumes):
     """The part of ``sandboxes.machines.Machines`` that needs a real engine; tests/sdk have one."""
 
     def __init__(self) -> None:

@@ -170,11 +170,33 @@ def test_errors_have_the_sdks_classes(daytona: Any, server: Any) -> None:
     daytona.create(CreateSandboxFromSnapshotParams(name=name))
     with pytest.raises(DaytonaConflictError):
         daytona.create(CreateSandboxFromSnapshotParams(name=name))
-    with pytest.raises(DaytonaError, match="not supported"):
-        daytona.volume.list()
+    with pytest.raises(DaytonaNotFoundError):
+        daytona.volume.get("nowhere")
     stranger = Daytona(DaytonaConfig(api_key="wrong-key", api_url=f"{server.url}/api"))
     with pytest.raises(DaytonaAuthenticationError):
         stranger.get(name)
+
+
+def test_volumes_are_shared_and_outlive_sandboxes(daytona: Any) -> None:
+    from daytona import CreateSandboxFromSnapshotParams, DaytonaConflictError, VolumeMount
+
+    volume = daytona.volume.get(unique("data"), create=True)
+    assert (volume.state, daytona.volume.get(volume.name).id) == ("ready", volume.id)
+    mounts = [VolumeMount(volume_id=volume.id, mount_path="/home/daytona/data")]
+    writer = daytona.create(CreateSandboxFromSnapshotParams(volumes=mounts))
+    parts = [VolumeMount(volume_id=volume.id, mount_path="/part", subpath="a/b")]
+    reader = daytona.create(CreateSandboxFromSnapshotParams(volumes=parts))
+    writer.fs.upload_file(b"shared", "/home/daytona/data/a/b/file")
+    assert reader.fs.download_file("/part/file") == b"shared"
+    with pytest.raises(DaytonaConflictError, match="in use"):
+        daytona.volume.delete(volume)
+    for sandbox in (writer, reader):
+        sandbox.delete()
+    again = daytona.create(CreateSandboxFromSnapshotParams(volumes=mounts))
+    assert again.process.exec("cat data/a/b/file", cwd="/home/daytona").result == "shared"
+    again.delete()
+    daytona.volume.delete(volume)
+    assert volume.id not in [one.id for one in daytona.volume.list()]
 
 
 async def test_async_life(async_daytona: Any) -> None:

@@ -15,6 +15,8 @@ class EventType(StrEnum):
     SNAPSHOT_STATE_UPDATED = "snapshot.state.updated"
     SNAPSHOT_UPDATED = "snapshot.updated"
     SNAPSHOT_REMOVED = "snapshot.removed"
+    VOLUME_CREATED = "volume.created"
+    VOLUME_STATE_UPDATED = "volume.state.updated"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class NewEvent:
 class Event:
     """``id`` grows with every commit, so "everything since id" has no gaps. ``data`` holds no secrets:
     for sandboxes ``name``, ``state``, ``old_state``, ``new_state``, ``reason``, ``recoverable``; for snapshots
-    ``name``, ``state``, ``old_state``, ``new_state``, ``has_memory``."""
+    ``name``, ``state``, ``old_state``, ``new_state``, ``has_memory``; for volumes the first four of these."""
 
     id: int
     team_id: str

@@ -120,6 +120,14 @@ class AgentClient:
         """Make that folder the root of everything, with the sandbox's own /proc, /dev and /sys in it."""
         await self._call("enter", root=root)
 
+    async def mount_volume(self, path: str, slot: int, *, again: bool = False) -> None:
+        """Show what is mounted at /.volumes/SLOT at `path`; nothing to do where it is so. `again`: it is there anew."""
+        await self._call("mount_volume", path=path, slot=slot, again=again)
+
+    async def unmount_volume(self, path: str) -> None:
+        """Undo it; VolumeInUse while a program uses something there."""
+        await self._call("unmount_volume", path=path)
+
     async def thaw(self, identity: Identity) -> list[str]:
         """Give the sandbox its identity; what could not be done (the disk is full) is returned, a sentence each.
         From now on new connections need the new secret."""

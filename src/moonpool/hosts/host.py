@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,14 @@ from moonpool.hosts.model import (
     MachineSpec,
     MachineState,
     MachineUsage,
+    Mount,
     NetworkPolicy,
     Readiness,
     Resources,
     snapshot_of,
 )
+from moonpool.hosts.mounting import Mounting
+from moonpool.hosts.open_files import refuse_deleted_files
 from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
 from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
@@ -48,6 +52,7 @@ from moonpool.hosts.room import balance, is_scarce, reclaim, require_disk, requi
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.staging import sweep as sweep_staged
 from moonpool.hosts.threads import Threads, Unbroken
+from moonpool.hosts.volumes import Volumes
 from moonpool.hosts.warm import ensure_warm_image
 from moonpool.hosts.warm_pool import WarmPool
 
@@ -66,7 +71,8 @@ class Host:
 
     def __init__(self, parts: Parts, warm: Warm, settings: HostSettings, threads: Threads) -> None:
         self._parts, self._threads = parts, threads
-        self._foundry = Foundry(parts.driver, parts.network, parts.cgroups, threads)
+        self._volumes = Volumes(parts.pool)
+        self._foundry = Foundry(parts.driver, parts.network, parts.cgroups, self._volumes, threads)
         self._warm: WarmPool[LiveMember] = WarmPool(
             lambda: self._make_warm(warm), self._foundry.retire, settings.warm_pool
         )
@@ -74,6 +80,7 @@ class Host:
         self._records = Records(parts.instance.run / "machines")
         self._memory = MemoryStore(parts.instance.data / "memory", fast_folder(parts.instance))
         self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS, None)
+        self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._copies = Copies(parts, self._memory, self._kept, threads)
         self._blanks = Blanks(self._foundry)
         self._locks = KeyedLocks()
@@ -199,14 +206,46 @@ class Host:
     async def set_resources(self, machine_id: str, resources: Resources) -> None:
         """Applies cpu, memory and pids at once where it runs, and the disk limit in any state."""
         disk = self._disk(machine_id)
-        await self._threads.run(self._parts.pool.set_limit, disk, resources.disk_mib * MEBIBYTE)
-        if machine := self._machines.get(machine_id):
+        machine = self._machines.get(machine_id)
+        if machine is not None:  # Noted first: what the next server finds to differ from the row, it puts right.
+            machine.spec = replace(machine.spec, resources=resources)
+            await self._note(machine)
             await self._threads.run(self._parts.cgroups.set_limits, machine.member.name, limits_of(resources))
+        await self._threads.run(self._parts.pool.set_limit, disk, resources.disk_mib * MEBIBYTE)
 
     async def set_network(self, machine_id: str, policy: NetworkPolicy) -> None:
         """Live; a sandbox that does not run gets its policy at its next start."""
         if machine := self._machines.get(machine_id):
+            machine.spec = replace(machine.spec, network=policy)
+            await self._note(machine)
             await self._threads.run(self._parts.network.set_policy, machine.member.slot.number, policy.to_engine())
+
+    async def adjust(self, spec: MachineSpec) -> None:
+        """Makes a running sandbox what it is to be, where an earlier server did not come to the end of a change."""
+        if (machine := self._machines.get(spec.id)) is None:
+            return
+        if machine.spec.resources != spec.resources:
+            await self.set_resources(spec.id, spec.resources)
+        if machine.spec.network != spec.network:
+            await self.set_network(spec.id, spec.network)
+        await self.set_mounts(spec.id, spec.mounts)
+
+    async def set_mounts(self, machine_id: str, mounts: Sequence[Mount]) -> None:
+        """Live: what is missing is mounted, what is too much is not any more. VolumeInUse where a program uses it; a
+        failure leaves everything as it was. A sandbox that does not run gets its mounts at its next start."""
+        await self._unbroken.run(self._set_mounts(machine_id, tuple(mounts)))
+
+    async def create_volume(self, volume: str, size_mib: int) -> None:
+        """An empty one, or what there is of it already."""
+        await self._threads.run(self._volumes.create, volume, size_mib)
+
+    async def delete_volume(self, volume: str) -> None:
+        """Leaves nothing of it; idempotent."""
+        await self._threads.run(self._volumes.delete, volume)
+
+    async def volumes(self) -> set[str]:
+        """Ids of all volumes that are here."""
+        return await self._threads.run(self._volumes.names)
 
     async def usage(self, machine_id: str) -> MachineUsage:
         """Figures from outside, in any state; CPU and memory are 0 where it does not run."""
@@ -278,6 +317,8 @@ class Host:
             await machine.stay_awake()
             try:
                 await self._threads.run(require_memory, self._parts, machine.member.name)
+                if machine.spec.mounts:
+                    await refuse_deleted_files(machine)
                 await self._threads.run(self._parts.pool.sync, self._disk(machine_id))
                 await self._threads.run(self._memory.save_secret, machine_id, machine.member.secret)
                 connected = await machine.member.agent.quiesce()
@@ -307,7 +348,7 @@ class Host:
                 if blank is None:
                     member = await self._foundry.revive(image, disk, spec, secret)
                 else:
-                    member = await self._foundry.fill(blank, image, disk, secret)
+                    member = await self._foundry.fill(blank, image, disk, spec, secret)
                 try:
                     await self._threads.run(self._set_bounds, member, spec)
                     await self._identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
@@ -349,6 +390,18 @@ class Host:
 
     async def _forget(self, snapshot_id: str) -> None:
         await self._threads.run(self._copies.forget, snapshot_id)
+
+    async def _set_mounts(self, machine_id: str, mounts: tuple[Mount, ...]) -> None:
+        async with self._locks.hold(machine_id):
+            if machine := self._machines.get(machine_id):
+                await self._mounting.change(machine, mounts)
+                await self._note(machine)
+
+    async def _note(self, machine: LiveMachine) -> None:
+        """Its specification has changed: so does what the next server reads of it."""
+        member = machine.member
+        record = Record(machine.spec, member.name, member.slot.number, member.secret)
+        await self._threads.run(self._records.replace, record)
 
     # -- their steps ---------------------------------------------------------------------------------------------------
 
@@ -410,6 +463,8 @@ class Host:
         problems = await member.agent.thaw(identity_of(spec, member.secret, files))
         if problems:  # Its disk may be full: it runs all the same.
             log.warning("identity_incomplete", sandbox=spec.id, problems=problems)
+        for mount in spec.mounts:
+            await member.agent.mount_volume(mount.path, mount.slot)
 
     def _join(self, member: LiveMember, spec: MachineSpec) -> Mapping[str, str]:
         """Everything between a warm member and a sandbox's disk that needs no answer from inside, in one thread hop.
@@ -429,6 +484,7 @@ class Host:
         if spec.network != NetworkPolicy():
             self._parts.network.set_policy(member.slot.number, spec.network.to_engine())
         self._parts.driver.attach(member.running, disk, LATE_ROOT)
+        self._mounting.attach(member, spec.mounts)
         return files
 
     def _set_bounds(self, member: LiveMember, spec: MachineSpec) -> None:
@@ -461,14 +517,7 @@ class Host:
         """Names the process and file that keep memory from being saved, where that is the reason."""
         if not isinstance(error, CheckpointRefused):
             return
-        async with machine.session() as agent:
-            open_files = await agent.deleted_files()
-        if open_files:
-            first = open_files[0]
-            raise CheckpointRefused(
-                f"Process {first.pid} ({first.process}) holds the deleted file {first.path} open",
-                hint="Close the file or end the process, then pause again; or stop the sandbox instead.",
-            ) from error
+        await refuse_deleted_files(machine, error)
 
     def _state(self, machine_id: str, paused: set[str]) -> MachineState:
         if machine_id in self._machines:

@@ -5,7 +5,7 @@ import contextlib
 import heapq
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,15 +13,18 @@ from moonpool.engine.cgroups import Cgroups, Limits
 from moonpool.engine.gvisor import Driver, Member, Running
 from moonpool.engine.network import Network, Slot
 from moonpool.engine.network.addresses import AGENT_PORT
+from moonpool.errors import CheckpointIncompatible, EngineError
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.identity import warm_identity
-from moonpool.hosts.model import MEBIBYTE, MachineSpec, NetworkPolicy, Resources
+from moonpool.hosts.model import MEBIBYTE, MachineSpec, Mount, NetworkPolicy, Resources
 from moonpool.hosts.threads import Threads
+from moonpool.hosts.volumes import Volumes
 from moonpool.hosts.watch import ProcessWatch
 
 CONNECT_TIMEOUT = 15.0  # seconds for a restored agent to answer
 SECRET_BYTES = 32
 OPEN = NetworkPolicy()
+GONE = "no such file or directory"  # in what runsc says when it cannot restore
 WARM_LIMITS = Limits(cpu=1.0, memory_bytes=256 * MEBIBYTE, pids=512, cpu_weight=1)  # keeps off creates' processors
 
 
@@ -114,8 +117,9 @@ class SlotNumbers:
 class Foundry:
     """Makes and unmakes members; what fails half-way is taken apart again before the error is raised."""
 
-    def __init__(self, driver: Driver, network: Network, cgroups: Cgroups, threads: Threads) -> None:
+    def __init__(self, driver: Driver, network: Network, cgroups: Cgroups, volumes: Volumes, threads: Threads) -> None:
         self._driver, self._network, self._cgroups, self._threads = driver, network, cgroups, threads
+        self._volumes = volumes
         self.numbers = SlotNumbers()
 
     async def warm(self, image: Path, warm_secret: str) -> LiveMember:
@@ -134,7 +138,7 @@ class Foundry:
         """A checkpoint running again on its root, its network closed as far as it is to be, its processors not limited
         yet. ``secret`` is what the agent expects until it is given the member's new one. CheckpointCorrupt where a byte
         has changed."""
-        member = await self._restore(image, root, unhurried(spec.resources), secret, spec.network)
+        member = await self._restore(image, root, unhurried(spec.resources), secret, spec.network, spec.mounts)
         member.secret = secrets.token_hex(SECRET_BYTES)
         return member
 
@@ -149,10 +153,10 @@ class Foundry:
             await asyncio.shield(self.clear(name, number))
             raise
 
-    async def fill(self, blank: Blank, image: Path, root: Path, secret: str) -> LiveMember:
+    async def fill(self, blank: Blank, image: Path, root: Path, spec: MachineSpec, secret: str) -> LiveMember:
         """As ``revive``, for a blank; where it fails, nothing of the blank is left."""
         try:
-            work = self._threads.run(self._driver.revive, blank.member, blank.running, image, root)
+            work = self._threads.run(self._revive_blank, blank, image, root, spec.mounts)
             await asyncio.shield(work)
             agent = await connect(blank.slot, secret)
         except BaseException:
@@ -179,12 +183,18 @@ class Foundry:
             self.numbers.give_back(number)
 
     async def _restore(
-        self, image: Path, root: Path | None, limits: Limits, secret: str, policy: NetworkPolicy = OPEN
+        self,
+        image: Path,
+        root: Path | None,
+        limits: Limits,
+        secret: str,
+        policy: NetworkPolicy = OPEN,
+        mounts: Sequence[Mount] = (),
     ) -> LiveMember:
         number = self.numbers.take()
         name = f"m{number:04x}{secrets.token_hex(4)}"
         try:
-            work = self._threads.run(self._assemble, name, number, image, root, limits, policy)
+            work = self._threads.run(self._assemble, name, number, image, root, limits, policy, mounts)
             slot, running = await asyncio.shield(work)
             agent = await connect(slot, secret)
         except BaseException:
@@ -193,14 +203,28 @@ class Foundry:
         return LiveMember(name, slot, running, secret, agent)
 
     def _assemble(
-        self, name: str, number: int, image: Path, root: Path | None, limits: Limits, policy: NetworkPolicy
+        self,
+        name: str,
+        number: int,
+        image: Path,
+        root: Path | None,
+        limits: Limits,
+        policy: NetworkPolicy,
+        mounts: Sequence[Mount],
     ) -> tuple[Slot, Running]:
         slot = self._network.create(number)
         if policy != OPEN:
             self._network.set_policy(number, policy.to_engine())
         self._cgroups.create(name)
         self._cgroups.set_limits(name, limits)
-        return slot, self._driver.restore(Member(name, slot, name), image, root=root, checksum=root is not None)
+        checksum = root is not None
+        member = Member(name, slot, name)
+        with self._volumes.shares(mounts) as shares, volumes_blamed(mounts):
+            return slot, self._driver.restore(member, image, root=root, shares=shares, checksum=checksum)
+
+    def _revive_blank(self, blank: Blank, image: Path, root: Path, mounts: Sequence[Mount]) -> None:
+        with self._volumes.shares(mounts) as shares, volumes_blamed(mounts):
+            self._driver.revive(blank.member, blank.running, image, root, shares)
 
     def _make_blank(self, name: str, number: int, policy: NetworkPolicy) -> Blank:
         slot = self._network.create(number)
@@ -215,6 +239,20 @@ class Foundry:
         self._cgroups.delete(name)
         if number is not None:
             self._network.destroy(number)
+
+
+@contextlib.contextmanager
+def volumes_blamed(mounts: Sequence[Mount]) -> Iterator[None]:
+    """What others did to a volume meanwhile can keep memory from being restored: CheckpointIncompatible then."""
+    try:
+        yield
+    except EngineError as error:
+        if not mounts or type(error) is not EngineError or GONE not in error.message:
+            raise
+        raise CheckpointIncompatible(
+            "A file on a volume that was open is not there any more",
+            hint="Put it back and resume again; or stop and start the sandbox, which keeps its disk.",
+        ) from error
 
 
 async def connect(slot: Slot, secret: str) -> AgentClient:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from moonpool.engine import network
+from moonpool.engine.gvisor.spec import SHARES
 
 MEBIBYTE = 1024 * 1024
 DEFAULT_PIDS = 1024  # processes and threads of one user inside; far more starve the agent itself
@@ -31,6 +32,21 @@ class NetworkPolicy:
         return network.NetworkPolicy(block_all=self.block_all, allow=self.allow)
 
 
+MAX_MOUNTS = SHARES  # volumes of one sandbox
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A volume, or the folder ``subpath`` of it, seen at ``path`` inside. ``slot`` (0 to ``MAX_MOUNTS`` - 1) is its own
+    for as long as it is mounted: memory that is kept names it."""
+
+    volume: str
+    path: str
+    subpath: str | None = None
+    read_only: bool = False
+    slot: int = 0
+
+
 @dataclass(frozen=True)
 class MachineSpec:
     """Everything a host needs to bring a sandbox up from its disk; the same for create, start and resume."""
@@ -42,6 +58,7 @@ class MachineSpec:
     user: str = "root"
     env: Mapping[str, str] = field(default_factory=dict)
     network: NetworkPolicy = NetworkPolicy()
+    mounts: tuple[Mount, ...] = ()
 
 
 SNAPSHOT_IMAGE = "snapshots/"

@@ -10,7 +10,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from moonpool.hosts.model import MachineSpec, NetworkPolicy, Resources
+from moonpool.hosts.model import MachineSpec, Mount, NetworkPolicy, Resources
 
 PREPARED = ".prepared"
 
@@ -40,6 +40,11 @@ class Records:
 
     def complete(self, machine_id: str) -> None:
         self._prepared(machine_id).rename(self._path(machine_id))
+
+    def replace(self, record: Record) -> None:
+        """Write one that counts anew, in one step."""
+        self.prepare(record)
+        self.complete(record.spec.id)
 
     def remove(self, machine_id: str) -> None:
         self._path(machine_id).unlink(missing_ok=True)
@@ -74,6 +79,7 @@ def record_from_json(document: dict[str, object]) -> Record:
                 **spec,
                 "resources": Resources(**spec["resources"]),
                 "network": NetworkPolicy(spec["network"]["block_all"], None if allow is None else tuple(allow)),
+                "mounts": tuple(Mount(**mount) for mount in spec.get("mounts", ())),
             }
         ),
         member=str(document["member"]),

@@ -10,7 +10,7 @@ from moonpool.access.model import Principal
 from moonpool.archives.model import NO_BACKUP
 from moonpool.clock import Clock
 from moonpool.errors import InvalidInput, LimitExceeded, SnapshotNotFound
-from moonpool.hosts.model import MachineSpec, Resources
+from moonpool.hosts.model import MachineSpec, Mount, Resources
 from moonpool.ids import new_instance_id, new_sandbox_id, random_word
 from moonpool.sandboxes.model import DesiredState, Fork, NewSandbox, Sandbox, SandboxState, Timers
 from moonpool.sandboxes.records import Records
@@ -27,6 +27,9 @@ from moonpool.sandboxes.validation import (
     check_user,
 )
 from moonpool.snapshots.catalogue import SnapshotCatalogue
+from moonpool.snapshots.model import Snapshot
+from moonpool.store.database import Transaction
+from moonpool.volumes.catalogue import VolumeCatalogue
 
 PREVIEW_TOKEN_LENGTH = 32  # characters
 MAX_FORKS = 100
@@ -41,9 +44,10 @@ class Admission:
     limits: Limits
     default_snapshot: str
     clock: Clock
+    volumes: VolumeCatalogue
 
     def admit(self, principal: Principal, new: NewSandbox) -> Sandbox:
-        """The row of a new sandbox. InvalidInput, LimitExceeded, SnapshotNotFound."""
+        """The row of a new sandbox. InvalidInput, LimitExceeded, SnapshotNotFound, VolumeNotFound, InvalidState."""
         snapshot = self.snapshots.resolve(principal.team_id, new.snapshot or self.default_snapshot)
         resources = merged(snapshot.resources, cpu=new.cpu, memory_mib=new.memory_mib, disk_mib=new.disk_mib)
         least = 0 if snapshot.general else snapshot.resources.disk_mib
@@ -82,6 +86,7 @@ class Admission:
             instance_id=new_instance_id(),
             eviction_priority=check_priority(new.eviction_priority),
             recreatable=new.recreatable,
+            mounts=self.volumes.mounts(principal.team_id, new.mounts, self._kept_mounts(principal, snapshot, new)),
         )
 
     def admit_again(self, destroyed: Sandbox) -> None:
@@ -112,6 +117,22 @@ class Admission:
         """It is made of its snapshot now."""
         with contextlib.suppress(SnapshotNotFound):
             self.snapshots.note_use(self.snapshots.find(sandbox.team_id, sandbox.snapshot).id)
+
+    async def reserve(self, transaction: Transaction, sandbox: Sandbox) -> None:
+        """Part of writing its row: from here on its volumes cannot be deleted. VolumeNotFound, InvalidState."""
+        await self.volumes.use(transaction, sandbox.team_id, sandbox.mounts, self.clock.now())
+
+    def lacking(self, principal: Principal, new: NewSandbox) -> str | None:
+        """Why the memory of what it starts from cannot be used, in a sentence."""
+        snapshot = self.snapshots.resolve(principal.team_id, new.snapshot or self.default_snapshot)
+        if snapshot.mounts and self.volumes.missing(principal.team_id, snapshot.mounts):
+            return "Started from its disk, without its memory: a volume that it had mounted is gone"
+        return None
+
+    def _kept_mounts(self, principal: Principal, snapshot: Snapshot, new: NewSandbox) -> tuple[Mount, ...]:
+        """Programs in memory that is brought back may have them open."""
+        wanted = new.memory and not self.volumes.missing(principal.team_id, snapshot.mounts)
+        return snapshot.mounts if wanted else ()
 
     def admit_forks(self, source: Sandbox, forks: Sequence[Fork]) -> tuple[Sandbox, ...]:
         """The rows of copies of ``source``. InvalidInput, LimitExceeded."""
@@ -191,4 +212,5 @@ def spec_of(sandbox: Sandbox) -> MachineSpec:
         user=sandbox.user,
         env=sandbox.env,
         network=sandbox.network,
+        mounts=sandbox.mounts,
     )

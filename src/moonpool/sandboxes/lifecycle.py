@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -65,12 +66,14 @@ class Lifecycle:
 
     async def create(self, principal: Principal, new: NewSandbox, *, wait: bool = True) -> Sandbox:
         sandbox = self._admission.admit(principal, new)
+        lacking = self._admission.lacking(principal, new) if new.memory else None
+        bring_up = self._create if new.memory and lacking is None else partial(self._create_from_disk, lacking=lacking)
 
         async def work(accept: Accept) -> Sandbox:
-            await self._records.insert(sandbox)
+            await self._records.insert(sandbox, within=self._admission.reserve)
             self._admission.note_use(sandbox)
             accept(sandbox)
-            return await self.boot(sandbox, self._create if new.memory else self._create_from_disk)
+            return await self.boot(sandbox, bring_up)
 
         return await self.flights.launch(sandbox.id, Operation.CREATE, work).outcome(wait=wait)
 
@@ -106,7 +109,8 @@ class Lifecycle:
         self._admission.admit_again(destroyed)
 
         async def work(accept: Accept) -> Sandbox:
-            starting = await self._records.revive(destroyed, **self._admission.fresh(destroyed))
+            fresh = self._admission.fresh(destroyed)
+            starting = await self._records.revive(destroyed, within=self._admission.reserve, **fresh)
             self._admission.note_use(starting)
             accept(starting)
             return await self.boot(starting, self._create)
@@ -239,9 +243,9 @@ class Lifecycle:
             return await self._create_from_disk(spec)
         return await (self.revive(spec) if await self.machines.unpack(spec) else self.start_from_disk(spec))
 
-    async def _create_from_disk(self, spec: MachineSpec) -> str | None:
+    async def _create_from_disk(self, spec: MachineSpec, *, lacking: str | None = None) -> str | None:
         await self.machines.create(spec)
-        return None
+        return lacking
 
     async def start_from_disk(self, spec: MachineSpec) -> str | None:
         """Whatever memory it has is dropped."""

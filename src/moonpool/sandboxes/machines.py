@@ -11,6 +11,7 @@ from moonpool.hosts.model import (
     MachineSpec,
     MachineState,
     MachineUsage,
+    Mount,
     NetworkPolicy,
     Readiness,
     Resources,
@@ -79,6 +80,14 @@ class Machines(Protocol):
     async def set_resources(self, machine_id: str, resources: Resources) -> None: ...
 
     async def set_network(self, machine_id: str, policy: NetworkPolicy) -> None: ...
+
+    async def set_mounts(self, machine_id: str, mounts: Sequence[Mount]) -> None:
+        """Live; VolumeInUse, VolumeNotFound, InvalidInput, GuestError: everything is as it was."""
+        ...
+
+    async def adjust(self, spec: MachineSpec) -> None:
+        """Make a running sandbox what it is to be, where an earlier server did not come to the end of a change."""
+        ...
 
     async def usage(self, machine_id: str) -> MachineUsage: ...
 

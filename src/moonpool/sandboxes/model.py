@@ -8,7 +8,8 @@ from typing import Any
 
 from moonpool.archives.model import NO_BACKUP, Backup
 from moonpool.guest.client import AgentClient
-from moonpool.hosts.model import NetworkPolicy, Resources
+from moonpool.hosts.model import Mount, NetworkPolicy, Resources
+from moonpool.volumes.model import WantedMount
 
 
 class SandboxState(StrEnum):
@@ -130,6 +131,7 @@ class Sandbox:
     backup: Backup = NO_BACKUP
     eviction_priority: int | None = None
     recreatable: bool = False
+    mounts: tuple[Mount, ...] = ()
 
     @property
     def never_ran(self) -> bool:
@@ -155,9 +157,9 @@ class Sandbox:
 class NewSandbox:
     """What a create asks for. None: the snapshot's, the dialect's or the server's default.
 
-    ``name`` None becomes the id. ``snapshot`` is a name or an id; what memory it holds is resumed, unless ``memory``
-    is False. Resources are given each on its own; ``cpu`` in cores, the others in MiB. ``id`` is for dialects that
-    must know it beforehand (see ``ids.new_sandbox_id``).
+    ``name`` None becomes the id. ``snapshot`` is a name or an id; what memory it holds is resumed, with the volumes
+    that were mounted then, unless ``memory`` is False. Resources are given each on its own; ``cpu`` in cores, the
+    others in MiB. ``id`` is for dialects that must know it beforehand (see ``ids.new_sandbox_id``).
     """
 
     snapshot: str | None = None
@@ -176,13 +178,14 @@ class NewSandbox:
     memory: bool = True
     eviction_priority: int | None = None
     recreatable: bool = False
+    mounts: tuple[WantedMount, ...] = ()
 
 
 @dataclass(frozen=True)
 class Fork:
     """One copy of a sandbox. None: as the source has it, but for ``id`` (a new one) and ``name`` (the id).
 
-    Resources, network, user and snapshot are the source's.
+    Resources, network, user, volumes and snapshot are the source's.
     """
 
     id: str | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ KEEP_RECREATABLE = timedelta(days=30)
 REMEMBER_DESTROYED = 1000  # of the last destroyed ones stay in memory, for consumers of their events
 
 Mutation = Callable[[Sandbox], Sandbox]
+Within = Callable[[Transaction, Sandbox], Awaitable[None]]
 Waiter = tuple[Callable[[Sandbox], bool], asyncio.Future[None]]
 
 
@@ -90,6 +91,10 @@ class Records:
     def count(self, team_id: str) -> int:
         return sum(1 for sandbox in self._live.values() if sandbox.team_id == team_id)
 
+    def mounting(self, volume_id: str) -> tuple[Sandbox, ...]:
+        """Every sandbox, whatever it is doing, in which this volume is mounted."""
+        return tuple(one for one in self._live.values() if any(mount.volume == volume_id for mount in one.mounts))
+
     async def until(self, sandbox_id: str, fulfilled: Callable[[Sandbox], bool]) -> None:
         """Wait for the change that leaves the sandbox so; at once where it is so already, or is not known."""
         current = self.cached(sandbox_id)
@@ -108,13 +113,15 @@ class Records:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    async def insert(self, *sandboxes: Sandbox) -> None:
-        """New rows and their events, all or none; NameTaken."""
+    async def insert(self, *sandboxes: Sandbox, within: Within | None = None) -> None:
+        """New rows and their events, all or none; NameTaken. ``within`` is done in the same transaction for each."""
         for sandbox in sandboxes:
             if (sandbox.team_id, sandbox.name) in self._names:
                 raise name_taken(sandbox)
         async with self._store.transaction() as transaction:
             for sandbox in sandboxes:
+                if within is not None:
+                    await within(transaction, sandbox)
                 await self._repository.insert(transaction, sandbox)
                 await self._tell(transaction, EventType.SANDBOX_CREATED, None, sandbox)
 
@@ -134,8 +141,9 @@ class Records:
 
         return await self._write(sandbox.id, mutate, EventType.SANDBOX_STATE_UPDATED)
 
-    async def revive(self, destroyed: Sandbox, **fields: Any) -> Sandbox:
-        """A destroyed one is ``starting`` again; NameTaken, TransitionInProgress when somebody was faster."""
+    async def revive(self, destroyed: Sandbox, *, within: Within | None = None, **fields: Any) -> Sandbox:
+        """A destroyed one is ``starting`` again; NameTaken, TransitionInProgress when somebody was faster. ``within``
+        as for ``insert``."""
         async with self._store.transaction() as transaction:
             now = self._clock.now()
             new = replace(
@@ -148,14 +156,16 @@ class Records:
             )
             if (new.team_id, new.name) in self._names:
                 raise name_taken(new)
+            if within is not None:
+                await within(transaction, new)
             if not await self._repository.compare_and_set(transaction, destroyed, new):
                 raise TransitionInProgress(state=destroyed.state)
             await self._tell(transaction, EventType.SANDBOX_STATE_UPDATED, destroyed, new)
         return new
 
-    async def change(self, sandbox_id: str, mutate: Mutation) -> Sandbox:
-        """Change of anything but the state. NameTaken, SandboxNotFound."""
-        return await self._write(sandbox_id, mutate, EventType.SANDBOX_UPDATED)
+    async def change(self, sandbox_id: str, mutate: Mutation, *, within: Within | None = None) -> Sandbox:
+        """Change of anything but the state. NameTaken, SandboxNotFound. ``within`` as for ``insert``."""
+        return await self._write(sandbox_id, mutate, EventType.SANDBOX_UPDATED, within)
 
     async def note_activity(self, moments: dict[str, datetime]) -> None:
         async with self._store.transaction() as transaction:
@@ -170,10 +180,14 @@ class Records:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    async def _write(self, sandbox_id: str, mutate: Mutation, event: EventType) -> Sandbox:
+    async def _write(
+        self, sandbox_id: str, mutate: Mutation, event: EventType, within: Within | None = None
+    ) -> Sandbox:
         async with self._store.transaction() as transaction:
             old = self.current(sandbox_id)
             new = replace(mutate(old), version=old.version + 1, updated_at=self._clock.now())
+            if within is not None:
+                await within(transaction, new)
             if not await self._repository.compare_and_set(transaction, old, new):
                 raise TransitionInProgress("Another server changed this sandbox", state=old.state)
             await self._tell(transaction, event, old, new)

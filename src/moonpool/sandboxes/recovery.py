@@ -10,6 +10,7 @@ import structlog
 from moonpool.clock import Clock
 from moonpool.errors import MoonpoolError
 from moonpool.hosts.model import MachineState
+from moonpool.sandboxes.admission import spec_of
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import DesiredState, Sandbox, SandboxState
 from moonpool.sandboxes.outcomes import DISK_GONE, Found
@@ -122,9 +123,20 @@ class Recovery:
         machines = dict(await self._machines.machines())
         for sandbox in self._records.all():
             await self._contained(sandbox, machines.pop(sandbox.id, None))
+            await self._adjust(sandbox)
         for stray in machines:
             log.warning("stray_machine", sandbox=stray)
             await self._machines.destroy(stray)
+
+    async def _adjust(self, sandbox: Sandbox) -> None:
+        """What the last server was changing when it ended: volumes, sizes and network as the row has them."""
+        current = self._records.cached(sandbox.id)
+        if current is None or current.state is not S.RUNNING:
+            return
+        try:
+            await self._machines.adjust(spec_of(current))
+        except MoonpoolError as error:
+            log.error("adjustment_failed", sandbox=sandbox.id, reason=error.message)
 
     async def settle(self, sandbox: Sandbox, found: Found) -> Sandbox:
         """Put one row right; answers with it. Raises what the host raises."""

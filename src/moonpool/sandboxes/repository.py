@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from moonpool.archives.model import backup_document, backup_of
 from moonpool.errors import NameTaken
-from moonpool.hosts.model import NetworkPolicy, Resources
+from moonpool.hosts.model import Mount, NetworkPolicy, Resources
 from moonpool.sandboxes.filters import conditions, sort_value, step
 from moonpool.sandboxes.model import DesiredState, Sandbox, SandboxState, Timers
 from moonpool.sandboxes.query import Page, SandboxQuery
@@ -99,6 +99,7 @@ def values_of(sandbox: Sandbox) -> dict[str, Any]:
             "timers": asdict(sandbox.timers),
             "dialect_data": dict(sandbox.dialect_data),
             "backup": backup_document(sandbox.backup),
+            "mounts": [asdict(mount) for mount in sandbox.mounts],
         }
     )
 
@@ -115,6 +116,7 @@ def sandbox_of(row: Row[Any]) -> Sandbox:
             "network": network_of(row.network),
             "timers": Timers(**row.timers),
             "backup": backup_of(row.backup),
+            "mounts": tuple(Mount(**mount) for mount in row.mounts),
         }
     )
 

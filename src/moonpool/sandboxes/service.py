@@ -16,9 +16,11 @@ from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import AT_REST, AgentSession, Fork, NewSandbox, Sandbox, SandboxChange, SandboxState
+from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.query import Page, SandboxQuery, SandboxSort
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.validation import Limits
+from moonpool.volumes.model import WantedMount
 
 SETTLE_TIMEOUT = 30.0  # seconds
 
@@ -39,6 +41,7 @@ class SandboxService:
         forking: Forking,
         changes: Changes,
         activity: Activity,
+        mounting: Mounting,
     ) -> None:
         self._access = access
         self._records = records
@@ -46,6 +49,7 @@ class SandboxService:
         self._forking = forking
         self._changes = changes
         self._activity = activity
+        self._mounting = mounting
 
     @property
     def _machines(self) -> Machines:
@@ -97,6 +101,8 @@ class SandboxService:
         ``wait`` alone): the sandbox is there in state ``error``, with its reason.
         """
         self._access.require(principal, Scope.SANDBOXES_WRITE)
+        if new.mounts:
+            self._access.require(principal, Scope.VOLUMES_READ)
         return await self._lifecycle.create(principal, new, wait=wait)
 
     async def start(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
@@ -191,6 +197,18 @@ class SandboxService:
         """
         found = await self._writable(principal, sandbox)
         return self._activity.fresh(await self._changes.apply(found, change))
+
+    async def attach_volume(self, principal: Principal, sandbox: str, mount: WantedMount) -> Sandbox:
+        """Mount a volume, at once where it runs, else from its next start on.
+
+        InvalidInput, LimitExceeded, VolumeNotFound, InvalidState (neither running nor stopped), GuestError: everything
+        is as it was."""
+        self._access.require(principal, Scope.VOLUMES_READ)
+        return await self._mounting.attach(await self._writable(principal, sandbox), mount)
+
+    async def detach_volume(self, principal: Principal, sandbox: str, path: str) -> Sandbox:
+        """The inverse. NotFound where none is mounted there, VolumeInUse while a program uses it."""
+        return await self._mounting.detach(await self._writable(principal, sandbox), path)
 
     async def touch(self, principal: Principal, sandbox: str) -> None:
         """Note that it is in use: the idle rules count from now. No database write."""

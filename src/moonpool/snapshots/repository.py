@@ -1,6 +1,7 @@
 """All SQL of snapshots."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from moonpool.errors import NameTaken
-from moonpool.hosts.model import Resources
+from moonpool.hosts.model import Mount, Resources
 from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotState
 from moonpool.store.database import Transaction
 from moonpool.store.paging import Page
@@ -92,10 +93,12 @@ def values_of(snapshot: Snapshot) -> dict[str, Any]:
     values = dict(vars(snapshot))
     resources: Resources = values.pop("resources")
     sizes = {"cpu": resources.cpu, "memory_mib": resources.memory_mib, "disk_mib": resources.disk_mib}
-    return values | sizes | {"dialect_data": dict(snapshot.dialect_data)}
+    mounts = [asdict(mount) for mount in snapshot.mounts]
+    return values | sizes | {"dialect_data": dict(snapshot.dialect_data), "mounts": mounts}
 
 
 def snapshot_of(row: Row[Any]) -> Snapshot:
     fields = dict(row._mapping)
     resources = Resources(fields.pop("cpu"), fields.pop("memory_mib"), fields.pop("disk_mib"))
-    return Snapshot(**fields | {"state": SnapshotState(row.state), "resources": resources})
+    mounts = tuple(Mount(**mount) for mount in row.mounts)
+    return Snapshot(**fields | {"state": SnapshotState(row.state), "resources": resources, "mounts": mounts})

@@ -185,7 +185,8 @@ class SnapshotService:
             await self._failed(building, error.message)
             raise
         size, has_memory = captured.size_bytes, captured.has_memory
-        whole = replace(building, state=SnapshotState.ACTIVE, size_bytes=size, has_memory=has_memory)
+        mounts = source.mounts if has_memory else ()
+        whole = replace(building, state=SnapshotState.ACTIVE, size_bytes=size, has_memory=has_memory, mounts=mounts)
         return await self._write(building, whole, EventType.SNAPSHOT_STATE_UPDATED)
 
     async def _failed(self, building: Snapshot, reason: str) -> None:

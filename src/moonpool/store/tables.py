@@ -109,6 +109,7 @@ snapshots = Table(
     Column("dialect_data", Json, nullable=False, server_default="{}"),
     Column("reason", Text),
     Column("eviction_priority", Integer),
+    Column("mounts", Json, nullable=False, server_default="[]"),
 )
 # The record of a removed one is kept for a while; its name is free.
 Index(
@@ -126,6 +127,29 @@ Index(
     unique=True,
     sqlite_where=snapshots.c.team_id.is_(None),
     postgresql_where=snapshots.c.team_id.is_(None),
+)
+
+volumes = Table(
+    "volumes",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("size_mib", BigInteger, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("last_used_at", Timestamp),
+    Column("reason", Text),
+)
+# A deleted volume's row is kept for a day; its name is free at once.
+Index(
+    "uq_volumes_team_id_name",
+    volumes.c.team_id,
+    volumes.c.name,
+    unique=True,
+    sqlite_where=volumes.c.state != "deleted",
+    postgresql_where=volumes.c.state != "deleted",
 )
 
 sandboxes = Table(
@@ -164,6 +188,7 @@ sandboxes = Table(
     Column("backup", Json),
     Column("eviction_priority", Integer),
     Column("recreatable", Boolean, nullable=False, server_default=false()),
+    Column("mounts", Json, nullable=False, server_default="[]"),
 )
 # A destroyed sandbox's row is kept for a day; its name is free as soon as its destruction is asked for.
 Index(

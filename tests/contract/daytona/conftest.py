@@ -37,6 +37,7 @@ from moonpool.hosts.model import (
     snapshot_of,
 )
 from moonpool.store.database import Store
+from tests.volumes import MemoryVolumes
 
 KEY = "contract-test-key"
 CONTRACT = Path(__file__).parents[1] / "daytona.contract.json"
@@ -45,7 +46,7 @@ CONTRACT = Path(__file__).parents[1] / "daytona.contract.json"
 LATER = {"SandboxState": ["pausing", "paused", "resuming"], "SandboxDesiredState": ["paused"]}
 
 
-class MemoryMachines:
+class MemoryMachines(MemoryVolumes):
     """Machines that are nothing but their state: no processes, no disks.
 
     Bringing one up waits for ``may_start``, and raises ``failure`` when there is one.
@@ -128,6 +129,9 @@ class MemoryMachines:
 
     def readiness(self) -> Readiness:
         return Readiness(True, 0, 0, len(self.states), 0, 0, 0)
+
+    def on_scarce(self, callback: Callable[[], None]) -> None:
+        """Nothing runs out here."""
 
     def on_exit(self, callback: Callable[[MachineExit], None]) -> None:
         pass

@@ -69,7 +69,6 @@ UNSUPPORTED: list[dict[str, Any]] = [
     {"gpu": 1},
     {"kvm": True},
     {"spot": True},
-    {"volumes": [{"volumeId": "v", "mountPath": "/v"}]},
     {"secrets": [{"A": "b"}]},
     {"linkedSandbox": "x"},
     {"domainAllowList": "example.com"},

@@ -35,6 +35,11 @@ CALLS: list[tuple[str, object]] = [
     ("list_organization_identity_providers", None),
     ("list_organization_invitations_for_authenticated_user", None),
     ("get_organization_invitations_count_for_authenticated_user", None),
+    ("create_volume", {"name": "made"}),
+    ("list_volumes", None),
+    ("get_volume_by_name", None),
+    ("get_volume", None),
+    ("delete_volume", None),
     ("get_all_snapshots", None),
     ("get_snapshot", None),
     ("recover_sandbox", None),
@@ -78,7 +83,14 @@ async def test_every_operation_answers_as_the_document_says(client: httpx.AsyncC
     machines.failure = None
     user = (await client.get("/api/users/me")).json()["id"]
     team = (await client.get("/api/organizations")).json()[0]["id"]
-    places = {**PLACES, "userId": user, "organizationId": team, "name": "made", "sandboxId": "given"}
+    places = {
+        **PLACES,
+        "userId": user,
+        "organizationId": team,
+        "name": "made",
+        "volumeId": "made",
+        "sandboxId": "given",
+    }
     known, called = operations("api"), set()
     for name, body in CALLS:
         operation = known[name]

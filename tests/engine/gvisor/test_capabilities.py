@@ -36,7 +36,7 @@ def test_the_installed_one_will_do():
     found = probe("runsc")
     assert found.version
     assert "--overlay2=none" in found.flags
-    assert "--file-access-mounts=exclusive" in found.flags
+    assert "--file-access-mounts=shared" in found.flags
     assert found.architecture == os.uname().machine
     assert list(found.cpu_features) == sorted(found.cpu_features)
 

@@ -14,11 +14,13 @@ from moonpool.hosts.model import (
     MachineSpec,
     MachineState,
     MachineUsage,
+    Mount,
     NetworkPolicy,
     Readiness,
     Resources,
     snapshot_of,
 )
+from tests.volumes import MemoryVolumes
 
 
 class Gate:
@@ -36,7 +38,7 @@ class Gate:
         await self._opened.wait()
 
 
-class MemoryMachines:
+class MemoryMachines(MemoryVolumes):
     def __init__(self) -> None:
         self.states: dict[str, MachineState] = {}
         self.specs: dict[str, MachineSpec] = {}
@@ -137,6 +139,18 @@ class MemoryMachines:
     async def set_network(self, machine_id: str, policy: NetworkPolicy) -> None:
         await self._begin("set_network", machine_id)
         self.networks[machine_id] = policy
+
+    async def set_mounts(self, machine_id: str, mounts: Sequence[Mount]) -> None:
+        await self._begin("set_mounts", machine_id)
+        await super().set_mounts(machine_id, mounts)
+
+    async def create_volume(self, volume: str, size_mib: int) -> None:
+        await self._begin("create_volume", volume)
+        await super().create_volume(volume, size_mib)
+
+    async def delete_volume(self, volume: str) -> None:
+        await self._begin("delete_volume", volume)
+        await super().delete_volume(volume)
 
     async def usage(self, machine_id: str) -> MachineUsage:
         return MachineUsage(1, 2, 3)

@@ -10,6 +10,7 @@ from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.tags import TagService
 from moonpool.snapshots.service import SnapshotService
+from moonpool.volumes.service import VolumeService
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,4 @@ class Services:
     previews: PreviewService
     tags: TagService
     units: UnitService
+    volumes: VolumeService

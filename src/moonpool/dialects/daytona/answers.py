@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from moonpool.dialects.daytona import mapping, schemas
 from moonpool.dialects.daytona.creation import identity_environment
-from moonpool.dialects.daytona.extensions import LEFT_OUT_OF_LISTS, SnapshotDto
+from moonpool.dialects.daytona.extensions import LEFT_OUT_OF_LISTS, SandboxVolume, SnapshotDto
 from moonpool.dialects.daytona.extensions import Sandbox as SandboxDto
 from moonpool.dialects.daytona.network import allow_list
 from moonpool.dialects.daytona.timestamps import timestamp
-from moonpool.hosts.model import Resources
+from moonpool.hosts.model import Mount, Resources
 from moonpool.sandboxes.model import Sandbox
 from moonpool.snapshots.model import Snapshot
 
@@ -75,13 +75,17 @@ def sandbox_dto(sandbox: Sandbox, view: View) -> SandboxDto:
         autoDeleteInterval=mapping.delete_minutes(timers.auto_delete),
         autoDestroyAt=timestamp(sandbox.expires_at),
         queueTimeout=sandbox.dialect_data.get(mapping.DIALECT, {}).get("queueTimeout"),
-        volumes=[],
+        volumes=[volume_dto(mount) for mount in sandbox.mounts],
         createdAt=timestamp(sandbox.created_at),
         updatedAt=timestamp(sandbox.updated_at),
         lastActivityAt=timestamp(sandbox.last_activity_at),
         daemonVersion=DAEMON_VERSION,
         toolboxProxyUrl=view.toolbox_url,
     )
+
+
+def volume_dto(mount: Mount) -> SandboxVolume:
+    return SandboxVolume(volumeId=mount.volume, mountPath=mount.path, subpath=mount.subpath)
 
 
 def size_class(resources: Resources) -> schemas.Class:

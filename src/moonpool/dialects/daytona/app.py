@@ -23,6 +23,7 @@ from moonpool.dialects.daytona import (
     settings,
     snapshots,
     toolbox,
+    volumes,
 )
 from moonpool.dialects.daytona.errors import domain_error, envelope, validation_message
 from moonpool.dialects.daytona.notifications import Notifications
@@ -41,7 +42,7 @@ def create_app(services: Services) -> ASGIApp:
     app.state.started_at = services.clock.now()
     app.router.routes[:0] = toolbox.create_routes(services)
     app.include_router(operations.create_router())
-    for part in (server, sandboxes, settings, copies, snapshots, keys, organizations):
+    for part in (server, sandboxes, settings, copies, snapshots, keys, organizations, volumes):
         app.include_router(part.router)
     add_error_handlers(app)
     # Outside of the app, so that the answer to an unexpected error passes through them as well.

@@ -10,13 +10,13 @@ from moonpool.errors import InvalidInput
 from moonpool.ids import new_sandbox_id
 from moonpool.sandboxes.model import NewSandbox, Timers
 from moonpool.snapshots.model import DEFAULT_SNAPSHOT
+from moonpool.volumes.model import WantedMount
 
 UNPROCESSABLE = 422
 
 # Fields that this server knows and cannot honour: asking for one is refused, and not silently passed over.
 UNSUPPORTED = {
     "buildInfo": "Building from an image or a Dockerfile is not supported; create the sandbox from a snapshot",
-    "volumes": "Volumes are not supported",
     "secrets": "Secrets are not supported; pass environment variables in env",
     "gpu": "There are no GPUs here",
     "spot": "There are no spot sandboxes here",
@@ -50,6 +50,7 @@ def new_sandbox(principal: Principal, body: CreateSandbox, region: str) -> NewSa
         network=policy(OPEN, body.networkBlockAll, body.networkAllowList),
         timers=timers(body),
         dialect_data={mapping.DIALECT: own} if own else {},
+        mounts=tuple(WantedMount(one.volumeId, one.mountPath, one.subpath) for one in body.volumes or ()),
     )
 
 

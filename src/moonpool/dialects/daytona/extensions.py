@@ -128,6 +128,13 @@ class ResizeSandbox(RequestModel):
     disk: ResourceAmount | None = None
 
 
+class CreateVolume(RequestModel):
+    """``sizeGib`` is this server's own: the most that the volume may hold."""
+
+    name: Annotated[str, StringConstraints(max_length=MAX_NAME_LENGTH)] | None = None
+    sizeGib: ResourceAmount | None = None
+
+
 class CreateApiKey(schemas.CreateApiKey):
     """With a name that is not empty."""
 
@@ -179,6 +186,12 @@ class Sandbox(WireModel):
 
 
 LEFT_OUT_OF_LISTS = {"env", "kvm", "volumes"}
+
+
+class VolumeDto(schemas.VolumeDto):
+    """With this server's own ``sizeGib``."""
+
+    sizeGib: float
 
 
 class SnapshotDto(WireModel):

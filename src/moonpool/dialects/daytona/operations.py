@@ -38,11 +38,6 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     STATE_HINT: (
         "POST /sandbox/{sandboxIdOrName}/archive archive_sandbox",
         "POST /sandbox/{sandboxIdOrName}/backup create_backup",
-        "GET /volumes list_volumes",
-        "POST /volumes create_volume",
-        "GET /volumes/by-name/{name} get_volume_by_name",
-        "GET /volumes/{volumeId} get_volume",
-        "DELETE /volumes/{volumeId} delete_volume",
     ),
     FILES_HINT: (
         "GET /sandbox/{sandboxId}/signing-key get_sandbox_signing_key",

@@ -16,13 +16,13 @@ HINT = (
 )
 
 # With these every runsc is called. The root is a host folder, so no overlay; nobody else writes to it, so its files may
-# be cached ("exclusive"), and the late root is not the root but a mount to runsc, hence both flags.
+# be cached ("exclusive"). The mounts are for volumes, which others write to as well.
 NEEDED = {
     "network": "sandbox",
     "platform": PLATFORM,
     "overlay2": "none",
     "file-access": "exclusive",
-    "file-access-mounts": "exclusive",
+    "file-access-mounts": "shared",
     "net-disconnect-ok": "true",
     "ignore-cgroups": "true",
 }

@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import checkpoint as images
-from moonpool.engine.gvisor import control, launch, spec, state
+from moonpool.engine.gvisor import control, launch, linux, spec, state
 from moonpool.engine.gvisor.capabilities import probe
-from moonpool.engine.gvisor.model import Held, Member, Running
+from moonpool.engine.gvisor.model import Held, Member, Running, Share
 from moonpool.engine.gvisor.refusal import reason, refusal
 from moonpool.engine.instance import Instance
 from moonpool.errors import CheckpointRefused, EngineError
@@ -36,10 +36,11 @@ class Driver:
         self._cgroups = cgroups
         self._runsc = shutil.which(runsc) or runsc
         self._state, self._members = state_folder(instance), instance.run / "members"
-        self._empty, self._late = instance.run / "empty", instance.run / "late"
+        run = instance.run
+        self._folders = spec.Folders(run / "empty", agent, run / "shares")
         for folder in (self._state, self._members):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        spec.make_shared_folders(self._empty, self._late)
+        self._folders.make()
 
     def close(self) -> None:
         """Remove runsc's folder where it is not below the server's data and nothing is in it any more."""
@@ -57,18 +58,27 @@ class Driver:
         finally:
             (bundle / "config.json").unlink(missing_ok=True)
 
-    def restore(self, member: Member, image: Path, *, root: Path | None = None, checksum: bool = False) -> Running:
-        """Start ``member`` with the memory of checkpoint ``image``; ``root`` is what was attached when it was made.
+    def restore(
+        self,
+        member: Member,
+        image: Path,
+        *,
+        root: Path | None = None,
+        shares: Sequence[Share] = (),
+        checksum: bool = False,
+    ) -> Running:
+        """Start ``member`` with the memory of checkpoint ``image``; ``root`` and ``shares`` are what was attached when
+        it was made.
 
         With ``checksum`` every byte is read and compared while runsc starts. Raises CheckpointIncompatible or
         CheckpointCorrupt, with nothing left that runs.
         """
         images.verify(image, self.capabilities)
         if not checksum:
-            return self._restore(member, image, root)
+            return self._restore(member, image, root, shares)
         with ThreadPoolExecutor(1, "checksum") as threads:
             reading = threads.submit(images.verify, image, self.capabilities, checksum=True)
-            running = self._restore(member, image, root)
+            running = self._restore(member, image, root, shares)
         try:
             reading.result()
         except EngineError:
@@ -81,10 +91,12 @@ class Driver:
         bundle = self._members / member.name
         return self._launch(member, None, ["create", f"--bundle={bundle}", member.name], (), Path(os.devnull))
 
-    def revive(self, member: Member, running: Running, image: Path, root: Path) -> None:
+    def revive(self, member: Member, running: Running, image: Path, root: Path, shares: Sequence[Share] = ()) -> None:
         """restore() of one that was prepared. Where it fails, the member has to be killed."""
         images.verify(image, self.capabilities)
         self.attach(running, root)
+        for share in shares:
+            self.attach_share(running, share)
         bundle = self._members / member.name
         command = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
         try:
@@ -94,12 +106,13 @@ class Driver:
         if code:
             raise EngineError(f"runsc restore failed ({code}): {self._log(member.name)}")
 
-    def _restore(self, member: Member, image: Path, root: Path | None) -> Running:
+    def _restore(self, member: Member, image: Path, root: Path | None, shares: Sequence[Share]) -> Running:
         bundle = self._members / member.name
         command = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
-        binds = (launch.Bind(root, self._late / "root"),) if root else ()
+        binds = (launch.Bind(root, self._folders.late_root),) if root else ()
         try:
-            return self._launch(member, None, [*command, member.name], binds, Path(os.devnull))
+            with self._cloned(shares) as trees:
+                return self._launch(member, None, [*command, member.name], binds, Path(os.devnull), trees)
         except EngineError:
             images.verify(image, self.capabilities, checksum=True)
             raise
@@ -111,13 +124,57 @@ class Driver:
         except OSError as error:
             raise EngineError(f"cannot attach {source.name} to {running.name}: {error}") from error
 
+    def attach_share(self, running: Running, share: Share) -> None:
+        """Mount a folder that others use as well below /.volumes; whatever was at that mount point goes."""
+        target = spec.share_target(share.slot)
+        try:
+            launch.detach(running.gofer_pid, target)
+            launch.attach(running.gofer_pid, share.source, target, read_only=share.read_only)
+        except OSError as error:
+            raise EngineError(f"cannot attach a volume to {running.name}: {error}") from error
+
+    def shares(self, running: Running) -> set[int]:
+        """The mount points at which there is one."""
+        try:
+            points = launch.mount_points(running.gofer_pid)
+        except OSError as error:
+            raise EngineError(f"the mounts of {running.name} cannot be read: {error}") from error
+        return {slot for slot in range(spec.SHARES) if spec.share_target(slot) in points}
+
+    def detach_share(self, running: Running, slot: int) -> None:
+        """What is still open there stays usable. Nothing to do where nothing is mounted."""
+        try:
+            launch.detach(running.gofer_pid, spec.share_target(slot))
+        except OSError as error:
+            raise EngineError(f"cannot detach a volume from {running.name}: {error}") from error
+
+    @contextlib.contextmanager
+    def _cloned(self, shares: Sequence[Share]) -> Iterator[list[launch.Tree]]:
+        """The shares as mounts that are nowhere yet. Raises EngineError."""
+        with contextlib.ExitStack() as opened:
+            trees = []
+            for share in shares:
+                try:
+                    tree = linux.clone_tree(share.source, read_only=share.read_only)
+                except OSError as error:
+                    raise EngineError(f"cannot attach a volume: {error}") from error
+                opened.callback(os.close, tree)
+                trees.append(launch.Tree(tree, self._folders.share(share.slot)))
+            yield trees
+
     def _launch(
-        self, member: Member, secret: str | None, command: Sequence[str], binds: Iterable[launch.Bind], output: Path
+        self,
+        member: Member,
+        secret: str | None,
+        command: Sequence[str],
+        binds: Iterable[launch.Bind],
+        output: Path,
+        trees: Iterable[launch.Tree] = (),
     ) -> Running:
         """Start runsc for a member; ``output`` is where the agent writes to. Where it fails, nothing is left."""
         try:
             self._prepare(member, secret)
-            code = self._start(member, command, binds, output)
+            code = self._start(member, command, binds, output, trees)
             running = state.read(self._state, member.name)
             if code or running is None:
                 raise EngineError(f"runsc {command[0]} failed ({code}): {self._log(member.name)}")
@@ -128,22 +185,35 @@ class Driver:
             raise EngineError(f"cannot launch {member.name}: {error}") from error
         return running
 
-    def _start(self, member: Member, command: Sequence[str], binds: Iterable[launch.Bind], output: Path) -> int:
+    def _start(
+        self,
+        member: Member,
+        command: Sequence[str],
+        binds: Iterable[launch.Bind],
+        output: Path,
+        trees: Iterable[launch.Tree] = (),
+    ) -> int:
         """Run runsc where the member is to live; its exit code."""
         # What all sandboxes share is read-only here already. The specification saying so is not enough: root inside may
         # remount, and runsc's gofer has the folder writable.
-        shared = (launch.Bind(path, path, read_only=True) for path in (self._empty, self._late, self.agent))
+        folders = self._folders
+        targets = (
+            (folders.empty, folders.empty),
+            (folders.agent, folders.agent_target),
+            (folders.shares, folders.shares),
+        )
+        shared = (launch.Bind(source, target, read_only=True) for source, target in targets)
         groups = self._cgroups.procs_files(member.cgroup)
         words = self._command(member.name, command)
         with output.open("wb") as file:
-            process = launch.start_in_network(member.slot.namespace, (*shared, *binds), groups, words, file)
+            process = launch.start_in_network(member.slot.namespace, (*shared, *binds), groups, words, file, trees)
             return launch.finish(process, START_TIMEOUT)
 
     def _prepare(self, member: Member, secret: str | None) -> None:
         bundle = self._members / member.name
         bundle.mkdir(mode=0o700, exist_ok=True)
         (bundle / "member.json").write_text(json.dumps({"cgroup": member.cgroup}))
-        spec.write(bundle, spec.build(member.slot.namespace, self.agent, self._empty, self._late, secret))
+        spec.write(bundle, spec.build(member.slot.namespace, self._folders, secret))
         self._cgroups.create(member.cgroup)
 
     # -- while it runs -------------------------------------------------------------------------------------------------
@@ -291,7 +361,7 @@ class Driver:
     def specification_digest(self) -> str:
         """Hexadecimal sha256 of what is the same in every sandbox's specification."""
         nowhere = Path("/")
-        shape = spec.build(nowhere, nowhere, nowhere, nowhere, None)
+        shape = spec.build(nowhere, spec.Folders(nowhere, nowhere, nowhere), None)
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
     # -- calling runsc -------------------------------------------------------------------------------------------------

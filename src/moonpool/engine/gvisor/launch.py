@@ -40,6 +40,14 @@ class Bind:
     read_only: bool = False
 
 
+@dataclass(frozen=True)
+class Tree:
+    """What ``linux.clone_tree`` gave is to be seen at ``target`` by what is launched, on top of what is bound there."""
+
+    descriptor: int
+    target: Path
+
+
 def in_own_thread(action: Callable[[], T]) -> T:
     """Run ``action`` in a thread that ends with it, so that it may change its namespaces and root for good."""
     results: list[T] = []
@@ -60,7 +68,12 @@ def in_own_thread(action: Callable[[], T]) -> T:
 
 
 def start_in_network(
-    network: Path, binds: Iterable[Bind], groups: Iterable[Path], command: Sequence[str], output: Output
+    network: Path,
+    binds: Iterable[Bind],
+    groups: Iterable[Path],
+    command: Sequence[str],
+    output: Output,
+    trees: Iterable[Tree] = (),
 ) -> Process:
     """Start ``command`` in a network namespace and control groups (``cgroup.procs`` files), with ``binds`` mounted.
 
@@ -74,6 +87,8 @@ def start_in_network(
         linux.mount("none", HIDDEN_FOLDER, "tmpfs", linux.MS_RDONLY, "size=4k")
         for bind in binds:
             linux.bind(bind.source, bind.target, read_only=bind.read_only)
+        for tree in trees:
+            linux.move_mount(tree.descriptor, str(tree.target))
         return spawn(["/bin/sh", "-c", ENTER_GROUPS, "sh", *map(str, groups), "--", *command], output)
 
     return in_own_thread(action)
@@ -135,25 +150,43 @@ def finish(process: Process, timeout: float) -> int:
     return process.wait()
 
 
-def attach(gofer_pid: int, source: Path, target: str) -> None:
-    """Mount ``source`` at ``target`` inside a sandbox that runs; ``target`` is a path as its gofer sees it.
+def attach(gofer_pid: int, source: Path, target: str, *, read_only: bool = False) -> None:
+    """Mount ``source`` at ``target`` inside a sandbox that runs; ``target`` is a path as its gofer sees it."""
+    tree = linux.clone_tree(source, read_only=read_only)
+    try:
+        _as_gofer(gofer_pid, lambda: linux.move_mount(tree, target))
+    finally:
+        os.close(tree)
 
-    Needs no new process: the thread enters the gofer's mount namespace and root itself.
-    """
-    tree = linux.clone_tree(source)
+
+def detach(gofer_pid: int, target: str) -> None:
+    """Undo attach(), as often as it was done; nothing to do where nothing is mounted."""
 
     def action() -> None:
+        while linux.detach(target):
+            pass
+
+    _as_gofer(gofer_pid, action)
+
+
+def mount_points(gofer_pid: int) -> set[str]:
+    """Where something is mounted, as a gofer sees it."""
+    lines = Path(f"/proc/{gofer_pid}/mountinfo").read_text().splitlines()
+    return {line.split(" ")[4] for line in lines}
+
+
+def _as_gofer(gofer_pid: int, action: Callable[[], None]) -> None:
+    """Do something with a gofer's mounts. Needs no new process: a thread enters its mount namespace and root itself."""
+
+    def entered() -> None:
         root = os.open(f"/proc/{gofer_pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             linux.unshare(linux.CLONE_FS)
             enter(Path(f"/proc/{gofer_pid}/ns/mnt"), linux.CLONE_NEWNS)
             os.fchdir(root)
             os.chroot(".")
-            linux.move_mount(tree, target)
+            action()
         finally:
             os.close(root)
 
-    try:
-        in_own_thread(action)
-    finally:
-        os.close(tree)
+    in_own_thread(entered)

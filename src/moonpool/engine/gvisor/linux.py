@@ -1,6 +1,7 @@
 """System calls that Python 3.11 has no wrapper for. What names an architecture stands in one table here."""
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 
@@ -13,7 +14,8 @@ MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 OPEN_TREE_CLONE, AT_RECURSIVE, AT_EMPTY_PATH, AT_FDCWD = 0x1, 0x8000, 0x1000, -100
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
-MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x2, 0x4
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
+MNT_DETACH = 2
 
 # The calls younger than Linux 5.0 have the same number everywhere; a further architecture is one more line.
 SYSCALLS = {
@@ -57,11 +59,21 @@ def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
     mount("none", target, None, MS_REMOUNT | MS_BIND | flags)
 
 
-def clone_tree(source: Path) -> int:
+def detach(target: str) -> bool:
+    """Take away what is mounted at ``target``, on top; False where nothing is. What is open there stays usable."""
+    if _libc.umount2(os.fsencode(target), MNT_DETACH) == 0:
+        return True
+    if (code := ctypes.get_errno()) == errno.EINVAL:
+        return False
+    raise OSError(code, f"umount of {target}: {os.strerror(code)}")
+
+
+def clone_tree(source: Path, *, read_only: bool = False) -> int:
     """A descriptor of a copy of ``source``'s mounts that is mounted nowhere and propagates nothing."""
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_RECURSIVE
     descriptor = _syscall("open_tree", AT_FDCWD, os.fsencode(source), flags)
-    attributes = _MountAttributes(set=MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, propagation=MS_PRIVATE)
+    wanted = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (MOUNT_ATTR_RDONLY if read_only else 0)
+    attributes = _MountAttributes(set=wanted, propagation=MS_PRIVATE)
     try:
         size = ctypes.c_size_t(ctypes.sizeof(attributes))
         _syscall("mount_setattr", descriptor, b"", AT_EMPTY_PATH | AT_RECURSIVE, ctypes.byref(attributes), size)

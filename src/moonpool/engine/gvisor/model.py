@@ -23,6 +23,15 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A folder of the host's that a sandbox has in common with others, and which of its mount points it is at."""
+
+    source: Path
+    slot: int
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
 class Running:
     """A sandbox that exists: its sentry's and its gofer's process ids on the host."""
 

@@ -2,13 +2,16 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 AGENT_MOUNT = "/.agent"
 LATE_MOUNT = "/.late"
 LATE_ROOT = f"{LATE_MOUNT}/root"
-ROOT_FOLDERS = ("proc", "dev", "sys", "tmp", "root", AGENT_MOUNT[1:], LATE_MOUNT[1:])
+SHARES_MOUNT = "/.volumes"
+SHARES = 16  # folders that others write to as well, of one sandbox
+ROOT_FOLDERS = ("proc", "dev", "sys", "tmp", "root", AGENT_MOUNT[1:], LATE_MOUNT[1:], SHARES_MOUNT[1:])
 COMMAND = (
     f"{AGENT_MOUNT}/lib/ld.so",
     "--library-path",
@@ -52,11 +55,49 @@ OPEN_FILES = 1 << 20
 OOM_SCORE = 1000
 
 
-def build(namespace: Path, agent: Path, empty: Path, late: Path, secret: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Folders:
+    """What sandboxes have in common, read-only to them: ``empty`` as their first root with ``agent`` at /.agent in it,
+    and ``shares`` at /.volumes, with a mount point for each volume.
+
+    The agent and the late root are parts of the root, since gVisor keeps what it has seen there ("exclusive"). What it
+    calls a mount is shared with others: there it asks for everything anew. It knows no such difference between mounts:
+    in 20240729 an annotation that makes one puts an overlay on it.
+    """
+
+    empty: Path
+    agent: Path
+    shares: Path
+
+    @property
+    def agent_target(self) -> Path:
+        return self.empty / AGENT_MOUNT[1:]
+
+    @property
+    def late_root(self) -> Path:
+        return self.empty / LATE_ROOT[1:]
+
+    def share(self, slot: int) -> Path:
+        return self.shares / str(slot)
+
+    def make(self) -> None:
+        """The mount points that every sandbox starts from."""
+        for name in ROOT_FOLDERS:
+            (self.empty / name).mkdir(parents=True, exist_ok=True)
+        self.late_root.mkdir(exist_ok=True)
+        for slot in range(SHARES):
+            self.share(slot).mkdir(parents=True, exist_ok=True)
+
+
+def share_target(slot: int) -> str:
+    """Where a shared folder of this number (0 to ``SHARES`` - 1) is mounted, as a sandbox and its gofer see it."""
+    return f"{SHARES_MOUNT}/{slot}"
+
+
+def build(namespace: Path, folders: Folders, secret: str | None) -> dict[str, Any]:
     """The specification of a sandbox in the network namespace whose file is ``namespace``.
 
-    ``empty`` is the root's folder and ``late`` what is bound at /.late; both are shared by all sandboxes and read-only
-    to them. ``secret`` goes to the agent's environment; None on restore, where the agent's memory holds one.
+    ``secret`` goes to the agent's environment; None on restore, where the agent's memory holds one.
 
     No inheritable capabilities: a program that an ordinary user starts must not find any. /tmp is the root's own, on
     disk, not a tmpfs: what is written there must not count as memory or end in a checkpoint.
@@ -68,7 +109,8 @@ def build(namespace: Path, agent: Path, empty: Path, late: Path, secret: str | N
     return {
         "ociVersion": "1.0.0",
         "hostname": "sandbox",
-        "root": {"path": str(empty), "readonly": True},
+        # Not "readonly": what is mounted below it later would be as well. The launcher has it read-only itself.
+        "root": {"path": str(folders.empty)},
         "process": {
             "terminal": False,
             "user": {"uid": 0, "gid": 0},
@@ -79,7 +121,7 @@ def build(namespace: Path, agent: Path, empty: Path, late: Path, secret: str | N
             "oomScoreAdj": OOM_SCORE,
             "rlimits": [{"type": "RLIMIT_NOFILE", "hard": OPEN_FILES, "soft": OPEN_FILES}],
         },
-        "mounts": _mounts(agent, late),
+        "mounts": _mounts(folders),
         "linux": {
             "namespaces": [
                 *({"type": kind} for kind in ("pid", "ipc", "uts", "mount")),
@@ -89,15 +131,14 @@ def build(namespace: Path, agent: Path, empty: Path, late: Path, secret: str | N
     }
 
 
-def _mounts(agent: Path, late: Path) -> list[dict[str, Any]]:
+def _mounts(folders: Folders) -> list[dict[str, Any]]:
     return [
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
         {"destination": "/dev/pts", "type": "devpts", "source": "devpts"},
         {"destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs"},  # noqa: S108 - a mount point
         {"destination": "/sys", "type": "sysfs", "source": "sysfs"},
-        {"destination": AGENT_MOUNT, "type": "bind", "source": str(agent), "options": ["rbind", "ro"]},
-        {"destination": LATE_MOUNT, "type": "bind", "source": str(late), "options": ["rbind", "rw"]},
+        {"destination": SHARES_MOUNT, "type": "bind", "source": str(folders.shares), "options": ["rbind", "rw"]},
     ]
 
 
@@ -108,10 +149,3 @@ def write(bundle: Path, specification: dict[str, Any]) -> Path:
     with os.fdopen(descriptor, "w") as file:
         json.dump(specification, file)
     return path
-
-
-def make_shared_folders(empty: Path, late: Path) -> None:
-    """The mount points every sandbox starts from."""
-    for name in ROOT_FOLDERS:
-        (empty / name).mkdir(parents=True, exist_ok=True)
-    (late / "root").mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from ..protocol import Stream
 from . import network, root
 from .errors import AgentError
 from .limits import Limits
+from .mounts import Mounts
 from .processes import Processes
 from .request import Request, check_path
 from .users import Users, read_small
@@ -26,9 +27,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Machine:
-    def __init__(self, secret: bytes, users: Users, processes: Processes, workers: Workers, limits: Limits) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        users: Users,
+        processes: Processes,
+        workers: Workers,
+        limits: Limits,
+        mounts: Mounts,
+    ) -> None:
         self._secret = secret
         self._limits = limits
+        self._mounts = mounts
         self._users = users
         self._processes = processes
         self._workers = workers
@@ -116,8 +126,10 @@ class Machine:
         return float(sum(ticks) - sum(ticks[3:5])), float(sum(ticks))
 
     async def deleted_files(self, stream: Stream, request: Request) -> dict[str, Any]:
-        """Files on the root that are deleted and still open: they keep a checkpoint from being made."""
-        return await self._workers.call(None, lambda: {"files": _deleted_files()})
+        """Files that are deleted and still open. On the root they keep a checkpoint from being made, on volumes, where
+        another sandbox may have deleted them, from being restored."""
+        root_device, volumes = os.stat("/").st_dev, self._mounts.devices()
+        return await self._workers.call(None, lambda: {"files": _deleted_files(root_device, volumes)})
 
 
 def _set_hostname(name: str) -> None:
@@ -173,14 +185,24 @@ def _uptime() -> float:
     return float(words[0]) if words else time.monotonic()
 
 
-def _deleted_files() -> list[dict[str, Any]]:
-    device = os.stat("/").st_dev
+def _deleted_files(root_device: int, volumes: set[int]) -> list[dict[str, Any]]:
     found = []
     for pid, descriptor, target in network.open_files():
-        if target.endswith(DELETED):
-            with contextlib.suppress(OSError):
-                there = os.stat(f"/proc/{pid}/fd/{descriptor}")
-                if there.st_dev == device and stat.S_ISREG(there.st_mode):
-                    path = target.removesuffix(DELETED)
-                    found.append({"pid": pid, "process": network.process_name(pid), "path": path})
+        path = target.removesuffix(DELETED)
+        if path == target and not volumes:
+            continue
+        with contextlib.suppress(OSError):
+            there = os.stat(f"/proc/{pid}/fd/{descriptor}")
+            deleted = path != target or (there.st_dev in volumes and _is_gone(path, there))
+            if deleted and stat.S_ISREG(there.st_mode) and there.st_dev in {root_device, *volumes}:
+                found.append({"pid": pid, "process": network.process_name(pid), "path": path})
     return found
+
+
+def _is_gone(path: str, there: os.stat_result) -> bool:
+    """Whether something else, or nothing, is by now where an open file was found."""
+    try:
+        now = os.stat(path)
+    except FileNotFoundError:
+        return True
+    return (now.st_dev, now.st_ino) != (there.st_dev, there.st_ino)

@@ -40,6 +40,7 @@ from .errors import AgentError, describe
 from .files import Files
 from .limits import Limits
 from .machine import Machine
+from .mounts import Mounts
 from .network import Network
 from .ordering import Orders
 from .processes import Processes
@@ -187,7 +188,8 @@ class Server:
         users, workers = Users(), Workers()
         self.processes = Processes(users)
         self._elevation = Elevation(users, self.processes)
-        self.machine = Machine(secret, users, self.processes, workers, limits)
+        self._mounts = mounts = Mounts()
+        self.machine = Machine(secret, users, self.processes, workers, limits, mounts)
         files = Files(users, workers)
         transfer, accounts, orders = Transfer(files, workers), Accounts(workers), Orders(files)
         network = self._network = Network(workers, port)
@@ -217,6 +219,7 @@ class Server:
             **_named(transfer.read, transfer.write, transfer.place, network.ports, network.dial, units.wait_alone),
             **_named(Watches(files, workers).watch, network.watch_ports, Archives(files, workers).archive),
             **_named(accounts.ensure_user, accounts.ensure_group, orders.keep_order, orders.order),
+            **_named(mounts.mount_volume, mounts.unmount_volume),
             **_named(units.units, units.unit, units.unit_write, units.unit_delete, units.unit_act, units.unit_logs),
             **_named(units.units_settle),
         }
@@ -235,6 +238,7 @@ class Server:
             del self.parked[token]
 
     async def _enter(self, stream: Stream, request: Request) -> None:
+        self._mounts.keep()
         await self.machine.enter(stream, request)
         self.units.entered = True
 

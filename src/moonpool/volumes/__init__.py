@@ -1,0 +1,1 @@
+"""Volumes: disks of their own that sandboxes share."""
