@@ -137,6 +137,7 @@ class Core:
             terminal_frames=settings.wrenn_terminal_frames,
             signing_key=self._key,
             max_sandboxes=settings.max_sandboxes,
+            language_servers=settings.language_servers,
         )
         return Services(
             self.access,

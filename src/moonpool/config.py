@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     max_volumes: int = Field(100, gt=0, description="Volumes of one team.")
     max_sandboxes: int | None = Field(None, gt=0, description="Sandboxes of one team; as many as fit otherwise.")
 
+    language_servers: dict[str, str] = Field(
+        {}, description='Commands of further language servers in images, as JSON: {"go": "gopls"}.'
+    )
     wrenn_terminal_frames: Literal["json", "binary"] = Field("json", description="binary for Wrenn's SDK from 0.3 on.")
 
     @property

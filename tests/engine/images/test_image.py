@@ -46,6 +46,8 @@ def run(shared_pool: Pool, base: Image) -> Iterator[Run]:
     [
         "python3 --version", "python --version", "pip --version", "node --version", "npm --version", "npx --version",
         "tsx --version", "esbuild --version", "git --version", "curl --version", "unzip -v", "sudo --version",
+        "pylsp --version",
+        "typescript-language-server --version", "tsc --version",
         "ssh -V", "ip -V", "ps --version", "less --version", "vi --version", "apt-get --version",
     ],
 )  # fmt: skip

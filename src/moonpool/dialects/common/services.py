@@ -1,5 +1,6 @@
 """What a dialect is given: the core's services, and what it must know of the server."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from moonpool.access.service import AccessService
@@ -21,6 +22,7 @@ class ServerInfo:
     ``terminal_frames`` is "json" or "binary" (Wrenn's terminals up to SDK 0.2 and from 0.3 on).
     ``signing_key`` is the server's own secret, the same over restarts: for tokens that it gives out and takes back.
     ``max_sandboxes``: how many one team may have, stopped ones counted (None: as many as fit).
+    ``language_servers``: the operator's own, a command for each language.
     """
 
     version: str
@@ -31,6 +33,7 @@ class ServerInfo:
     signing_key: bytes = field(repr=False)
     max_sandboxes: int | None = None
     preview_domain_is_set: bool = True
+    language_servers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

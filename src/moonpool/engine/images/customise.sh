@@ -26,6 +26,12 @@ chroot "$root" visudo --check --quiet
 mkdir -p "$root/.agent"
 chmod 1777 "$root/tmp" "$root/var/tmp"
 
+# Each start of Python during the installation may have compiled what it loaded by the sources' time stamps, which
+# are not those of the archive: a hash of the source is to count instead.
+for folder in "$root"/usr/lib/python3*; do
+  chroot "$root" python3 -m compileall -q -f --invalidation-mode checked-hash "${folder#"$root"}"
+done
+
 # What differs from build to build, or is of no use inside; mmdebstrap itself empties apt's folders.
 find "$root/var/log" -type f -delete
 rm -rf "$root"/var/cache/debconf/*-old "$root"/var/cache/ldconfig/aux-cache "$root"/var/lib/dpkg/*-old \

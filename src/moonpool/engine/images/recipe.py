@@ -82,7 +82,7 @@ class Recipe:
 
 PACKAGES = (
     "bash", "ca-certificates", "coreutils", "curl", "git", "iproute2", "less", "nodejs", "openssh-client", "procps",
-    "python-is-python3", "python3", "python3-pip", "python3-venv", "sudo", "unzip", "vim-tiny",
+    "python-is-python3", "python3", "python3-pip", "python3-pylsp", "python3-venv", "sudo", "unzip", "vim-tiny",
 )  # fmt: skip
 
 # Debian's own npm pulls in some 350 packages; the registry's is one archive. tsx runs TypeScript, which Node 18 cannot.
@@ -105,12 +105,25 @@ NODE_PACKAGES = (
         "sha512-HKVLS8dvII+xoKW9kmqxbRKrnWEXfJJr/FZhhJmiqIB0e053QNYFqOBouTMO/k5sID4MvCiUCvv8b9M4h32wIA==",
         "tsx/node_modules/esbuild",
     ),
+    NodePackage(
+        "typescript",
+        "5.9.3",
+        "sha512-jl1vZzPDinLr9eUt3J/t7V6FgNEw9QjvBPdysz9KfQDD41fQrC2Y4vKQdiaUpFT4bXlb1RHhLpp8wtm6M5TgSw==",
+        "typescript",
+    ),
+    NodePackage(
+        "typescript-language-server",
+        "4.4.1",
+        "sha512-vEvDw+cjY75afMN2rhx0z8sQtFDAUHoBniksBmB6NUZlDt0rEIwQq01VMiqyXFm9uZwcED2475cmDeXxoDHleg==",
+        "typescript-language-server",
+    ),
 )
 
 LINKS = (
     Link("/usr/local/bin/npm", "../lib/node_modules/npm/bin/npm-cli.js"),
     Link("/usr/local/bin/npx", "../lib/node_modules/npm/bin/npx-cli.js"),
     Link("/usr/local/bin/tsx", "../lib/node_modules/tsx/dist/cli.mjs"),
+    Link("/usr/local/bin/tsc", "../lib/node_modules/typescript/bin/tsc"),
 )
 
 # A sandbox belongs to its user: no marker that keeps pip from installing, documentation left out for good, and names
@@ -124,6 +137,12 @@ FILES = (
     RootFile("/etc/resolv.conf", ""),
     RootFile("/etc/machine-id", ""),
     RootFile("/etc/pip.conf", "[global]\ndisable-pip-version-check = true\nroot-user-action = ignore\n"),
+    # The package's own program has no execute bit, which npm would give it.
+    RootFile(
+        "/usr/local/bin/typescript-language-server",
+        '#!/bin/sh\nexec node /usr/local/lib/node_modules/typescript-language-server/lib/cli.mjs "$@"\n',
+        0o755,
+    ),
     RootFile(
         "/usr/local/lib/node_modules/npm/npmrc",
         "prefix=/usr/local\ncafile=/etc/ssl/certs/ca-certificates.crt\nupdate-notifier=false\nfund=false\n",

@@ -20,6 +20,7 @@ from moonpool.dialects.daytona.toolbox.errors import InvalidBody
 from moonpool.errors import InvalidInput
 from moonpool.files.service import FileService
 from moonpool.git.service import GitService
+from moonpool.languages.service import LanguageService
 from moonpool.processes.code import CodeService
 from moonpool.processes.interpreters import InterpreterService
 from moonpool.processes.model import Sandboxes
@@ -50,6 +51,7 @@ class Tools:
     interpreters: InterpreterService
     files: FileService
     git: GitService
+    languages: LanguageService
 
     @classmethod
     def of(cls, services: Services) -> "Tools":
@@ -65,6 +67,7 @@ class Tools:
             interpreters=InterpreterService(sandboxes),
             files=FileService(sandboxes),
             git=GitService(processes),
+            languages=LanguageService(sandboxes, services.server.language_servers),
         )
 
 

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from moonpool import errors
 from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.git import errors as git_errors
+from moonpool.languages import errors as language_errors
 from moonpool.processes import errors as process_errors
 from moonpool.processes.interpreters import ExecutionTimeout
 
@@ -58,6 +59,10 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
     process_errors.SessionEnded: (410, "SESSION_ENDED"),
     process_errors.SessionCommandCompleted: (410, "COMMAND_ALREADY_COMPLETED"),
     errors.ProcessEnded: (410, "GONE"),
+    language_errors.LanguageServerNotStarted: (400, "LSP_SERVER_NOT_INITIALIZED"),
+    language_errors.LanguageServerFailed: (500, "INTERNAL_SERVER_ERROR"),
+    language_errors.LanguageServerTimeout: (504, "REQUEST_TIMEOUT"),
+    language_errors.RequestNotOffered: (501, "NOT_IMPLEMENTED"),
     git_errors.AuthenticationFailed: (401, "GIT_AUTH_FAILED"),
     git_errors.RemoteForbids: (403, "FORBIDDEN"),
     git_errors.RepositoryNotFound: (404, "GIT_REPO_NOT_FOUND"),

@@ -102,3 +102,27 @@ class InterpreterExecuteRequest(WireModel):
     contextId: StrictStr | None = None
     envs: Environment | None = None
     timeout: Seconds | None = None
+
+
+class LspServerRequest(WireModel):
+    languageId: StrictStr
+    pathToProject: StrictStr
+
+
+class LspDocumentRequest(LspServerRequest):
+    uri: StrictStr
+
+
+class LspPosition(WireModel):
+    line: StrictInt
+    character: StrictInt
+
+
+class LspCompletionContext(WireModel):
+    triggerKind: StrictInt
+    triggerCharacter: StrictStr | None = None
+
+
+class LspCompletionRequest(LspDocumentRequest):
+    position: LspPosition
+    context: LspCompletionContext | None = None

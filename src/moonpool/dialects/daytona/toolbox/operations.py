@@ -17,6 +17,7 @@ from moonpool.dialects.daytona.toolbox import (
     git,
     info,
     interpreter,
+    lsp,
     session_logs,
     sessions,
     system,
@@ -100,6 +101,13 @@ OPERATIONS: Mapping[str, Handler] = {
     "POST /git/config": git.set_config,
     "POST /git/config/user": git.configure_user,
     "POST /git/credentials": git.authenticate,
+    "POST /lsp/start": lsp.start,
+    "POST /lsp/stop": lsp.stop,
+    "POST /lsp/did-open": lsp.did_open,
+    "POST /lsp/did-close": lsp.did_close,
+    "POST /lsp/completions": lsp.completions,
+    "GET /lsp/document-symbols": lsp.document_symbols,
+    "GET /lsp/workspacesymbols": lsp.workspace_symbols,
 }
 
 

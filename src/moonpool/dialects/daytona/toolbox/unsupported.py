@@ -8,19 +8,9 @@ from starlette.responses import Response
 from moonpool.dialects.daytona.toolbox.call import Call
 from moonpool.errors import NotSupported
 
-LSP_HINT = "Start a language server in a session instead."
 DESKTOP_HINT = "The images of this server have no desktop yet."
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
-    LSP_HINT: (
-        "POST /lsp/completions",
-        "POST /lsp/did-close",
-        "POST /lsp/did-open",
-        "GET /lsp/document-symbols",
-        "POST /lsp/start",
-        "POST /lsp/stop",
-        "GET /lsp/workspacesymbols",
-    ),
     DESKTOP_HINT: (
         "POST /computeruse/a11y/find",
         "POST /computeruse/a11y/node/focus",

@@ -1,0 +1,69 @@
+"""Language servers of the base image, through the SDK."""
+
+from collections.abc import Iterator
+
+import pytest
+from daytona import Daytona, DaytonaConfig, Sandbox
+from daytona.common.errors import DaytonaError
+from daytona.common.lsp_server import LspCompletionPosition, LspLanguageId
+
+from tests.servers import Server
+
+PROJECT = "/home/daytona/project"
+PYTHON = b'import json\n\n\nclass Greeter:\n    """Says hello."""\n\n    def greet(self):\n        return json.\n'
+TYPESCRIPT = b"export function addAll(values: number[]): number {\n  return values.\n}\n"
+
+
+@pytest.fixture(scope="module")
+def sandbox(server: Server) -> Iterator[Sandbox]:
+    daytona = Daytona(DaytonaConfig(api_key=server.api_key, api_url=f"{server.url}/api"))
+    made = daytona.create()
+    made.fs.create_folder(PROJECT, "755")
+    made.fs.upload_file(PYTHON, f"{PROJECT}/main.py")
+    made.fs.upload_file(TYPESCRIPT, f"{PROJECT}/main.ts")
+    made.fs.upload_file(b'{"compilerOptions": {"strict": true}, "include": ["*.ts"]}', f"{PROJECT}/tsconfig.json")
+    yield made
+    made.delete()
+
+
+def test_python(sandbox: Sandbox) -> None:
+    server = sandbox.create_lsp_server(LspLanguageId.PYTHON, PROJECT)
+    server.start()
+    server.did_open(f"{PROJECT}/main.py")
+    found = server.completions("main.py", LspCompletionPosition(line=7, character=20))
+    assert {"dumps", "loads"} <= {item.label.split("(")[0] for item in found.items}
+    symbols = server.document_symbols(f"{PROJECT}/main.py")
+    assert {"Greeter", "greet"} <= {symbol.name for symbol in symbols}
+    assert symbols[0].location.uri == f"file://{PROJECT}/main.py"
+    assert "Greeter" in {symbol.name for symbol in server.sandbox_symbols("greet")}
+
+    sandbox.fs.upload_file(PYTHON.replace(b"json", b"math"), f"{PROJECT}/main.py")
+    changed = server.completions(f"{PROJECT}/main.py", LspCompletionPosition(line=7, character=20))
+    assert "sqrt" in {item.label.split("(")[0] for item in changed.items}
+    server.did_close(f"{PROJECT}/main.py")
+
+    sandbox.process.exec("pkill -9 -f pylsp")
+    assert server.document_symbols(f"{PROJECT}/main.py")
+    server.stop()
+    with pytest.raises(DaytonaError):
+        server.document_symbols(f"{PROJECT}/main.py")
+
+
+def test_typescript(sandbox: Sandbox) -> None:
+    server = sandbox.create_lsp_server(LspLanguageId.TYPESCRIPT, PROJECT)
+    server.start()
+    found = server.completions(f"{PROJECT}/main.ts", LspCompletionPosition(line=1, character=16))
+    assert {"map", "reduce"} <= {item.label for item in found.items}
+    assert "addAll" in {symbol.name for symbol in server.document_symbols(f"{PROJECT}/main.ts")}
+    assert "addAll" in {symbol.name for symbol in server.sandbox_symbols("addAll")}
+    server.stop()
+
+
+def test_a_server_goes_on_after_a_pause(sandbox: Sandbox) -> None:
+    server = sandbox.create_lsp_server(LspLanguageId.PYTHON, PROJECT)
+    server.start()
+    pid = sandbox.process.exec("pgrep -f pylsp").result
+    sandbox.pause()
+    sandbox.start()
+    assert server.document_symbols(f"{PROJECT}/main.py")
+    assert sandbox.process.exec("pgrep -f pylsp").result == pid
