@@ -53,6 +53,7 @@ from moonpool.sandboxes.recovery import Recovery
 from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.shutdown import OnExit, put_to_rest
 from moonpool.sandboxes.tags import TagService
+from moonpool.sandboxes.traffic import TrafficWatch
 from moonpool.sandboxes.validation import Limits
 from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.service import SnapshotService
@@ -123,6 +124,7 @@ class Core:
         )
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
+        self.traffic = TrafficWatch(self.records, host, self._activity)
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
@@ -182,11 +184,13 @@ class Core:
         await self.previews.doors.load()
         self.rules.start()
         self._eviction.watch()
+        self.traffic.start()
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="upkeep")
 
     async def stop(self) -> None:
         await self.rules.close()
         self.gateway.close()
+        await self.traffic.close()
         if self._upkeep is not None:
             self._upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -32,10 +32,8 @@ NOTES = {
     (
         "freestyle",
         "POST /v1/vms",
-    ): "No Dockerfiles, own domains or recreate; each is refused by name. Ports are kept and not open yet.",
+    ): "No Dockerfiles and no domains of your own; each is refused by name. Ports are kept and not open yet.",
     ("freestyle", "POST /v1/vms/snapshots"): "No Dockerfiles, which are refused.",
-    ("freestyle", "GET /v1/vms/snapshots"): "A deleted snapshot leaves nothing to show.",
-    ("freestyle", "POST /v1/vms/{vm_id}/start"): "activityThresholdBytes is not looked at: requests count as use.",
     (
         "daytona",
         "POST /sandbox",

@@ -32,6 +32,9 @@ class WithoutCopies(MemoryVolumes):
     async def forget(self, snapshot_id: str) -> None:
         self.kept.discard(snapshot_id)
 
+    async def traffic(self) -> dict[str, int]:
+        return {}
+
     async def reclaim(self) -> bool:
         return True
 

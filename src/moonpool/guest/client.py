@@ -163,6 +163,7 @@ class AgentClient:
         groups: Sequence[str] = (),
         system: bool = False,
         sudo: bool = False,
+        full_name: str | None = None,
     ) -> None:
         """A user of that name, with a home folder and a group of its own where it is new; numbers are the next free
         ones. One that is there gets the home, shell and memberships that are named. `sudo`: may become root.
@@ -170,7 +171,7 @@ class AgentClient:
         Conflict: the user, or somebody else, has another or that number. UserNotFound: no such group. InvalidInput.
         """
         fields = {"name": name, "uid": uid, "gid": gid, "home": home, "shell": shell, "groups": list(groups)}
-        await self._connection.call("ensure_user", {**fields, "system": system, "sudo": sudo})
+        await self._connection.call("ensure_user", {**fields, "system": system, "sudo": sudo, "full_name": full_name})
 
     async def ensure_group(self, name: str, gid: int | None = None, *, system: bool = False) -> None:
         """A group of that name; Conflict when it, or another one, has another or that number. InvalidInput."""

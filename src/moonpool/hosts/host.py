@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from moonpool.engine.gvisor import Warm
+from moonpool.engine.network.links import traffic as link_traffic
 from moonpool.engine.storage import Kind
 from moonpool.errors import (
     CheckpointRefused,
@@ -255,6 +256,12 @@ class Host:
             return MachineUsage(0, 0, disk)
         stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
         return MachineUsage(stats.cpu_microseconds, stats.memory_bytes, disk)
+
+    async def traffic(self) -> dict[str, int]:
+        """Bytes that went over the network of each running sandbox since its processes were made, the server's own talk
+        with it included."""
+        linked = {name: machine.member.slot.link for name, machine in self._machines.items()}
+        return await self._threads.run(lambda: {name: link_traffic(link) for name, link in linked.items()})
 
     async def machines(self) -> dict[str, MachineState]:
         """Every sandbox that has a disk here, and what it is."""

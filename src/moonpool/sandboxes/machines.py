@@ -95,6 +95,10 @@ class Machines(Protocol):
         """What is really there: every sandbox that has a disk."""
         ...
 
+    async def traffic(self) -> Mapping[str, int]:
+        """Bytes over the network of each running sandbox; they begin anew with its processes."""
+        ...
+
     async def reclaim(self) -> bool:
         """Whether there is room on the disk again, after something was removed; takes seconds at most."""
         ...

@@ -78,7 +78,8 @@ class Timers:
     """All in seconds, None = never. The idle ones count from the last activity, the others from the last stop.
 
     ``idle_timeout`` and ``auto_pause`` keep the memory where it can be kept, ``auto_stop`` drops it. ``auto_delete`` 0
-    deletes at the stop itself. ``ttl`` counts from the moment it is set, whatever the state.
+    deletes at the stop itself. ``ttl`` counts from the moment it is set, whatever the state. ``activity_bytes``: so
+    many bytes over its network between two looks (``traffic.LOOK_EVERY``) are activity; None: traffic is none.
     """
 
     auto_stop: float | None = None
@@ -87,6 +88,7 @@ class Timers:
     auto_delete: float | None = None
     idle_timeout: float | None = None
     ttl: float | None = None
+    activity_bytes: int | None = None
 
 
 @dataclass(frozen=True)

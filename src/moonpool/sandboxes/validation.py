@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 
 from moonpool.errors import InvalidInput, LimitExceeded
@@ -21,6 +21,7 @@ MAX_ENV_BYTES = 128 * 1024  # of one entry: the kernel takes no longer one
 MAX_ENV_TOTAL_BYTES = 512 * 1024
 MAX_TIMER = 10 * 365 * 24 * 3600.0  # seconds
 MAX_NETWORKS = 100
+MAX_BYTES = 2**62
 MAX_PRIORITY = 10  # of what is evicted
 USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 ID = re.compile(rf"[a-z][a-z0-9]{{{SANDBOX_ID_LENGTH - 1}}}")
@@ -91,7 +92,10 @@ def check_text(text: str, field: str) -> str:
 
 
 def check_timers(timers: Timers) -> Timers:
-    for value in astuple(timers):
+    threshold = timers.activity_bytes
+    if threshold is not None and not 0 <= threshold <= MAX_BYTES:
+        raise InvalidInput(f"A threshold is 0 to {MAX_BYTES} bytes", field="timers")
+    for value in astuple(replace(timers, activity_bytes=None)):
         if value is not None and not 0 <= value <= MAX_TIMER:
             raise InvalidInput(f"A time is 0 to {MAX_TIMER:.0f} seconds", field="timers")
     return timers

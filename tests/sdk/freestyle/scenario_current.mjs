@@ -15,7 +15,7 @@ await step("exec", async () => {
   const hello = await vm.exec("echo out; echo err >&2; pwd; exit 3");
   deepEqual(hello, { stdout: "out\n/root\n", stderr: "err\n", statusCode: 3 });
   const error = await rejects(vm.exec({ command: "sleep 30", timeoutMs: 300 }), "ExecTimedOutError");
-  equal(error.body.timeout_ms, 300);
+  equal(error.body.timeoutMs, 300);
 });
 
 await step("files", async () => {
@@ -115,7 +115,7 @@ await step("snapshot", async () => {
   const { snapshots } = await freestyle.vms.snapshots.list();
   ok(snapshots.some((listed) => listed.snapshotId === snapshotId && listed.name === "renamed"));
   await freestyle.vms.snapshots.delete({ snapshotId });
-  await rejects(freestyle.vms.snapshots.delete({ snapshotId }), "SnapshotNotFoundError");
+  await rejects(freestyle.vms.snapshots.delete({ snapshotId }), "SnapshotAlreadyDeletedError");
 });
 
 await step("spec with a cached layer", async () => {

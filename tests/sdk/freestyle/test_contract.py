@@ -82,8 +82,10 @@ def test_every_operation(api: Api) -> None:
 def use(api: Api, vm: str) -> None:
     ran = api.call("exec_await", vm=vm, json={"command": "echo hi"})
     assert ran == {"stdout": "hi\n", "stderr": "", "statusCode": 0}
-    late = api.call("exec_await", 408, vm, json={"command": "sleep 60", "timeoutMs": 200})
-    assert (late["code"], late["timeout_ms"]) == ("EXEC_TIMED_OUT", 200)
+    late = api.call("exec_await", 408, vm, json={"command": "echo so far; sleep 60", "timeoutMs": 500})
+    assert (late["code"], late["timeout_ms"], late["timeoutMs"]) == ("EXEC_TIMED_OUT", 500, 500)
+    assert late["stdout"] == "so far\n"
+    assert api.call("exec_await", vm=vm, json={"command": ""})["statusCode"] == 0
     encoded = {"filepath": quote("/root/a b.txt", safe="")}
     for encoding, content in (("utf8", "text"), ("utf-8", "text"), ("base64", "dGV4dA=="), (None, "text")):
         assert api.call("put_file", vm=vm, path=encoded, json={"content": content, "encoding": encoding}) == {}
@@ -156,8 +158,19 @@ def snapshots(api: Api, vm: str) -> None:
     api.call("delete_vm", vm=copy["id"])
     for snapshot in (taken["snapshot_id"], made, rebuilt):
         api.call("delete_snapshot", path={"snapshot_id": snapshot})
-        assert api.call("get_snapshot", 404, path={"snapshot_id": snapshot})["code"] == "SNAPSHOT_NOT_FOUND"
-    listed = api.call("list_snapshots", params={"includeDeleted": "true"})["snapshots"]
+        here = {"snapshot_id": snapshot}
+        assert api.call("get_snapshot", path=here)["deleted"]
+        for operation in ("delete_snapshot", "update_snapshot"):
+            assert api.call(operation, 409, path=here, json={"name": "x"})["code"] == "SNAPSHOT_ALREADY_DELETED"
+    gone = api.call("create_vm", 410, json={"snapshotId": made})
+    assert (gone["code"], gone["snapshotId"]) == ("SOURCE_SNAPSHOT_DELETED", made)
+    missing = {"snapshot_id": "sc-" + "0" * 20}
+    assert api.call("get_snapshot", 404, path=missing)["code"] == "SNAPSHOT_NOT_FOUND"
+    assert made not in [entry["snapshotId"] for entry in api.call("list_snapshots")["snapshots"]]
+    everything = api.call("list_snapshots", params={"includeDeleted": "true"})
+    listed = everything["snapshots"]
+    assert made in [entry["snapshotId"] for entry in listed if entry["deleted"]]
+    assert everything["deletedCount"] >= 3
     general = next(entry["snapshotId"] for entry in listed if entry["accountId"] == "system")
     assert api.call("delete_snapshot", 409, path={"snapshot_id": general})["code"] == "SNAPSHOT_IS_ACCOUNT_DEFAULT"
 
@@ -180,6 +193,9 @@ def states(api: Api, vm: str) -> None:
         assert api.call(operation, 410, vm, json={"command": "true"})["code"] == "VM_DELETED"
     assert vm in [entry["id"] for entry in api.call("list_vms", params={"includeDeleted": "true"})["vms"]]
     assert api.call("get_vm", 404, "x" * 20)["code"] == "VM_NOT_FOUND"
+    assert api.call("fork_vm", 404, "x" * 20, json={})["code"] == "FORK_VM_NOT_FOUND"
+    assert api.call("resize_vm", 404, "x" * 20, json={"vcpuCount": 1})["code"] == "INTERNAL_RESIZE_VM_NOT_FOUND"
+    assert api.call("get_vm", 400, "No-Such-Id")["code"] == "INVALID_VM_ID"
 
 
 @pytest.mark.parametrize(
@@ -189,9 +205,14 @@ def states(api: Api, vm: str) -> None:
         (b'{"name": 7}', 400, "CREATE_VM_BAD_REQUEST"),
         (b'{"vcpuCount": 5}', 400, "CREATE_VM_VCPU_NOT_POWER_OF_TWO"),
         (b'{"vcpuCount": 1024}', 403, "VCPU_OVER_PLAN_LIMIT"),
-        (b'{"snapshotId": "sc-nothing"}', 404, "SNAPSHOT_NOT_FOUND"),
+        (b'{"snapshotId": "sc-00000000000000000000"}', 404, "SNAPSHOT_NOT_FOUND"),
+        (b'{"snapshotId": "sc-nothing"}', 400, "INVALID_SNAPSHOT_ID"),
         (b'{"template": {"baseImage": {"dockerfileContent": "FROM debian"}}}', 400, "CREATE_VM_BAD_REQUEST"),
-        (b'{"recreate": true}', 400, "CREATE_VM_BAD_REQUEST"),
+        (b'{"domains": [{"domain": "a.example"}]}', 400, "CREATE_VM_BAD_REQUEST"),
+        (b'{"additionalFiles": {"/a": {"content": "?", "encoding": "base64"}}}', 400, "CREATE_VM_BAD_REQUEST"),
+        (b'{"additionalFiles": {"/a/": {"content": ""}}}', 400, "CREATE_VM_BAD_REQUEST"),
+        (b'{"activityThresholdBytes": -1}', 400, "CREATE_VM_BAD_REQUEST"),
+        (b'{"persistence": {"type": "sticky", "priority": 11}}', 400, "CREATE_VM_BAD_REQUEST"),
         (b'{"additionalFiles": {"/a": {"content": "\\u0000"}}}', 400, "CREATE_VM_BAD_REQUEST"),
     ],
 )
@@ -264,6 +285,28 @@ def test_services_in_a_circle(api: Api) -> None:
     assert body["code"] == "VM_SETUP_FAILED"
     assert body["diagnostics"]["failedServiceLogs"]
     api.call("delete_snapshot", path={"snapshot_id": body["snapshotId"]})
+
+
+def test_a_vm_that_comes_back_after_it_was_deleted(api: Api) -> None:
+    """With what was set up in it; what was written since is gone."""
+    prepare = {"name": "prepare", "mode": "oneshot", "exec": ["/bin/touch /srv/prepared"], "deleteAfterSuccess": True}
+    serve = {"name": "serve", "mode": "service", "exec": ["/bin/sleep 1000"], "after": ["prepare"]}
+    wanted = {
+        "recreate": True,
+        "additionalFiles": {"/srv/file": {"content": "first\n"}},
+        "systemd": {"services": [prepare, {**serve, "requires": ["prepare"]}]},
+    }
+    vm = api.call("create_vm", json=wanted)["id"]
+    api.call("exec_await", vm=vm, json={"command": "echo changed > /srv/file"})
+    look = {"command": "cat /srv/file; systemctl is-active serve; ls /srv"}
+    api.call("stop_vm", vm=vm)
+    api.call("start_vm", vm=vm, json={"waitForReadySignal": True})
+    assert api.call("exec_await", vm=vm, json=look)["stdout"].split() == ["changed", "active", "file", "prepared"]
+    api.call("delete_vm", vm=vm)
+    assert api.call("exec_await", 410, vm, json=look)["code"] == "VM_DELETED"
+    assert api.call("start_vm", vm=vm, json={})["id"] == vm
+    assert api.call("exec_await", vm=vm, json=look)["stdout"].split() == ["first", "active", "file", "prepared"]
+    api.call("delete_vm", vm=vm)
 
 
 def test_unknown_paths_and_missing_keys(server: Server, api: Api) -> None:

@@ -61,8 +61,7 @@ class TestUsers:
 
     async def test_of_the_system(self, agent: AgentClient, image: Path) -> None:
         await agent.ensure_user("daemon", system=True)
-        assert rows(image / "etc/passwd")["daemon"][2:] == ["999", "999", "", "/home/daemon", "/bin/sh"]
-        assert not (image / "home/daemon").exists()
+        assert rows(image / "etc/passwd")["daemon"][2:] == ["999", "999", "", "/", "/bin/sh"]
 
     async def test_again(self, agent: AgentClient, image: Path) -> None:
         for _ in range(2):
@@ -76,6 +75,15 @@ class TestUsers:
         assert rows(image / "etc/passwd")["ann"] == ["ann", "x", "1000", "1000", ",,,", "/home/other", "/bin/sh"]
         assert rows(image / "etc/group")["crew"][3] == "ann"
         assert (image / "home/other").stat().st_uid == 1000
+
+    async def test_a_full_name(self, agent: AgentClient, image: Path) -> None:
+        for name in ("Ada L.", "Ada"):
+            await agent.ensure_user("ada", full_name=name)
+            assert rows(image / "etc/passwd")["ada"][4] == name
+        await agent.ensure_user("ada")
+        assert rows(image / "etc/passwd")["ada"][4] == "Ada"
+        with pytest.raises(errors.InvalidInput):
+            await agent.ensure_user("eve", full_name="x:0:0")
 
     async def test_may_become_root(self, agent: AgentClient, image: Path) -> None:
         await agent.ensure_user("dev.x", sudo=True)

@@ -48,6 +48,7 @@ class MemoryMachines(MemoryVolumes):
         self.kept: dict[str, bool] = {}  # snapshots: whether they hold memory
         self.closed: bool | None = None
         self.warming: Readiness | None = None
+        self.bytes: dict[str, int] = {}
         self.full = False  # only destroying and forgetting work, until ``room_after`` of them
         self.room_after = 1
         self.scarce: Callable[[], None] = lambda: None
@@ -166,6 +167,9 @@ class MemoryMachines(MemoryVolumes):
 
     def on_exit(self, callback: Callable[[MachineExit], None]) -> None:
         self._exited = callback
+
+    async def traffic(self) -> dict[str, int]:
+        return dict(self.bytes)
 
     async def reclaim(self) -> bool:
         await self._begin("reclaim", "")

@@ -7,8 +7,9 @@ from typing import Any
 from moonpool.clock import Clock
 from moonpool.dialects.freestyle.catalogue import all_snapshots, capture, data_of_snapshot, wire_id
 from moonpool.dialects.freestyle.extensions import Layer
-from moonpool.dialects.freestyle.layers import has_content, template_hash
+from moonpool.dialects.freestyle.layers import needs_setting_up, template_hash
 from moonpool.dialects.freestyle.mapping import DATA, DEFAULT_FOLDER, USER, FreestyleError, new_id
+from moonpool.dialects.freestyle.persistence import eviction_priority
 from moonpool.dialects.freestyle.requests import Call
 from moonpool.dialects.freestyle.setup import Setup, SetupFailed
 from moonpool.dialects.freestyle.sizes import check_size
@@ -17,6 +18,8 @@ from moonpool.errors import InvalidInput, MoonpoolError, NameTaken, SandboxNotFo
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.sandboxes.model import NewSandbox, Sandbox, Timers
 from moonpool.snapshots.model import Snapshot, SnapshotState
+
+SETUP_LIFETIME = 7200.0  # seconds after which a VM that was never set up is removed
 
 
 @dataclass
@@ -98,7 +101,7 @@ async def build_layer(
     """In a VM of its own, which is gone afterwards."""
     snapshot_id = new_id("sc-")
     build.phase(f"layer {number}", snapshot_id)
-    sandbox = await boot(call, layer, base, Timers(), {"building": True, **data})
+    sandbox = await boot(call, layer, base, Timers(ttl=SETUP_LIFETIME), {"building": True, **data})
     try:
         await set_up(call, sandbox, layer, base, build, code)
         build.phase(f"capture {number}", snapshot_id)
@@ -118,7 +121,8 @@ async def from_cache(call: Call, key: str) -> Snapshot | None:
 
 
 async def boot(call: Call, layer: Layer, base: Snapshot, timers: Timers, data: Mapping[str, Any]) -> Sandbox:
-    """A VM on ``base``, of the layer's size; with the base's memory where it has any."""
+    """A VM on ``base``, of the layer's size; with the base's memory where it has any. It goes by itself when the server
+    is ended before it is set up."""
     size = check_size("CREATE_VM", layer.vcpuCount, layer.memSizeGb, layer.rootfsSizeGb)
     new = NewSandbox(
         snapshot=base.id,
@@ -129,6 +133,8 @@ async def boot(call: Call, layer: Layer, base: Snapshot, timers: Timers, data: M
         disk_mib=size.disk_mib,
         timers=timers,
         dialect_data={DATA: {**data, "snapshot_id": wire_id(base)}},
+        eviction_priority=eviction_priority(data.get("persistence")),
+        recreatable=bool(data.get("recreate")),
     )
     return await labelled(call, new)
 
@@ -148,7 +154,7 @@ async def labelled(call: Call, new: NewSandbox) -> Sandbox:
 async def set_up(call: Call, sandbox: Sandbox, layer: Layer, base: Snapshot, build: Build | None, code: str) -> None:
     """Do inside what the layer says. When that fails the VM is captured as it is then, for its owner to look into, and
     the error names that snapshot."""
-    if not has_content(layer) and not layer.workdir:
+    if not needs_setting_up(layer):
         return
     folder = settings(layer, base).get("workdir") or DEFAULT_FOLDER
     try:
@@ -175,7 +181,12 @@ async def failed(call: Call, sandbox: Sandbox, failure: SetupFailed, build: Buil
         snapshot_id = None  # The failure itself is what its owner must hear of.
     status, named = (504, "VM_START_TIMEOUT") if failure.late else (500, code)
     return FreestyleError(
-        status, named, f"VM setup failed: {failure.message}", snapshotId=snapshot_id, diagnostics=failure.diagnostics
+        status,
+        named,
+        f"VM setup failed: {failure.message}",
+        snapshotId=snapshot_id,
+        failedReason=failure.message,
+        diagnostics=failure.diagnostics,
     )
 
 

@@ -32,7 +32,7 @@ async def exec_await(call: Call) -> Response:
 
 async def run(call: Call, session: AgentSession, command: str, seconds: float | None) -> ExecAwaitVmResponse:
     spec = ProcessSpec(
-        shell=command,
+        shell=command if command.strip() else ":",
         cwd=folder_of(call, session.sandbox),
         user=call.linux_user or session.sandbox.user,
         timeout=seconds,
@@ -40,7 +40,7 @@ async def run(call: Call, session: AgentSession, command: str, seconds: float | 
     check(spec)
     result = await session.agent.run(spec, output_limit=OUTPUT_LIMIT)
     if result.timed_out:
-        raise timed_out(seconds)
+        raise timed_out(seconds, result.stdout, result.stderr)
     if result.truncated:
         raise TooLarge(
             f"The command printed more than {OUTPUT_LIMIT // 1024 // 1024} MiB (status {result.exit_code})",

@@ -1,22 +1,25 @@
 """Create a VM."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from starlette.responses import Response
 
-from moonpool.dialects.freestyle.building import Build, boot, materialize, set_up, settings
-from moonpool.dialects.freestyle.catalogue import find_snapshot, wire_id
+from moonpool.dialects.freestyle.building import SETUP_LIFETIME, Build, boot, materialize, set_up, settings
+from moonpool.dialects.freestyle.catalogue import source_snapshot, wire_id
 from moonpool.dialects.freestyle.extensions import CreateVmRequest, Layer
-from moonpool.dialects.freestyle.layers import Plan, plan_of
-from moonpool.dialects.freestyle.mapping import IDLE_TIMEOUT, FreestyleError
-from moonpool.dialects.freestyle.persistence import idle_timers, stored
+from moonpool.dialects.freestyle.layers import Plan, needs_setting_up, plan_of
+from moonpool.dialects.freestyle.mapping import IDLE_TIMEOUT, FreestyleError, data_of
+from moonpool.dialects.freestyle.persistence import STICKY, idle_timers, stored
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
 from moonpool.dialects.freestyle.schemas import CreateVmResponse
 from moonpool.errors import MoonpoolError
-from moonpool.sandboxes.model import Sandbox, Timers
+from moonpool.sandboxes.model import Sandbox, SandboxChange, Timers
 from moonpool.snapshots.model import Snapshot
 
 CODE = "VM_SETUP_FAILED"
+MAX_RECIPE = 4 * 1024 * 1024  # characters that are kept to make a VM anew
 
 
 async def create_vm(call: Call) -> Response:
@@ -24,30 +27,64 @@ async def create_vm(call: Call) -> Response:
     wanted = await call.parse(CreateVmRequest)
     refuse_unknown(wanted)
     plan = plan_of(wanted, wanted.spec, wanted.template, "CREATE_VM")
-    base = await find_snapshot(call, plan.base)
+    recipe = recipe_of(plan.top) if wanted.recreate else None
+    base = await source_snapshot(call, plan.base)
     build = Build(call.services.clock, planned(plan)) if plan.layers else None
     if build is not None:
-        base = await materialize(call, plan.layers, base, build, CODE, {})
-    sandbox = await created(call, wanted, plan.top, base, build)
+        base = await materialize(call, plan.layers, base, build, CODE, {"persistence": STICKY})
+    sandbox = await created(call, wanted, plan.top, base, build, recipe)
     return answer(CreateVmResponse(id=sandbox.id, domains=[], snapshotId=wire_id(base)))
 
 
-async def created(call: Call, wanted: CreateVmRequest, top: Layer, base: Snapshot, build: Build | None) -> Sandbox:
+async def created(
+    call: Call,
+    wanted: CreateVmRequest,
+    top: Layer,
+    base: Snapshot,
+    build: Build | None,
+    recipe: Mapping[str, Any] | None,
+) -> Sandbox:
     """The VM on its base, set up; nothing is left of one that cannot be."""
     data = {
         **settings(top, base),
         "name": wanted.name,
         "persistence": stored(top.persistence),
         "build": build.document() if build else None,
+        "recreate": bool(wanted.recreate),
+        "recipe": recipe,
     }
-    timers = idle_timers(Timers(), data.get("idle", IDLE_TIMEOUT), data["persistence"])
-    sandbox = await boot(call, top, base, timers, data)
+    timers = idle_timers(Timers(), data.get("idle", IDLE_TIMEOUT), data["persistence"], wanted.activityThresholdBytes)
+    unfinished = replace(timers, ttl=SETUP_LIFETIME) if needs_setting_up(top) else timers
+    sandbox = await boot(call, top, base, unfinished, data)
+    return await finished(call, sandbox, top, base, timers)
+
+
+async def finished(call: Call, sandbox: Sandbox, top: Layer, base: Snapshot, timers: Timers) -> Sandbox:
+    """Set up, and there to stay."""
     try:
         await set_up(call, sandbox, top, base, None, CODE)
+        if needs_setting_up(top):
+            await call.services.sandboxes.update(call.principal, sandbox.id, SandboxChange(timers=timers))
     except MoonpoolError:
         await call.services.sandboxes.destroy(call.principal, sandbox.id)
         raise
     return sandbox
+
+
+async def recreated(call: Call, deleted: Sandbox) -> Sandbox:
+    """A deleted VM made anew under its id, as it was created."""
+    top = Layer.model_validate(data_of(deleted).get("recipe") or {})
+    base = await source_snapshot(call, data_of(deleted).get("snapshot_id"))
+    sandbox = await call.services.sandboxes.recreate(call.principal, deleted.id)
+    return await finished(call, sandbox, top, base, replace(sandbox.timers, ttl=None))
+
+
+def recipe_of(top: Layer) -> Mapping[str, Any]:
+    if len(top.model_dump_json(exclude_none=True)) > MAX_RECIPE:
+        message = "recreate: too much is to be set up; put it into a snapshot layer"
+        raise FreestyleError(400, "CREATE_VM_BAD_REQUEST", message)
+    recipe: dict[str, Any] = top.model_dump(mode="json", exclude_none=True, exclude={"snapshot", "snapshotId"})
+    return recipe
 
 
 def planned(plan: Plan) -> list[str]:
@@ -56,8 +93,6 @@ def planned(plan: Plan) -> list[str]:
 
 def refuse_unknown(wanted: CreateVmRequest) -> None:
     """What would be a promise that this server cannot keep."""
-    if wanted.recreate:
-        raise FreestyleError(400, "CREATE_VM_BAD_REQUEST", "recreate: this server cannot bring back a deleted VM")
     if wanted.domains:
         raise FreestyleError(400, "CREATE_VM_BAD_REQUEST", "domains: this server maps no domains of your own yet")
 

@@ -13,14 +13,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
 from moonpool.dialects.freestyle.mapping import FreestyleError, sentence, status_and_code
-from moonpool.errors import InvalidState, MoonpoolError, Unauthorized
+from moonpool.errors import InvalidState, LimitExceeded, MoonpoolError, Unauthorized
 
 HTTP_CODES: Mapping[int, str] = {404: "NOT_FOUND"}
 
 
 def envelope(status: int, code: str, message: str, fields: Mapping[str, Any] | None = None) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse({"code": code, "error": code, "message": message, **(fields or {})}, status, headers)
+    named = {spelling: value for name, value in (fields or {}).items() for spelling in (name, camel(name))}
+    return JSONResponse({"code": code, "error": code, "message": message, **named}, status, headers)
+
+
+def camel(name: str) -> str:
+    """freestyle-sandboxes reads ``vm_id``, freestyle ``vmId``."""
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
 
 
 def error_response(error: MoonpoolError, operation: str = "", path: Mapping[str, str] | None = None) -> JSONResponse:
@@ -29,8 +36,10 @@ def error_response(error: MoonpoolError, operation: str = "", path: Mapping[str,
     fields: dict[str, Any] = {}
     if isinstance(error, FreestyleError):
         fields = error.fields
-    elif isinstance(error, InvalidState):
-        fields = {"vm_id": (path or {}).get("vm_id", "")}
+    elif isinstance(error, LimitExceeded):
+        fields = {name: error.details[name] for name in ("limit", "current") if name in error.details}
+    elif isinstance(error, InvalidState) and code == "VM_NOT_RUNNING":
+        fields = {"vm_id": (path or {}).get("vm_id") or (path or {}).get("id", "")}
     message = Unauthorized.default if type(error) is Unauthorized else sentence(error)
     return envelope(status, code, message, fields)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moonpool.dialects.freestyle.extensions import GitOptions, Layer, SystemdConfig
+from moonpool.dialects.freestyle.files import decoded
 from moonpool.dialects.freestyle.mapping import FreestyleError
 from moonpool.dialects.freestyle.sizes import check_size
 from moonpool.dialects.freestyle.units import patches_of, specs_of
@@ -93,6 +94,10 @@ def has_content(layer: Layer) -> bool:
     )
 
 
+def needs_setting_up(layer: Layer) -> bool:
+    return has_content(layer) or bool(layer.workdir)
+
+
 def has_size(layer: Layer) -> bool:
     return any(getattr(layer, name) is not None for name in SIZES)
 
@@ -143,6 +148,10 @@ def check_layer(layer: Layer, depth: int, prefix: str) -> None:
     patches_of(layer.systemd)
     check_ports(layer)
     check_git(layer)
+    for name, file in (layer.additionalFiles or {}).items():
+        if not name or name.endswith("/"):
+            raise InvalidInput(f"additionalFiles: not a file's path: {name[:200]!r}", field="additionalFiles")
+        decoded(file.content, file.encoding)
     for name in layer.aptDeps or ():
         if not name or name.startswith("-") or any(character.isspace() for character in name):
             raise InvalidInput(f"aptDeps: not a package's name: {name[:100]!r}", field="aptDeps")

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
+from moonpool.dialects.freestyle.creation import recreated
 from moonpool.dialects.freestyle.lookup import find, not_running, settled
-from moonpool.dialects.freestyle.mapping import DATA, FreestyleError, data_of, derived_id
+from moonpool.dialects.freestyle.mapping import DATA, READY_TIMEOUT, FreestyleError, data_of, derived_id
 from moonpool.dialects.freestyle.persistence import idle_timers, removes_at_suspend
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
 from moonpool.dialects.freestyle.schemas import (
@@ -24,21 +25,66 @@ from moonpool.dialects.freestyle.schemas import (
     WaitVmResponse,
 )
 from moonpool.dialects.freestyle.sizes import check_size
-from moonpool.errors import CheckpointRefused, InvalidInput
+from moonpool.errors import CheckpointRefused, InvalidInput, SandboxNotFound
+from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.model import Fork, Sandbox, SandboxChange, SandboxState
 
+READY_MOMENT = 5  # seconds
 MAX_FORKS = 100  # of one request
 LAYER_LENGTH = 16  # characters of a snapshot layer's id
 
 
 async def start_vm(call: Call) -> Response:
-    """Resumes a suspended VM, boots a stopped one; a running one is left alone."""
+    """Resumes a suspended VM, boots a stopped one, makes a deleted one anew where that was agreed; a running one is
+    left alone. A VM that boots is ready when its services are."""
     wanted = await call.parse(StartVmRequest)
+    sandbox = await started(call, wanted)
+    if wanted.model_fields_set & {"idleTimeoutSeconds", "activityThresholdBytes"}:
+        await change_idle_rule(call, sandbox, wanted)
+    return answer(StartedVmResponse(id=sandbox.id, domains=[]))
+
+
+async def started(call: Call, wanted: StartVmRequest) -> Sandbox:
+    check_times(wanted)
+    deleted = await recreatable(call)
+    if deleted is not None:
+        return await recreated(call, deleted)
     sandbox = await settled(call)
-    if "idleTimeoutSeconds" in wanted.model_fields_set:
-        sandbox = await change_idle_timeout(call, sandbox, wanted.idleTimeoutSeconds)
-    started = await call.services.sandboxes.start(call.principal, sandbox.id)
-    return answer(StartedVmResponse(id=started.id, domains=[]))
+    boots = sandbox.state not in (SandboxState.RUNNING, SandboxState.PAUSED)
+    sandbox = await call.services.sandboxes.start(call.principal, sandbox.id)
+    if boots and wanted.waitForReadySignal is not False:
+        asked = wanted.waitForReadySignal is True or wanted.readySignalTimeoutSeconds is not None
+        await until_ready(call, sandbox, wanted.readySignalTimeoutSeconds, asked=asked)
+    return sandbox
+
+
+async def recreatable(call: Call) -> Sandbox | None:
+    """The VM, if it was deleted and is to come back when it is started."""
+    try:
+        sandbox = await call.services.sandboxes.get(call.principal, call.vm_id, include_destroyed=True)
+    except SandboxNotFound:
+        return None
+    if sandbox.doomed and sandbox.recreatable:
+        sandbox = await call.services.sandboxes.settled(call.principal, sandbox.id)
+    return sandbox if sandbox.state is SandboxState.DESTROYED and sandbox.recreatable else None
+
+
+async def until_ready(call: Call, sandbox: Sandbox, seconds: int | None, *, asked: bool) -> None:
+    """Until no service is on its way any more; only for a moment where nobody asked for that. VM_START_TIMEOUT: it runs
+    all the same."""
+    limit = (READY_TIMEOUT if seconds is None else seconds) if asked else READY_MOMENT
+    result = await UnitService(call.services.sandboxes).settle(call.principal, sandbox.id, limit)
+    if asked and not result.settled:
+        waiting = ", ".join(unit.name for unit in result.units if unit.active_state == "activating")
+        message = f"VM {sandbox.id} runs, but is not ready after {limit}s: {waiting}"
+        raise FreestyleError(504, "VM_START_TIMEOUT", message, vm_id=sandbox.id)
+
+
+def check_times(wanted: StartVmRequest) -> None:
+    for name in ("idleTimeoutSeconds", "readySignalTimeoutSeconds", "activityThresholdBytes"):
+        value = getattr(wanted, name)
+        if value is not None and value < 0:
+            raise InvalidInput(f"{name}: must not be negative", field=name)
 
 
 async def stop_vm(call: Call) -> Response:
@@ -120,7 +166,8 @@ async def optimize_vm(call: Call) -> Response:
     sandbox = await settled(call)
     if sandbox.state is SandboxState.RUNNING:
         await suspend(call, sandbox)
-    return answer(OptimizeVmResponse(id=sandbox.id, message="VM suspended; its storage is shared with its forks"))
+    rests = "suspended" if sandbox.state in (SandboxState.RUNNING, SandboxState.PAUSED) else "stopped"
+    return answer(OptimizeVmResponse(id=sandbox.id, message=f"VM {rests}; its storage is shared with its forks"))
 
 
 async def fork_vm(call: Call) -> Response:
@@ -131,17 +178,22 @@ async def fork_vm(call: Call) -> Response:
         raise InvalidInput(f"count: must be 1 to {MAX_FORKS}", field="count")
     sandbox = await settled(call)
     # A name is the VM's own, not its copies'.
-    data = {**sandbox.dialect_data, DATA: {**data_of(sandbox), "name": None}}
+    data = {**sandbox.dialect_data, DATA: {**data_of(sandbox), "name": None, "recreate": False, "recipe": None}}
     forks = await call.services.sandboxes.fork(call.principal, sandbox.id, [Fork(dialect_data=data)] * count)
     return answer(ForkVmResponse(vmId=sandbox.id, forks=[ForkedVmResponse(id=fork.id, domains=[]) for fork in forks]))
 
 
-async def change_idle_timeout(call: Call, sandbox: Sandbox, seconds: int | None) -> Sandbox:
-    if seconds is not None and seconds < 0:
-        raise InvalidInput("idleTimeoutSeconds: must not be negative", field="idleTimeoutSeconds")
-    timers = replace(sandbox.timers, auto_pause=None, auto_stop=None, idle_timeout=None)
-    timers = idle_timers(timers, seconds, data_of(sandbox).get("persistence"))
-    return await call.services.sandboxes.update(call.principal, sandbox.id, SandboxChange(timers=timers))
+async def change_idle_rule(call: Call, sandbox: Sandbox, wanted: StartVmRequest) -> None:
+    timers = sandbox.timers
+    seconds: float | None = timers.auto_pause or timers.auto_stop or timers.idle_timeout
+    if "idleTimeoutSeconds" in wanted.model_fields_set:
+        seconds = wanted.idleTimeoutSeconds
+    threshold = timers.activity_bytes
+    if "activityThresholdBytes" in wanted.model_fields_set:
+        threshold = wanted.activityThresholdBytes
+    bare = replace(timers, auto_pause=None, auto_stop=None, idle_timeout=None)
+    changed = idle_timers(bare, seconds, data_of(sandbox).get("persistence"), threshold)
+    await call.services.sandboxes.update(call.principal, sandbox.id, SandboxChange(timers=changed))
 
 
 HANDLERS: Mapping[str, Handler] = {

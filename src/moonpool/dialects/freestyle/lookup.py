@@ -1,6 +1,7 @@
 """From a VM's id to the sandbox, and to the agent inside."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from moonpool.dialects.freestyle.mapping import DEFAULT_FOLDER, FreestyleError, data_of
@@ -8,6 +9,8 @@ from moonpool.dialects.freestyle.requests import Call
 from moonpool.errors import SandboxNotFound, TransitionInProgress
 from moonpool.sandboxes.model import TRANSITIONAL, AgentSession, Sandbox, SandboxState
 
+VM_ID = re.compile(r"[a-z0-9]{1,20}")
+MISSING: Mapping[str, str] = {"fork_vm": "FORK_VM_NOT_FOUND", "resize_vm": "INTERNAL_RESIZE_VM_NOT_FOUND"}
 ATTEMPTS = 10  # at a VM whose state others change again and again
 
 
@@ -17,7 +20,7 @@ async def find(call: Call, vm_id: str | None = None) -> Sandbox:
     try:
         sandbox = await call.services.sandboxes.get(call.principal, wanted, include_destroyed=True)
     except SandboxNotFound:
-        raise FreestyleError(404, "VM_NOT_FOUND", f"VM not found: {wanted}", vm_id=wanted) from None
+        raise missing(call.operation, wanted) from None
     if sandbox.state is SandboxState.DESTROYED or sandbox.doomed:
         raise FreestyleError(410, "VM_DELETED", f"VM {wanted} has been deleted", vm_id=wanted)
     return sandbox
@@ -45,6 +48,17 @@ async def awake(call: Call) -> Sandbox:
         except TransitionInProgress:
             continue  # Somebody else was faster.
     raise not_running(sandbox)
+
+
+def missing(operation: str, wanted: str) -> FreestyleError:
+    """In the operation's own words."""
+    if not VM_ID.fullmatch(wanted):
+        details = "an id has at most 20 characters [a-z0-9]"
+        message = f"Invalid VM ID: {wanted[:200]}, details: {details}"
+        return FreestyleError(400, "INVALID_VM_ID", message, vm_id=wanted[:200], details=details)
+    code = MISSING.get(operation, "VM_NOT_FOUND")
+    fields = {"fork_vm_id" if operation == "fork_vm" else "vm_id": wanted}
+    return FreestyleError(404, code, f"VM not found: {wanted}", **fields)
 
 
 @asynccontextmanager

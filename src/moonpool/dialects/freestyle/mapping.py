@@ -50,6 +50,7 @@ ERRORS: Mapping[type[MoonpoolError], tuple[int, str]] = {
     errors.NotFound: (404, "NOT_FOUND"),
     errors.SandboxNotFound: (404, "VM_NOT_FOUND"),
     errors.SnapshotNotFound: (404, "SNAPSHOT_NOT_FOUND"),
+    errors.SnapshotNotReady: (409, "CONFLICT"),
     errors.Conflict: (409, "CONFLICT"),
     errors.InvalidState: (400, "VM_NOT_RUNNING"),
     errors.TransitionInProgress: (409, "CONFLICT"),
@@ -100,10 +101,12 @@ class FreestyleError(MoonpoolError):
         self.status, self.code, self.fields = status, code, fields
 
 
-def timed_out(seconds: float | None) -> FreestyleError:
+def timed_out(seconds: float | None, stdout: bytes = b"", stderr: bytes = b"") -> FreestyleError:
+    """With what it has printed until then."""
     milliseconds = round((seconds or 0) * 1000)
+    said = {"stdout": stdout.decode(errors="replace"), "stderr": stderr.decode(errors="replace")}
     message = f"Command timed out after {milliseconds}ms"
-    return FreestyleError(408, "EXEC_TIMED_OUT", message, timeout_ms=milliseconds)
+    return FreestyleError(408, "EXEC_TIMED_OUT", message, timeout_ms=milliseconds, **said)
 
 
 def status_and_code(error: MoonpoolError, operation: str = "") -> tuple[int, str]:

@@ -79,6 +79,7 @@ class Setup:
                 shell=user.shell,
                 groups=user.groups or (),
                 system=bool(user.system),
+                full_name=user.gecos,
             )
             await guarded(f"user {user.name}", made)
 

@@ -8,7 +8,14 @@ from typing import Any
 from starlette.responses import Response
 
 from moonpool.dialects.freestyle.building import Build, materialize
-from moonpool.dialects.freestyle.catalogue import all_snapshots, capture, data_of_snapshot, find_snapshot, wire_id
+from moonpool.dialects.freestyle.catalogue import (
+    all_snapshots,
+    capture,
+    data_of_snapshot,
+    find_snapshot,
+    source_snapshot,
+    wire_id,
+)
 from moonpool.dialects.freestyle.creation import planned
 from moonpool.dialects.freestyle.extensions import CreateSnapshotRequest, Layer
 from moonpool.dialects.freestyle.layers import Plan, has_content, has_size, plan_of
@@ -33,6 +40,7 @@ from moonpool.dialects.freestyle.vms import moment
 from moonpool.errors import CheckpointRefused, InvalidInput, NameTaken
 from moonpool.snapshots.model import Snapshot, SnapshotState
 
+DELETED = frozenset({SnapshotState.REMOVING, SnapshotState.REMOVED})
 INHERITED = ("workdir", "idle", "ports")
 
 
@@ -61,15 +69,16 @@ async def create_snapshot(call: Call) -> Response:
     plan = plan_of(Layer(), wanted.spec or wanted.template, wanted.template if wanted.spec else None, "CREATE_SNAPSHOT")
     layers = plan.layers if plan.layers and empty(plan.top) else (*plan.layers, plan.top)
     build = Build(call.services.clock, planned(Plan(layers, plan.top, plan.base)))
-    base = await find_snapshot(call, plan.base)
+    base = await source_snapshot(call, plan.base)
     kept = {"name": wanted.name, "persistence": persistence(wanted.persistence, "persistent")}
     snapshot = await materialize(call, layers, base, build, "SNAPSHOT_SETUP_FAILED", kept)
     return answer(CreateSnapshotResponse(snapshotId=snapshot.id))
 
 
 async def list_snapshots(call: Call) -> Response:
-    """Failed ones and those being built are shown unless that is declined; deleted ones leave nothing to show."""
-    infos = [information(snapshot) for snapshot in await all_snapshots(call)]
+    """Failed ones and those being built are shown unless that is declined, deleted ones (for as long as they are
+    remembered) where that is asked for. The counts are of all; a deleted one counts as deleted alone."""
+    infos = [information(snapshot) for snapshot in await all_snapshots(call, removed=True)]
     hidden = {
         state
         for name, state in (("includeFailed", SnapshotStateTag.failed), ("includeBuilding", SnapshotStateTag.building))
@@ -77,7 +86,7 @@ async def list_snapshots(call: Call) -> Response:
     }
     deleted = call.flag("includeDeleted")
     shown = [info for info in infos if info.state not in hidden and (deleted or not info.deleted)]
-    counts = Counter(info.state for info in infos)
+    counts = Counter(info.state for info in infos if not info.deleted)
     return answer(
         ListSnapshotsResponse(
             snapshots=shown,
@@ -95,6 +104,8 @@ async def get_snapshot(call: Call) -> Response:
 async def update_snapshot(call: Call) -> Response:
     wanted = await call.parse(UpdateSnapshotRequest)
     snapshot = await find_snapshot(call, call.path("snapshot_id"))
+    if snapshot.state in DELETED:
+        raise already_deleted(snapshot)
     data = {DATA: {**data_of_snapshot(snapshot), "name": wanted.name}}
     try:
         await call.services.snapshots.update(
@@ -112,9 +123,16 @@ async def delete_snapshot(call: Call) -> Response:
     if snapshot.general:
         message = f"Snapshot is part of the server and cannot be deleted: {wire_id(snapshot)}"
         raise FreestyleError(409, "SNAPSHOT_IS_ACCOUNT_DEFAULT", message, snapshot_id=wire_id(snapshot))
+    if snapshot.state is SnapshotState.REMOVED:
+        raise already_deleted(snapshot)
     await call.services.snapshots.delete(call.principal, snapshot.id)
     done = DeleteSnapshotResponses1.model_validate({"snapshot_id": wire_id(snapshot)})
     return answer(DeleteSnapshotResponses(done))
+
+
+def already_deleted(snapshot: Snapshot) -> FreestyleError:
+    message = f"Snapshot has been deleted already: {wire_id(snapshot)}"
+    return FreestyleError(409, "SNAPSHOT_ALREADY_DELETED", message, snapshot_id=wire_id(snapshot))
 
 
 def empty(layer: Layer) -> bool:
@@ -124,7 +142,7 @@ def empty(layer: Layer) -> bool:
 def persistence(wanted: SnapshotPersistence | None, default: str) -> Mapping[str, Any]:
     if wanted is not None:
         document: dict[str, Any] = wanted.model_dump(mode="json", exclude_none=True)
-        return document
+        return {"priority": PRIORITY, **document} if document["type"] == "sticky" else document
     return {"type": "sticky", "priority": PRIORITY} if default == "sticky" else {"type": "persistent"}
 
 
@@ -151,7 +169,7 @@ def information(snapshot: Snapshot) -> SnapshotInfo:
             "cancelled": False,
             "lost": False,
             "failureReason": data.get("failure") or snapshot.reason,
-            "deleted": snapshot.state is SnapshotState.REMOVING,
+            "deleted": snapshot.state in DELETED,
             "snapshotPersistence": data.get("persistence", {"type": "persistent"}),
             "buildId": build["buildId"] if build else None,
             "templateHash": data.get("template_hash"),

@@ -4,11 +4,12 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from starlette.responses import Response
 
 from moonpool.dialects.freestyle.lookup import find
-from moonpool.dialects.freestyle.mapping import PRIORITY, data_of, name_of, state_of
+from moonpool.dialects.freestyle.mapping import data_of, name_of, state_of
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
 from moonpool.dialects.freestyle.schemas import (
     DeleteVmResponses,
@@ -89,13 +90,18 @@ def information(sandbox: Sandbox) -> VmInfo:
             "state": state_of(sandbox),
             "createdAt": sandbox.created_at,
             "lastNetworkActivity": sandbox.last_activity_at,
-            "persistence": data.get("persistence", {"type": "sticky", "priority": PRIORITY}),
+            "persistence": data.get("persistence") or kept_as(sandbox.eviction_priority),
             "snapshotId": data.get("snapshot_id"),
             "deleted": sandbox.state is SandboxState.DESTROYED or sandbox.doomed,
             "createdDeclaratively": bool(data.get("build")),
             "buildId": build_id(sandbox),
         }
     )
+
+
+def kept_as(priority: int | None) -> Mapping[str, Any]:
+    """Of what another API made."""
+    return {"type": "persistent"} if priority is None else {"type": "sticky", "priority": priority}
 
 
 def build_id(sandbox: Sandbox) -> str | None:

@@ -38,6 +38,7 @@ class Account:
     groups: tuple[str, ...]
     system: bool
     sudo: bool
+    full_name: str | None = None
 
 
 class Accounts:
@@ -62,6 +63,7 @@ class Accounts:
             groups=tuple(request.texts("groups")),
             system=request.flag("system"),
             sudo=request.flag("sudo"),
+            full_name=_full_name(request),
         )
         await self._change(lambda: _ensure_user(account))
 
@@ -78,6 +80,13 @@ def _name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise AgentError("invalid_input", f"name: not a name for a user or group: {name[:80]!r}")
     return name
+
+
+def _full_name(request: Request) -> str | None:
+    text = request.optional_text("full_name")
+    if text is not None and any(character in text for character in ":\n\r"):
+        raise AgentError("invalid_input", "full_name: no colon and no line break")
+    return text
 
 
 def _path(request: Request, field: str) -> str | None:
@@ -241,6 +250,7 @@ def _ensure_user(account: Account) -> None:
         for field, wanted, what in ((2, account.uid, "number"), (3, account.gid, "group")):
             if wanted is not None and found[field] != str(wanted):
                 raise AgentError("conflict", f"the user {account.name} has the {what} {found[field]} already")
+        users.set(found, 4, account.full_name or found[4])
         users.set(found, 5, account.home or found[5])
         users.set(found, 6, account.shell or found[6])
         users.save(0o644)
@@ -255,7 +265,7 @@ def _ensure_user(account: Account) -> None:
 def _add_user(users: Table, account: Account) -> None:
     uid = _number("user", users, account.uid, system=account.system)
     gid = _primary_group(account, uid)
-    home = account.home or f"/home/{account.name}"
+    home = account.home or ("/" if account.system else f"/home/{account.name}")
     shell = account.shell or _first("/usr/sbin/nologin" if account.system else "/bin/bash", "/bin/sh")
     if not account.system or account.home is not None:
         _make_home(home, uid, gid)
@@ -263,7 +273,7 @@ def _add_user(users: Table, account: Account) -> None:
     if secrets.there and secrets.find(0, account.name) is None:
         secrets.add(account.name, "!", str(int(time.time() // DAY)), "0", "99999", "7", "", "", "")
         secrets.save(0o640)
-    users.add(account.name, "x" if secrets.there else "!", str(uid), str(gid), "", home, shell)
+    users.add(account.name, "x" if secrets.there else "!", str(uid), str(gid), account.full_name or "", home, shell)
     users.save(0o644)
 
 

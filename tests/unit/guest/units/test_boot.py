@@ -86,4 +86,8 @@ async def test_a_oneshot_takes_its_file_away_when_it_is_to(entered: tuple[Runnin
     assert (box.root / "root/order").read_text().split() == ["first.service", "second.service"]
     folder = box.root / "etc/systemd/system"
     assert not [path for path in folder.rglob("*.service") if path.is_symlink() or path.exists()]
+    box.write("third.service", "[Unit]\nRequires=second.service\nAfter=second.service\n" + STEP)
+    await box.agent.units.act("stop", ["second.service"])
+    assert (await box.systemctl("start", "third")).exit_code == 0, "what has done its work holds nobody up"
+    assert (await box.systemctl("start", "second")).exit_code == 5
     await box.agent.close()

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from . import unit_files
 from .unit import Unit
 
 START, STOP, RESTART, RELOAD = "start", "stop", "restart", "reload"
@@ -126,6 +127,8 @@ class Transaction:
     def _add_needs(self, job: Job) -> None:
         for name in job.unit.related("Requires", "BindsTo"):
             needed = self._load(name)
+            if needed.load_state == "not-found" and unit_files.is_completed(name):
+                continue
             check_loaded(needed)
             if not needed.is_active:
                 self._add(needed, START, job, essential=job.essential)

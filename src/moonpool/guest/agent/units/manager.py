@@ -135,7 +135,11 @@ class Manager:
 
     async def _perform(self, job: Job) -> str:
         if job.kind in STARTING:
-            missing = [name for name in job.unit.related("Requisite") if not self.load(name).is_active]
+            missing = [
+                name
+                for name in job.unit.related("Requisite")
+                if not self.load(name).is_active and not unit_files.is_completed(name)
+            ]
             if missing:
                 self.journal.write(job.unit.name, f"Dependency failed for {job.unit.label}.", WARNING)
                 return "dependency"
@@ -180,8 +184,7 @@ class Manager:
                 if not other.at_rest and self._job_of(other) is None:
                     self._follow(STOP, other.name, f"Stopping {other.name}, which is bound to it", service)
         if not failed and service.settings is not None and service.settings.delete_after_success:
-            unit_files.disable(service.name)
-            unit_files.remove(service.name)
+            unit_files.complete(service.name)
             if service.at_rest:
                 service.take(unit_files.read(service.name))
 

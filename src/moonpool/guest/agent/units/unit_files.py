@@ -12,6 +12,7 @@ from .names import SUFFIXES, instance_of, is_template, template_of
 
 CONFIGURED, RUNTIME = "/etc/systemd/system", "/run/systemd/system"
 SEARCH = (CONFIGURED, RUNTIME, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+COMPLETED = "/var/lib/sandbox-units/completed"  # a file for each unit that was removed since it had succeeded
 MAX_FILE = 1 << 20  # bytes of one file that are read
 MAX_LINKS = 16
 OWN_MARK = "# Written through the API."
@@ -271,6 +272,19 @@ def remove(name: str) -> bool:
     with contextlib.suppress(OSError):
         os.rmdir(f"{path}.d")
     return there
+
+
+def complete(name: str) -> None:
+    """It has done what it was for, once and for all: its file goes, and who requires it needs it no more."""
+    disable(name)
+    remove(name)
+    os.makedirs(COMPLETED, exist_ok=True)
+    with open(f"{COMPLETED}/{name}", "w"):
+        pass
+
+
+def is_completed(name: str) -> bool:
+    return os.path.exists(f"{COMPLETED}/{name}")
 
 
 def _make_link(link: str, target: str) -> bool:
