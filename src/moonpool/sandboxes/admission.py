@@ -54,6 +54,8 @@ class Admission:
         if resources.disk_mib < least:
             raise InvalidInput(f"Snapshot {snapshot.name} needs {least} MiB of disk", field="disk")
         self._check_count(principal.team_id)
+        if new.recreatable and new.mounts:
+            raise InvalidInput("What has volumes cannot be made anew", field="recreatable")
         sandbox_id = new_sandbox_id() if new.id is None else check_id(new.id)
         timers = check_timers(new.timers)
         now = self.clock.now()
