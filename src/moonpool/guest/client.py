@@ -140,6 +140,8 @@ class AgentClient:
             "user": identity.user,
             "time_unix": identity.time_unix,
             "processes": identity.processes,
+            "cpu": identity.cpu,
+            "memory": identity.memory_bytes,
         }
         message = await self._connection.call("thaw", document, identity.secret)
         return list(message.document["problems"])
@@ -148,9 +150,10 @@ class AgentClient:
         """Change what every process from now on gets; returns the whole."""
         return dict((await self._call("environment", set=dict(set or {}), unset=list(unset)))["env"])
 
-    async def limit(self, processes: int) -> None:
-        """Change how many processes and threads each ordinary user may have; for what is started from now on."""
-        await self._call("limit", processes=processes)
+    async def limit(self, processes: int, *, cpu: float | None = None, memory_bytes: int | None = None) -> None:
+        """Change how many processes and threads each ordinary user may have, for what is started from now on, and what
+        programs are told of processors and memory."""
+        await self._call("limit", processes=processes, cpu=cpu, memory=memory_bytes)
 
     async def ensure_user(
         self,

@@ -191,7 +191,8 @@ class Identity:
     """Who a sandbox becomes after its memory was restored. Texts that are None leave the file as it is.
 
     `env` replaces the environment of the whole sandbox, `user` is who processes run as where none is named, `processes`
-    how many processes and threads each ordinary user may have at once (None: as it was; root is not limited).
+    how many processes and threads each ordinary user may have at once (None: as it was; root is not limited). `cpu`
+    (in processors) and `memory_bytes` are what programs are told of its size; the limits themselves are the host's.
     """
 
     secret: bytes
@@ -203,3 +204,5 @@ class Identity:
     user: str | None = None
     time_unix: float | None = None
     processes: int | None = None
+    cpu: float | None = None
+    memory_bytes: int | None = None

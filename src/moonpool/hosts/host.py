@@ -49,6 +49,7 @@ from moonpool.hosts.open_files import refuse_deleted_files
 from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
 from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
+from moonpool.hosts.resizing import resize
 from moonpool.hosts.room import balance, is_scarce, reclaim, require_disk, require_memory
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.staging import sweep as sweep_staged
@@ -211,7 +212,7 @@ class Host:
         if machine is not None:  # Noted first: what the next server finds to differ from the row, it puts right.
             machine.spec = replace(machine.spec, resources=resources)
             await self._note(machine)
-            await self._threads.run(self._parts.cgroups.set_limits, machine.member.name, limits_of(resources))
+            await resize(machine, resources, self._parts.cgroups, self._threads)
         await self._threads.run(self._parts.pool.set_limit, disk, resources.disk_mib * MEBIBYTE)
 
     async def set_network(self, machine_id: str, policy: NetworkPolicy) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from moonpool.engine.network.addresses import GUEST_ADDRESS
 from moonpool.guest.model import Identity
-from moonpool.hosts.model import MachineSpec
+from moonpool.hosts.model import MEBIBYTE, MachineSpec
 
 WARM_HOSTNAME = "moonpool"
 FOLDER = "etc"
@@ -32,6 +32,8 @@ def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str]) -> Ide
         secret=secret.encode(),
         user=spec.user,
         processes=spec.resources.pids,
+        cpu=spec.resources.cpu,
+        memory_bytes=spec.resources.memory_mib * MEBIBYTE,
     )
 
 

@@ -4,12 +4,9 @@ import asyncio
 import errno
 import json
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -24,20 +21,6 @@ from tests.engine.hosts.test_copies import Machine
 SIZE = 64  # MiB
 HOLD = "import sys, time; file = open(sys.argv[1], 'w'); file.write('x'); file.flush(); time.sleep(1000)"
 WRITE = "import sys; file = open(sys.argv[1], 'wb')\nfor _ in range(100): file.write(bytes(1 << 20)); file.flush()"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Machine]:
-    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
-    try:
-        with asyncio.Runner() as runner:
-            machine = Machine(runner, data)
-            yield machine
-            assert machine.run(machine.host.machines()) == {}
-            assert machine.run(machine.host.volumes()) == set()
-            machine.close()
-    finally:
-        shutil.rmtree(data)
 
 
 @pytest.fixture

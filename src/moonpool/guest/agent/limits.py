@@ -10,6 +10,7 @@ import resource
 
 from .errors import AgentError
 from .root import mount
+from .sizes import Sizes
 
 MOUNT_POINT = "/tmp"  # noqa: S108 - of the empty root, which nobody sees after the image's root has been entered
 USAGE = f"{MOUNT_POINT}/cpuacct.usage"
@@ -18,9 +19,12 @@ USAGE = f"{MOUNT_POINT}/cpuacct.usage"
 class Limits:
     def __init__(self) -> None:
         self._usage: int | None = None
+        self.sizes = Sizes(self.cpu_seconds)
 
     def begin(self) -> None:
-        """Find the counter of CPU time. Only in a sandbox's own kernel: elsewhere it would be the host's."""
+        """Find the counter of CPU time, cover what tells of sizes. Only in a sandbox's own kernel: elsewhere it would
+        be the host's."""
+        self.sizes.begin()
         try:
             mount("cpuacct", MOUNT_POINT, "cgroup", 0, "cpuacct")
             self._usage = os.open(USAGE, os.O_RDONLY | os.O_CLOEXEC)

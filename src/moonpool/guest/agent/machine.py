@@ -75,6 +75,7 @@ class Machine:
         count = request.optional_integer("processes", 1, MAX_PROCESSES)
         if count is not None:
             self._limits.set_processes(count)
+        self._set_sizes(request)
         problems = await self._workers.call(None, lambda: _write_all(contents))
         if abs(skew) > MAX_SKEW:
             problems.append(f"the sandbox's clock is {skew:.1f} s ahead of the host's")
@@ -88,8 +89,14 @@ class Machine:
         return {"env": self._processes.environment}
 
     async def limit(self, stream: Stream, request: Request) -> None:
-        """Change how many processes an ordinary user may have."""
+        """Change how many processes an ordinary user may have, and what is told of processors and memory."""
         self._limits.set_processes(request.integer("processes", 1, MAX_PROCESSES))
+        self._set_sizes(request)
+
+    def _set_sizes(self, request: Request) -> None:
+        cpu, memory = request.amount("cpu"), request.optional_integer("memory", 1, 1 << 62)
+        if cpu is not None and memory is not None:
+            self._limits.sizes.set(cpu, memory)
 
     async def sync(self, stream: Stream, request: Request) -> None:
         await self._workers.call(None, os.sync)
@@ -98,6 +105,7 @@ class Machine:
 
     async def metrics(self, stream: Stream, request: Request) -> dict[str, Any]:
         """CPU in percent of all CPUs together since the last call; the rest in bytes and seconds."""
+        self._limits.sizes.refresh()
         disk = os.statvfs("/")
         memory = _memory()
         total, available = memory.get("MemTotal", 0), memory.get("MemAvailable", memory.get("MemFree", 0))

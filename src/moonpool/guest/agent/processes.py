@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..protocol import CHUNK, DATA, DATA_STDERR, EVENT, Message, Stream, encode
@@ -35,6 +36,7 @@ class Processes:
         self._children: dict[int, Child] = {}  # alive, by process id
         self._known: dict[int, Process] = {}  # started with `start`, in order
         self._alone = asyncio.Event()  # set while there is no process but the agent
+        self.started: Callable[[], None] = lambda: None  # called after each start
 
     # -- children ---------------------------------------------------------------------------------------------------
 
@@ -63,6 +65,11 @@ class Processes:
         """Have `child` told of the end of a process that was started just now."""
         self._alone.clear()
         self._children[pid] = child
+        self.started()
+
+    def alone(self) -> bool:
+        """Whether no process but the agent is alive."""
+        return self._alone.is_set()
 
     def _launch(self, request: Request, *, stdin: bool) -> Process:
         argv = request.texts("argv")

@@ -73,11 +73,14 @@ class Request:
         return None if self._document.get(name) is None else self.integer(name, low, high)
 
     def seconds(self, name: str) -> float | None:
+        return self.amount(name, " of seconds")
+
+    def amount(self, name: str, unit: str = "") -> float | None:
         value = self._get(name, (int, float))
         if value is None:
             return None
         if not math.isfinite(value) or not 0 < value <= 1e11:
-            raise AgentError("invalid_input", f"{name}: must be a positive number of seconds")
+            raise AgentError("invalid_input", f"{name}: must be a positive number{unit}")
         return float(value)
 
     def selector(self) -> int | str:

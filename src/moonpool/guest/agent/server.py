@@ -187,6 +187,7 @@ class Server:
         self._connections: set[Connection] = set()
         users, workers = Users(), Workers()
         self.processes = Processes(users)
+        self.processes.started, limits.sizes.alone = limits.sizes.started, self.processes.alone
         self._elevation = Elevation(users, self.processes)
         self._mounts = mounts = Mounts()
         self.machine = Machine(secret, users, self.processes, workers, limits, mounts)
