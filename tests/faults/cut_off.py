@@ -20,11 +20,10 @@ from moonpool.app import Core
 from moonpool.clock import SystemClock
 from moonpool.config import Settings
 from moonpool.engine.gvisor import Driver
-from moonpool.engine.instance import Instance
 from moonpool.engine.storage import Pool
 from moonpool.guest.model import ProcessSpec
 from moonpool.hosts.host import Host
-from moonpool.hosts.memory import MemoryStore, fast_folder
+from moonpool.hosts.memory import MemoryStore
 from moonpool.sandboxes.model import Fork, NewSandbox
 from moonpool.sandboxes.query import SandboxQuery
 from moonpool.store.database import Store
@@ -68,14 +67,14 @@ class Server:
         counted = [await self._told(), await self._told()]
         rows = (await self._core.sandboxes.list(self._principal, SandboxQuery())).items
         snapshots = (await self._core.snapshots.list(self._principal)).items
-        fast = fast_folder(Instance(self.data))
+        fast = self._host._memory.fast
         found = await asyncio.to_thread(inventory, self)
         return {
             "rows": {row.id: row.state.value for row in rows},
             "snapshots": [item.id for item in snapshots if not item.general],
             "kept": sorted(await self._host.snapshots()),
             "counted": counted,
-            "fast": sorted(os.listdir(fast)) if fast is not None and fast.is_dir() else [],
+            "fast": sorted(os.listdir(fast)) if fast is not None else [],
             "inventory": {name: sorted(v) if isinstance(v, frozenset) else v for name, v in asdict(found).items()},
         }
 

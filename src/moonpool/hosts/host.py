@@ -29,7 +29,7 @@ from moonpool.hosts.identity import identity_files, identity_of, write_identity_
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.hosts.machine import REST_AFTER, LiveMachine
 from moonpool.hosts.members import Foundry, LiveMember, limits_of
-from moonpool.hosts.memory import SNAPSHOTS, MemoryStore, fast_folder
+from moonpool.hosts.memory import SNAPSHOTS, FastFolder, MemoryStore
 from moonpool.hosts.model import (
     MEBIBYTE,
     Captured,
@@ -80,7 +80,7 @@ class Host:
         )
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
-        self._memory = MemoryStore(parts.instance.data / "memory", fast_folder(parts.instance))
+        self._memory = MemoryStore(parts.instance.data / "memory", FastFolder.open())
         self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS, None)
         self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._copies = Copies(parts, self._memory, self._kept, threads)

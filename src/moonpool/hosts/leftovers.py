@@ -9,7 +9,6 @@ from moonpool.engine.instance import Instance
 from moonpool.engine.network import Network
 from moonpool.engine.storage.mounts import mounts
 from moonpool.errors import MoonpoolError
-from moonpool.hosts.memory import fast_folder
 from moonpool.hosts.settings import HostSettings
 
 LOOP_FILES = "loop*/loop/backing_file"
@@ -26,7 +25,6 @@ def leftovers(settings: HostSettings) -> list[str]:
     found += [f"control group of {name}" for name in cgroup_names(settings)] or _parent_group(instance)
     found += _if_possible(lambda: Network.inspect(instance))
     found += [f"mount {point}" for point in mounts_of(instance)]
-    found += [f"memory in {folder}" for folder in [fast_folder(instance)] if folder is not None and folder.exists()]
     found += [f"loop device {device}" for device in loop_devices(instance.data)]
     return found
 

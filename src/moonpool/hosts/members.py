@@ -166,6 +166,7 @@ class Foundry:
 
     async def adopt(self, running: Running, slot: Slot, secret: str) -> LiveMember:
         """A member that outlived the server that made it."""
+        await self._threads.run(self._cgroups.bring_back, running.name)
         await self._threads.run(self._cgroups.thaw, running.name)
         agent = await connect(slot, secret)
         return LiveMember(running.name, slot, running, secret, agent)

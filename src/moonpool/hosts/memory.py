@@ -5,35 +5,37 @@ The secret is written first and the checkpoint published last (by rename, with i
 there can be restored; a secret without a folder is left over from an interrupted pause.
 """
 
-import contextlib
 import errno
 import os
 import shutil
-import stat
 from pathlib import Path
 
 from moonpool.engine.gvisor import partial_folder
-from moonpool.engine.instance import Instance
-from moonpool.engine.storage.mounts import filesystem_of
+from moonpool.engine.gvisor.linux import memory_filesystem
 
 SNAPSHOTS = "snapshots"  # no sandbox's id: those have 20 characters
 SECRET, MANIFEST = ".secret", "manifest.json"
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - below it is a folder that root alone can enter
 MEMORY_INFO = Path("/proc/meminfo")
 SPARE = 1024**3  # bytes that stay free of the machine's memory
 
 
-def fast_folder(instance: Instance) -> Path | None:
-    """A folder of this server's own in the machine's memory; None where the machine has no such file system."""
-    return SHARED_MEMORY / f"moonpool-{instance.tag}" if filesystem_of(SHARED_MEMORY) == "tmpfs" else None
+class FastFolder:
+    """A folder in the machine's memory. It goes with this process: a copy that did not start by then has its disk."""
 
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
 
-def make_own(folder: Path) -> bool:
-    """Whether it is there and nobody else's: anybody may have made something of that name before."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
+    @classmethod
+    def open(cls) -> "FastFolder | None":
+        """None where the kernel does not give one."""
+        try:
+            return cls(memory_filesystem())
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 def has_room(folder: Path, size: int) -> bool:
@@ -52,16 +54,22 @@ def _share(file: Path, target: Path) -> None:
         shutil.copyfile(file, target)
 
 
+def _home(folder: Path) -> Path:
+    """Where it is. Only its own link is followed: there is no other path to the folder in the machine's memory."""
+    return folder.readlink() if folder.is_symlink() else folder
+
+
 class MemoryStore:
-    def __init__(self, folder: Path, fast: Path | None) -> None:
-        """``fast``: where memory that is brought back in a moment may be kept until then, in the machine's memory."""
-        self._folder, self._fast = folder, fast
+    def __init__(self, folder: Path, fast: FastFolder | None) -> None:
+        """``fast``: where memory that is brought back in a moment may be kept until then. Closed with the store."""
+        self._folder, self._fast_folder = folder, fast
+        self.fast = fast.path if fast is not None else None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def close(self) -> None:
         """Nothing is left in the machine's memory: a copy that did not start by now has its disk."""
-        if self._fast is not None:
-            shutil.rmtree(self._fast, ignore_errors=True)
+        if self._fast_folder is not None:
+            self._fast_folder.close()
 
     def image(self, machine_id: str) -> Path:
         return self._folder / machine_id
@@ -78,16 +86,16 @@ class MemoryStore:
 
     def staging(self, machine_id: str, *, fast: int | None = None) -> Path:
         """A fresh folder for a checkpoint to be written to; for a short-lived one, ``fast`` is its size in bytes."""
-        if self._fast is None or fast is None or not has_room(self._fast.parent, fast) or not make_own(self._fast):
+        if self.fast is None or fast is None or not has_room(self.fast, fast):
             return partial_folder(self.image(machine_id))
-        return partial_folder(self._fast / machine_id)
+        return partial_folder(self.fast / machine_id)
 
     def link(self, machine_id: str, folder: Path, secret: str) -> None:
         """The checkpoint in ``folder`` is this one's as well, without a copy of its bytes: nobody ever changes them."""
         self.save_secret(machine_id, secret)
         home = self.image(machine_id)
-        if folder.resolve().parent == self._fast:
-            home = self._fast / machine_id
+        if self.fast is not None and _home(folder).parent == self.fast:
+            home = self.fast / machine_id
         partial = partial_folder(home)
         for file in folder.iterdir():
             _share(file, partial / file.name)
@@ -121,7 +129,7 @@ class MemoryStore:
         image, rest = self.image(machine_id), None
         (image / MANIFEST).unlink(missing_ok=True)
         if image.is_dir():
-            home = image.resolve()
+            home = _home(image)
             rest = partial_folder(home)
             home.rename(rest)
         if image.is_symlink():
@@ -139,9 +147,6 @@ class MemoryStore:
                 shutil.rmtree(path, ignore_errors=True)
             elif not path.is_dir() and path.stem not in whole:
                 path.unlink(missing_ok=True)
-        for path in self._fast.iterdir() if self._fast is not None and self._fast.is_dir() else ():
-            if path.name not in whole:
-                shutil.rmtree(path, ignore_errors=True)
 
     def _secret(self, machine_id: str) -> Path:
         return self._folder / f"{machine_id}{SECRET}"

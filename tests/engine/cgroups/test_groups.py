@@ -1,5 +1,8 @@
 """Real groups on this machine, whichever version it has."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 from moonpool.engine.cgroups import Cgroups, DeathReason, Limits, Stats, death_reason
@@ -149,3 +152,44 @@ def test_an_out_of_memory_kill_is_counted(groups, worker):
 def test_death_reason(before, after, reason):
     earlier = None if before is None else Stats(0, 0, 0, 0, before)
     assert death_reason(earlier, Stats(0, 0, 0, 0, after)) is reason
+
+
+def memory_group_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cgroup").read_text()
+
+
+def test_what_is_written_meanwhile_counts_as_nobodys(groups, worker, tmp_path):
+    groups.create("box")
+    groups.set_limits("box", dataclasses.replace(LIMITS, memory_bytes=1 << 20))
+    file = Path("/dev/shm") / f"moonpool-test-{tmp_path.name}"
+    one = worker("box", f"echo ready; read word; head -c {100 << 20} /dev/zero > {file}; echo written; read word")
+    assert one.line() == "ready"
+    try:
+        home = memory_group_of(one.process.pid)
+        with groups.uncounted("box", one.process.pid):
+            assert memory_group_of(one.process.pid) != home
+            assert groups.names() == ["box"]
+            one.tell("write")
+            assert one.line() == "written"
+        assert memory_group_of(one.process.pid) == home
+        assert groups.stats("box").memory_bytes < 50 << 20
+        assert groups.stats("box").oom_kills == 0
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def test_a_server_that_died_meanwhile_leaves_nothing_lost(groups, worker):
+    for name, end in (("back", groups.bring_back), ("dead", groups.kill)):
+        groups.create(name)
+        one = worker(name, "echo ready; read word")
+        assert one.line() == "ready"
+        home = memory_group_of(one.process.pid)
+        groups.uncounted(name, one.process.pid).__enter__()
+        end(name)
+        if name == "back":
+            assert memory_group_of(one.process.pid) == home
+        else:
+            assert one.process.wait() == -9
+        groups.kill(name)
+        groups.delete(name)
+    assert groups.names() == []

@@ -17,7 +17,6 @@ from moonpool.engine.instance import Instance
 from moonpool.errors import CheckpointIncompatible, CheckpointRefused, EngineError, InvalidState
 from moonpool.guest.model import ProcessSpec
 from moonpool.hosts.host import Host
-from moonpool.hosts.memory import fast_folder
 from moonpool.hosts.model import MachineExit, MachineSpec, MachineState, Resources, snapshot_image
 from moonpool.hosts.settings import HostSettings
 from moonpool.ids import new_sandbox_id, new_uuid
@@ -131,8 +130,6 @@ def only_machine() -> Iterator[Machine]:
             yield machine
             machine.close()
         assert [path.name for path in (data / "memory").iterdir()] == ["snapshots"]
-        fast = fast_folder(Instance(data))
-        assert fast is None or not fast.exists()
     finally:
         shutil.rmtree(data)
 
@@ -141,6 +138,8 @@ def only_machine() -> Iterator[Machine]:
 def machine(only_machine: Machine) -> Iterator[Machine]:
     """Every test leaves it as it was."""
     yield only_machine
+    fast = only_machine.host._memory.fast
+    assert fast is None or os.listdir(fast) == []
     assert only_machine.run(only_machine.host.machines()) == {}
     assert only_machine.run(only_machine.host.snapshots()) == set()
 
@@ -155,6 +154,16 @@ class TestLiveFork:
             assert first[0] == second[0] == born
             assert before < first[1] < second[1]
         machine.destroy(source, *copies)
+
+    def test_a_source_that_holds_most_of_its_memory_lives_on(self, machine: Machine) -> None:
+        """Its own kernel writes the memory, to a file in the machine's memory."""
+        source = machine.new()
+        machine.run(machine.host.create(source))
+        machine.shell(source, "head -c 700M /dev/zero > /dev/shm/held")
+        (copy,) = machine.fork(source)
+        for spec in (source, copy):
+            assert machine.shell(spec, "stat -c %s /dev/shm/held").strip() == str(700 << 20)
+        machine.destroy(source, copy)
 
     def test_each_has_its_own_name_secret_and_files(self, machine: Machine) -> None:
         source = machine.counting()

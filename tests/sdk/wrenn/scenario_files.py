@@ -62,6 +62,9 @@ with Capsule(wait=True) as capsule:
     raised(WrennValidationError, lambda: files.read("/tmp/nul\0byte"), 400)
     raised(WrennValidationError, lambda: files.write("/tmp/nul\0byte", "x"), 400)
 
+    raised(WrennValidationError, lambda: files.remove("/"), 400)
+    assert capsule.commands.run("ls -d /dev/ptmx /etc/passwd").exit_code == 0
+
     chunk = hashlib.sha512(b"seed").digest() * (MEGABYTE // 64)
     files.upload_stream("/tmp/stream.bin", (chunk for _ in range(64)))
     digest = hashlib.sha256()

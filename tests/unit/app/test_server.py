@@ -139,6 +139,18 @@ class TestHeaderLimit:
             answer = await exchange(running.port, head, *[b"X: " + b"a" * 1000 + b"\r\n"] * 10_000)
             assert answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 404 "))
 
+    @pytest.mark.parametrize(
+        ("start", "status"),
+        [(b"POST /v1/nope", b"404"), (b"GET /healthz", b"403"), (b"GET /metrics", b"403"), (b"GET /nope", b"403")],
+    )
+    async def test_websockets_where_there_are_none(self, running: Running, start: bytes, status: bytes) -> None:
+        upgrade = (
+            b" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        async with asyncio.timeout(10):
+            assert (await exchange(running.port, start + upgrade)).startswith(b"HTTP/1.1 " + status)
+
     async def test_nonsense_is_a_bad_request(self, running: Running) -> None:
         assert (await exchange(running.port, b"\x00\x01\x02\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 

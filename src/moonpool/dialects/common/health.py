@@ -15,7 +15,7 @@ from starlette.types import Scope as AsgiScope
 from moonpool.access.model import Scope
 from moonpool.access.service import AccessService
 from moonpool.dialects.common.authentication import principal
-from moonpool.dialects.common.routing import answer_json
+from moonpool.dialects.common.routing import answer_json, not_found
 from moonpool.errors import Forbidden, Unauthorized
 from moonpool.hosts.model import Readiness
 from moonpool.sandboxes.model import SandboxState
@@ -28,6 +28,9 @@ class Health:
         self._readiness = readiness
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await not_found(scope, receive, send)
+            return
         readiness = self._readiness()
         body = {**asdict(readiness), "status": "ready" if readiness.ready else "warming"}
         await answer_json(send, 200 if readiness.ready else 503, json.dumps(body).encode())
@@ -41,6 +44,9 @@ class Metrics:
         self._registry = registry
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await not_found(scope, receive, send)
+            return
         try:
             self._access.require(await principal(HTTPConnection(scope), self._access), Scope.ADMIN)
         except (Unauthorized, Forbidden) as error:

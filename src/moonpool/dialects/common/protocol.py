@@ -94,6 +94,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             super().send_400_response(msg)
 
+    def _should_upgrade(self) -> bool:
+        """To a WebSocket with GET alone: what comes with another method would wait for an answer for ever."""
+        return self.parser.get_method() == b"GET" and super()._should_upgrade()
+
     def eof_received(self) -> None:
         if self._refused:
             self.transport.close()

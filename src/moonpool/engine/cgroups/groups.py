@@ -4,6 +4,7 @@ import contextlib
 import errno
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,7 @@ FREEZE_TIMEOUT = 5.0  # seconds
 KILL_TIMEOUT = 10.0  # seconds
 REMOVE_TIMEOUT = 5.0  # seconds
 REMOVE_PAUSE = 0.001  # seconds
+ASIDE = ".aside"  # ends the name of the group in which a member's kernel is while nothing counts as the member's
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")
 VERSIONS: dict[int, ModuleType] = {1: version1, 2: version2}
 
@@ -74,19 +76,16 @@ class Cgroups:
 
         A group counts as busy for a moment after its last process died, hence the bounded retries.
         """
-        deadline = time.monotonic() + REMOVE_TIMEOUT
-        for folder in self._folders(name):
-            while not _removed(folder):
-                if read_pids(folder / "cgroup.procs") or time.monotonic() > deadline:
-                    raise EngineError(f"control group {folder} is still in use")
-                time.sleep(REMOVE_PAUSE)
+        for folder in (self._aside(name), *self._folders(name)):
+            _remove(folder)
 
     def names(self) -> list[str]:
         """Every member that has a group in any hierarchy, sorted."""
         found: set[str] = set()
         for hierarchy in self.layout.hierarchies:
             with contextlib.suppress(FileNotFoundError):
-                found |= {entry.name for entry in (hierarchy.path / self._parent).iterdir() if entry.is_dir()}
+                entries = (hierarchy.path / self._parent).iterdir()
+                found |= {entry.name.removesuffix(ASIDE) for entry in entries if entry.is_dir()}
         return sorted(found)
 
     def procs_files(self, name: str) -> list[Path]:
@@ -137,8 +136,35 @@ class Cgroups:
         """
         freezer = self.layout.freezer
         group = self._folder(freezer, name)
-        for procs in self.procs_files(name):
+        for procs in (self._aside(name) / "cgroup.procs", *self.procs_files(name)):
             kill_all(procs, lambda: VERSIONS[freezer.version].let_die(group), KILL_TIMEOUT)
+
+    @contextlib.contextmanager
+    def uncounted(self, name: str, pid: int) -> Iterator[None]:
+        """Memory that the member's process ``pid`` takes meanwhile counts as nobody's, for good: what is written to a
+        file in the machine's memory would otherwise bring the writer to its limit, and count until the file is gone."""
+        aside = self._aside(name)
+        try:
+            aside.mkdir(exist_ok=True)
+        except OSError as error:
+            raise EngineError(f"cannot make control group {aside}: {error.strerror}") from error
+        try:
+            write(aside / "cgroup.procs", str(pid))
+            yield
+        finally:
+            self.bring_back(name)
+
+    def bring_back(self, name: str) -> None:
+        """End an ``uncounted`` that the server's death has interrupted, or nothing."""
+        aside, home = self._aside(name), self._folder(self.layout.memory, name)
+        for pid in read_pids(aside / "cgroup.procs"):
+            with contextlib.suppress(EngineError):  # It has just died.
+                write(home / "cgroup.procs", str(pid))
+        _remove(aside)
+
+    def _aside(self, name: str) -> Path:
+        folder = self._folder(self.layout.memory, name)
+        return folder.with_name(folder.name + ASIDE)
 
     def _folder(self, hierarchy: Hierarchy, name: str) -> Path:
         if not NAME.fullmatch(name):
@@ -147,6 +173,14 @@ class Cgroups:
 
     def _folders(self, name: str) -> list[Path]:
         return [self._folder(hierarchy, name) for hierarchy in self.layout.hierarchies]
+
+
+def _remove(folder: Path) -> None:
+    deadline = time.monotonic() + REMOVE_TIMEOUT
+    while not _removed(folder):
+        if read_pids(folder / "cgroup.procs") or time.monotonic() > deadline:
+            raise EngineError(f"control group {folder} is still in use")
+        time.sleep(REMOVE_PAUSE)
 
 
 def _removed(folder: Path) -> bool:

@@ -264,9 +264,7 @@ class Driver:
             if not leave_running:
                 self.pause(name)
             try:
-                if connected:
-                    self._cut_connections(name, partial)
-                self._save(name, launch.spawn(self._checkpoint_command(name, partial), subprocess.DEVNULL))
+                self._write_memory(name, partial, connected=connected)
                 images.publish(partial, target, self.capabilities, checksum=checksum, extra=extra or {})
             except (EngineError, OSError):
                 if not leave_running:
@@ -287,9 +285,7 @@ class Driver:
         """
         self.pause(name)
         try:
-            if connected:
-                self._cut_connections(name, folder)
-            self._save(name, launch.spawn(self._checkpoint_command(name, folder), subprocess.DEVNULL))
+            self._write_memory(name, folder, connected=connected)
             take()
         except OSError as error:
             raise CheckpointRefused(f"the memory of {name} cannot be written: {error}") from error
@@ -306,6 +302,16 @@ class Driver:
             images.publish(folder, target, self.capabilities, checksum=True, extra={})
         except OSError as error:
             raise CheckpointRefused(f"{target.name} cannot be written: {error}") from error
+
+    def _write_memory(self, name: str, folder: Path, *, connected: bool) -> None:
+        """The sandbox's own kernel writes it, and is not to be ended for the memory that takes."""
+        running = state.read(self._state, name)
+        if running is None:
+            raise EngineError(f"there is no sandbox {name}")
+        with self._cgroups.uncounted(self._cgroup(name), running.sandbox_pid):
+            if connected:
+                self._cut_connections(name, folder)
+            self._save(name, launch.spawn(self._checkpoint_command(name, folder), subprocess.DEVNULL))
 
     def _cut_connections(self, name: str, partial: Path) -> None:
         """Have runsc drop all connections, by a checkpoint that comes to nothing for want of room.

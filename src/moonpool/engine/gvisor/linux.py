@@ -1,5 +1,6 @@
 """System calls that Python 3.11 has no wrapper for. What names an architecture stands in one table here."""
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -14,14 +15,14 @@ MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 OPEN_TREE_CLONE, AT_RECURSIVE, AT_EMPTY_PATH, AT_FDCWD = 0x1, 0x8000, 0x1000, -100
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
-MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 0x1, 0x2, 0x4, 0x8
 MNT_DETACH = 2
+FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC = 0x1, 0x1
+FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 1, 6
 
 # The calls younger than Linux 5.0 have the same number everywhere; a further architecture is one more line.
-SYSCALLS = {
-    "x86_64": {"open_tree": 428, "move_mount": 429, "mount_setattr": 442},
-    "aarch64": {"open_tree": 428, "move_mount": 429, "mount_setattr": 442},
-}
+_YOUNG = {"open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "mount_setattr": 442}
+SYSCALLS = {"x86_64": _YOUNG, "aarch64": _YOUNG}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -86,6 +87,23 @@ def clone_tree(source: Path, *, read_only: bool = False) -> int:
 def move_mount(tree: int, target: str) -> None:
     """Put what clone_tree() gave at ``target``, as the calling thread sees it."""
     _syscall("move_mount", tree, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def memory_filesystem() -> int:
+    """A descriptor of a new, empty tmpfs that is mounted nowhere: it ends with its last user, however that ends.
+
+    In pages of 2 MiB where the kernel has them, which makes writing several times cheaper.
+    """
+    context = _syscall("fsopen", b"tmpfs", FSOPEN_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            _syscall("fsconfig", context, FSCONFIG_SET_STRING, b"huge", b"always", 0)
+        _syscall("fsconfig", context, FSCONFIG_SET_STRING, b"mode", b"700", 0)
+        _syscall("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0)
+        attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+        return _syscall("fsmount", context, FSMOUNT_CLOEXEC, attributes)
+    finally:
+        os.close(context)
 
 
 def _syscall(name: str, *arguments: object) -> int:

@@ -150,6 +150,8 @@ class Files:
         path, recursive = self._path(request, user), request.flag("recursive")
 
         def remove() -> None:
+            if os.path.realpath(path) == "/" and not os.path.islink(path):
+                raise AgentError("invalid_path", "the root folder cannot be removed")
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 os.unlink(path)
             elif recursive:
