@@ -26,6 +26,7 @@ from moonpool.hosts.host import Host
 from moonpool.hosts.memory import MemoryStore
 from moonpool.sandboxes.model import Fork, NewSandbox
 from moonpool.sandboxes.query import SandboxQuery
+from moonpool.snapshots.model import SnapshotState
 from moonpool.store.database import Store
 from tests.faults.inventory import inventory
 
@@ -71,7 +72,7 @@ class Server:
         found = await asyncio.to_thread(inventory, self)
         return {
             "rows": {row.id: row.state.value for row in rows},
-            "snapshots": [item.id for item in snapshots if not item.general],
+            "snapshots": [item.id for item in snapshots if not item.general and item.state is not SnapshotState.ERROR],
             "kept": sorted(await self._host.snapshots()),
             "counted": counted,
             "fast": sorted(os.listdir(fast)) if fast is not None else [],
