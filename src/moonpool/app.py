@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moonpool.access.service import AccessService
 from moonpool.access.signing import signing_key
+from moonpool.archives.service import Archives
+from moonpool.archives.stores import open_store
 from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
 from moonpool.dialects import codesandbox, freestyle, wrenn
@@ -30,6 +32,7 @@ from moonpool.dialects.daytona import app as daytona
 from moonpool.dialects.daytona import gateway as daytona_gateway
 from moonpool.dialects.wrenn import gateway as wrenn_gateway
 from moonpool.engine.network.addresses import AGENT_PORT
+from moonpool.errors import MoonpoolError
 from moonpool.events.service import EventService
 from moonpool.hosts.host import Host
 from moonpool.hosts.settings import HostSettings
@@ -39,6 +42,7 @@ from moonpool.previews.service import PreviewService
 from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.admission import Admission
+from moonpool.sandboxes.archiving import Archiving
 from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.changes import Changes
 from moonpool.sandboxes.evictable import EvictableSandboxes
@@ -93,8 +97,10 @@ class Core:
         )
         self._recovery = Recovery(self.records, host, clock)
         self._eviction = Eviction(host, self.background)
+        archives = Archives(host, open_store(settings.archives), clock)
+        self.archiving = Archiving(self.records, host, archives, self.background)
         self.lifecycle = Lifecycle(
-            self.records, host, admission, self._recovery, self._eviction, self.background, clock
+            self.records, host, admission, self._recovery, self._eviction, self.archiving, self.background, clock
         )
         self._activity = Activity(self.records, self.background, clock)
         changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
@@ -178,13 +184,17 @@ class Core:
         await self._volume_catalogue.start()
         await self.records.load()
         await self.volumes.recover()
+        interrupted = [sandbox.id for sandbox in self.records.all() if sandbox.interrupted]
         await self._recovery.run()
+        await self.archiving.forget_bases()
         await self.snapshots.recover()
         await self.events.start()
         await self.previews.doors.load()
         self.rules.start()
         self._eviction.watch()
         self.traffic.start()
+        for sandbox_id in interrupted:
+            await self._go_on(sandbox_id)
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="upkeep")
 
     async def stop(self) -> None:
@@ -195,6 +205,7 @@ class Core:
             self._upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._upkeep
+        await self.archiving.close()
         await self.background.close(GRACE)
         await put_to_rest(self.records, self.lifecycle, OnExit(self._settings.on_exit))
         await self._activity.flush()
@@ -202,6 +213,13 @@ class Core:
         await self.previews.doors.flush()
         await self.events.close()
         await self.access.close()
+
+    async def _go_on(self, sandbox_id: str) -> None:
+        try:
+            await self.lifecycle.go_on(self.records.current(sandbox_id))
+        except MoonpoolError as error:
+            log.warning("transfer_not_resumed", sandbox=sandbox_id, reason=error.message)
+            await self.archiving.give_up(sandbox_id, error.message)
 
     async def _keep_up(self) -> None:
         """Each step on its own: one that fails is logged, and done again the next time."""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from moonpool.archives.settings import StoreSettings
 from moonpool.hosts.settings import GIBIBYTE, HostSettings
 
 WordList = Annotated[
@@ -51,6 +52,16 @@ class Settings(BaseSettings):
     network_allow: WordList = Field((), description="Private networks that sandboxes may reach.")
     network_deny: WordList = Field((), description="Further networks that they may not.")
 
+    archive: str | None = Field(
+        None, description="Where archives and backups go: a folder or s3://BUCKET/PREFIX; DATA/archives otherwise."
+    )
+    archive_endpoint: str | None = Field(
+        None, pattern="^https?://", description="The address of an S3-compatible store that is not AWS."
+    )
+    archive_region: str = Field("us-east-1", min_length=1, description="The store's region.")
+    archive_access_key_id: SecretStr | None = Field(None, description="The store's key; AWS's usual places otherwise.")
+    archive_secret_access_key: SecretStr | None = Field(None, description="The secret of that key.")
+
     default_snapshot: str = Field("daytona-small", description="What a create without a snapshot starts from.")
     max_cpu: float = Field(64, gt=0, description="Cores of one sandbox.")
     max_memory_mib: int = Field(256 * 1024, gt=0, description="Memory of one sandbox.")
@@ -84,6 +95,17 @@ class Settings(BaseSettings):
         """``scheme://host[:port]``, with no slash at its end."""
         scheme = "http" if self.tls_certificate is None else "https"
         return (self.public_url or f"{scheme}://{self.listen}").rstrip("/")
+
+    @property
+    def archives(self) -> StoreSettings:
+        key, secret = self.archive_access_key_id, self.archive_secret_access_key
+        return StoreSettings(
+            place=self.archive or str(self.data.resolve() / "archives"),
+            endpoint=self.archive_endpoint,
+            region=self.archive_region,
+            access_key_id=None if key is None else key.get_secret_value(),
+            secret_access_key=None if secret is None else secret.get_secret_value(),
+        )
 
     def host(self) -> HostSettings:
         return HostSettings(

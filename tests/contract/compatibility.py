@@ -39,10 +39,6 @@ NOTES = {
         "POST /sandbox",
     ): "No secrets, GPU, build recipes or linked sandboxes; each is refused by name.",
     (
-        "daytona",
-        "POST /sandbox/{sandboxIdOrName}/autoarchive/{interval}",
-    ): "Kept and shown; archiving itself comes later.",
-    (
         "codesandbox",
         "POST /sandbox",
     ): "Always on a VM; a bundler in the browser is not offered.",

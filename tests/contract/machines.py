@@ -4,10 +4,11 @@ from collections.abc import Callable, Collection, Sequence
 
 from moonpool.errors import EngineError
 from moonpool.hosts.model import Captured, MachineSpec
+from tests.disks import MemoryDisks
 from tests.volumes import MemoryVolumes
 
 
-class WithoutCopies(MemoryVolumes):
+class WithoutCopies(MemoryVolumes, MemoryDisks):
     """The part of ``sandboxes.machines.Machines`` that needs a real engine; tests/sdk have one."""
 
     def __init__(self) -> None:

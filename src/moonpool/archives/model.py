@@ -22,7 +22,6 @@ DIGEST_LENGTH = 64  # characters
 
 class BackupState(StrEnum):
     NONE = "none"
-    PENDING = "pending"
     IN_PROGRESS = "in progress"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -52,6 +51,11 @@ class Backup:
 NO_BACKUP = Backup()
 
 
+def begun(old: Backup) -> Backup:
+    """A further attempt is under way."""
+    return Backup(BackupState.IN_PROGRESS, old.archive)
+
+
 @dataclass(frozen=True)
 class Part:
     """``sha256`` and ``stored_bytes`` are those of the compressed bytes; ``stream_bytes`` what they unfold to."""
@@ -70,7 +74,8 @@ class Manifest:
 
     @property
     def stored_bytes(self) -> int:
-        return sum(part.stored_bytes for part in self.parts)
+        """Equal parts are kept once."""
+        return sum({part.sha256: part.stored_bytes for part in self.parts}.values())
 
     @property
     def disk_bytes(self) -> int:
@@ -91,7 +96,7 @@ class Manifest:
         return Archive(digest_of(self.encode()), self.created_at, self.stored_bytes, self.disk_bytes, base)
 
 
-def digest_of(data: bytes) -> str:
+def digest_of(data: bytes | bytearray) -> str:
     return hashlib.sha256(data).hexdigest()
 
 

@@ -1,5 +1,6 @@
 """``moonpool doctor``: what this machine can do, what is missing, what is left over."""
 
+import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +22,11 @@ def doctor(
 
     Ends with 0 when all is well, with 1 when something is missing or left over. Changes nothing.
     """
+    from moonpool.archives.inspection import inspect_store
     from moonpool.cli.diagnosis import diagnose
 
-    findings = diagnose(load_settings(data=data).host())
+    settings = load_settings(data=data)
+    findings = [*diagnose(settings.host()), asyncio.run(inspect_store(settings.archives))]
     wrong = any(finding.wrong for finding in findings)
     if as_json:
         print(json.dumps({"ok": not wrong, "findings": [asdict(finding) for finding in findings]}))

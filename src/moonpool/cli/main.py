@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from moonpool.cli import bench, doctor, image, keys, sandbox, serve, up, volume
+from moonpool.cli import bench, doctor, image, keys, sandbox, serve, states, up, volume
 from moonpool.cli.client import CommandFailed
 from moonpool.errors import MoonpoolError
 
@@ -21,6 +21,7 @@ app.command("serve")(serve.serve)
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
+states.register(sandbox.app)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")

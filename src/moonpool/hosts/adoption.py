@@ -50,7 +50,10 @@ async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads
         await threads.run(parts.network.destroy, number)
     foundry.numbers.keep(used)
     for name in await threads.run(parts.pool.names, Kind.STAGING):
-        await threads.run(parts.pool.delete, Kind.STAGING, name)
+        try:
+            await threads.run(parts.pool.delete, Kind.STAGING, name)
+        except MoonpoolError as error:  # Still being sent by what the old server had begun, for a moment.
+            log.warning("staged_disk_left", name=name, reason=error.message)
 
 
 async def _take_over(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from moonpool.guest.client import AgentClient
 from moonpool.hosts.adoption import Adopted, adopt, sweep
 from moonpool.hosts.blanks import Blanks
 from moonpool.hosts.copies import Copies
+from moonpool.hosts.disks import DiskReader, Disks, DiskWriter
 from moonpool.hosts.identity import identity_files, identity_of, write_identity_files
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.hosts.machine import REST_AFTER, LiveMachine
@@ -32,6 +33,7 @@ from moonpool.hosts.members import Foundry, LiveMember, limits_of
 from moonpool.hosts.memory import SNAPSHOTS, FastFolder, MemoryStore
 from moonpool.hosts.model import (
     MEBIBYTE,
+    Base,
     Captured,
     ExitReason,
     MachineExit,
@@ -84,6 +86,7 @@ class Host:
         self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS, None)
         self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._copies = Copies(parts, self._memory, self._kept, threads)
+        self._disks = Disks(parts.pool, threads)
         self._blanks = Blanks(self._foundry)
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
@@ -196,6 +199,26 @@ class Host:
     async def snapshots(self) -> set[str]:
         """Ids of all snapshots that have anything here."""
         return await self._threads.run(self._copies.snapshots)
+
+    # -- disks as streams ----------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def send(self, spec: MachineSpec) -> AsyncIterator[DiskReader]:
+        """Its disk as it is now, as a stream; it may be changed while that goes on. One that runs is held for a moment,
+        and its disk is as after a power cut."""
+        await self._unbroken.run(self._freeze(spec.id))
+        async with self._disks.reading(spec.id, self._image(spec.image)) as reader:
+            yield reader
+
+    @contextlib.asynccontextmanager
+    async def receive(self, spec: MachineSpec, base: Base | None, size_bytes: int) -> AsyncIterator[DiskWriter]:
+        """The inverse of ``send``, for one that has no disk: it has one once the writer has finished."""
+        async with self._locks.hold(spec.id), self._disks.writing(spec, base, size_bytes) as writer:
+            yield writer
+
+    async def keep_bases(self, wanted: Collection[str]) -> None:
+        """Remove what no archive but those relative to ``wanted`` needs."""
+        await self._threads.run(self._disks.keep_bases, wanted)
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
@@ -395,6 +418,14 @@ class Host:
         async with self._locks.hold(spec.id):
             await self._threads.run(require_disk, self._parts)
             return await self._threads.run(self._copies.unpack, spec)
+
+    async def _freeze(self, machine_id: str) -> None:
+        await self._threads.run(require_disk, self._parts)
+        async with (
+            self._copied(machine_id) as machine,
+            machine.held() if machine is not None else contextlib.nullcontext(),
+        ):
+            await self._threads.run(self._disks.freeze, machine_id)
 
     async def _forget(self, snapshot_id: str) -> None:
         await self._threads.run(self._copies.forget, snapshot_id)

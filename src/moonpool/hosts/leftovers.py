@@ -35,12 +35,13 @@ def cgroup_names(settings: HostSettings) -> list[str]:
 
 
 def processes_of(instance: Instance) -> list[tuple[int, str]]:
-    """gVisor's processes that name this server's folder; ids and names, in order."""
+    """gVisor's processes that name this server's folder, and those that move its disks; ids and names, in order."""
     found = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit() and (words := _command(int(entry.name))):
             name = Path(words[0]).name
-            if name.startswith("runsc") and any(f"{instance.run}/" in word for word in words):
+            folder = {"runsc": instance.run, "btrfs": instance.data / "pool"}.get(name.split("-")[0])
+            if folder is not None and any(f"{folder}/" in word for word in words):
                 found.append((int(entry.name), name))
     return sorted(found)
 

@@ -18,6 +18,8 @@ class Operation(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     DESTROY = "destroy"
+    ARCHIVE = "archive"
+    RESTORE = "restore"
     FORK = "fork"
     CAPTURE = "capture"
     CHANGE = "change"

@@ -1,4 +1,4 @@
-"""What happens to sandboxes by the clock alone: idle pause and stop, deletion after a stop, end of life."""
+"""What happens to sandboxes by the clock alone: idle pause and stop, archiving, deletion, end of life."""
 
 import asyncio
 import contextlib
@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 class Act(StrEnum):
     PAUSE = "pause"
     STOP = "stop"
+    ARCHIVE = "archive"
     DESTROY = "destroy"
 
 
@@ -109,10 +110,14 @@ class IdleRules:
             ):
                 if seconds:
                     yield Deadline(idle_since + seconds, act)
-        elif (
-            sandbox.state is SandboxState.STOPPED and timers.auto_delete is not None and sandbox.stopped_at is not None
-        ):
-            yield Deadline(self._monotonic(sandbox.stopped_at) + timers.auto_delete, Act.DESTROY)
+        elif sandbox.doomed and sandbox.state is SandboxState.ERROR:
+            yield Deadline(self._monotonic(sandbox.updated_at) + RETRY_AFTER, Act.DESTROY)
+        elif sandbox.state in (SandboxState.STOPPED, SandboxState.ARCHIVED) and sandbox.stopped_at is not None:
+            stopped_at = self._monotonic(sandbox.stopped_at)
+            if timers.auto_delete is not None:
+                yield Deadline(stopped_at + timers.auto_delete, Act.DESTROY)
+            if timers.auto_archive and sandbox.state is SandboxState.STOPPED and not sandbox.remade:
+                yield Deadline(stopped_at + timers.auto_archive, Act.ARCHIVE)
 
     def _monotonic(self, moment: datetime) -> float:
         return self._clock.monotonic() + (moment - self._clock.now()).total_seconds()
@@ -154,6 +159,8 @@ class IdleRules:
                     await pause_or_stop(self._lifecycle, sandbox)
                 case Act.STOP:
                     await self._lifecycle.stop(sandbox)
+                case Act.ARCHIVE:
+                    await self._lifecycle.archive(sandbox)
                 case Act.DESTROY:
                     await self._lifecycle.destroy(sandbox)
         except MoonpoolError as error:

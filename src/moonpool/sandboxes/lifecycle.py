@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import structlog
 
 from moonpool.access.model import Principal
+from moonpool.archives.model import NO_BACKUP, begun
 from moonpool.clock import Clock
 from moonpool.errors import (
     CheckpointCorrupt,
@@ -20,6 +21,7 @@ from moonpool.errors import (
 from moonpool.hosts.model import MachineExit, MachineSpec, MachineState, snapshot_of
 from moonpool.ids import new_instance_id
 from moonpool.sandboxes.admission import Admission, new_preview_token, spec_of
+from moonpool.sandboxes.archiving import Archiving
 from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.eviction import Eviction
 from moonpool.sandboxes.flights import BRIEF, Accept, Flight, Flights, Operation, Work
@@ -51,6 +53,7 @@ class Lifecycle:
         admission: Admission,
         recovery: Recovery,
         eviction: Eviction,
+        archiving: Archiving,
         background: Background,
         clock: Clock,
     ) -> None:
@@ -59,6 +62,7 @@ class Lifecycle:
         self._records = records
         self._admission = admission
         self._recovery = recovery
+        self.archiving = archiving
         self._clock = clock
         self._exits: dict[str, MachineExit] = {}
         self.flights = Flights(background, self._landed)
@@ -78,7 +82,13 @@ class Lifecycle:
         return await self.flights.launch(sandbox.id, Operation.CREATE, work).outcome(wait=wait)
 
     async def start(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
+        """Of one that is being archived: that is called off first. Of an archived one: its disk is brought back."""
+        if self._records.current(sandbox.id).state is SandboxState.ARCHIVING:
+            await self.archiving.end(sandbox.id)
+            await self.flights.settled(sandbox.id)
         current = await self.settled(sandbox)
+        if current.state is SandboxState.ARCHIVED or await self._lost(current):
+            return await self._restore(current, wait=wait)
         if current.state is SandboxState.RUNNING:
             return current
         if current.state is SandboxState.PAUSED:
@@ -125,6 +135,8 @@ class Lifecycle:
         self._require(current, SandboxState.RUNNING, SandboxState.PAUSED, SandboxState.ERROR)
         if current.doomed:
             raise InvalidState("Sandbox is being destroyed", state=current.state)
+        if await self._lost(current):
+            raise InvalidState("There is only a backup of this sandbox", state=current.state, hint="Start it.")
         if current.ephemeral:
             return await self.destroy(current, wait=wait)
 
@@ -155,11 +167,42 @@ class Lifecycle:
         self._require(current, SandboxState.PAUSED)
         return await self._resume(current, wait=wait)
 
+    async def archive(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
+        current = await self.settled(sandbox)
+        if current.state is SandboxState.ARCHIVED:
+            return current
+        self._require(current, SandboxState.STOPPED)
+        if current.ephemeral or current.remade:
+            what = "An ephemeral sandbox" if current.ephemeral else "A sandbox that never ran"
+            raise InvalidState(f"{what} cannot be archived", state=current.state)
+
+        async def work(accept: Accept) -> Sandbox:
+            await self.archiving.end(current.id)
+            backup = begun(self._records.current(current.id).backup)
+            archiving = await self._records.move(
+                current, SandboxState.ARCHIVING, desired=DesiredState.ARCHIVED, reason=None, backup=backup
+            )
+            accept(archiving)
+            await self._attempt(archiving, self.archiving.take_away(archiving))
+            archived = await self._reach(archiving, SandboxState.ARCHIVED)
+            await self.archiving.forget_bases()
+            return archived
+
+        return await self._launch(current, Operation.ARCHIVE, work, wait=wait)
+
+    async def go_on(self, sandbox: Sandbox) -> None:
+        """At the start of a server, with a transfer that the end of the last one ended."""
+        if sandbox.desired is DesiredState.ARCHIVED and sandbox.state is SandboxState.STOPPED:
+            await self.archive(sandbox, wait=False)
+        else:
+            await self.archiving.back_up(sandbox)
+
     async def destroy(self, sandbox: Sandbox, *, wait: bool = True, reason: str | None = None) -> Sandbox:
         """``reason``: why, where nobody asked for it."""
         while flight := self.flights.get(sandbox.id):
             if flight.operation is Operation.DESTROY:
                 return await flight.outcome(wait=wait)
+            await self.archiving.end(sandbox.id)
             await asyncio.wait({flight.task})
         current = self._records.cached(sandbox.id) or sandbox
         if current.state is SandboxState.DESTROYED:
@@ -172,8 +215,11 @@ class Lifecycle:
                     current, SandboxState.DESTROYING, desired=DesiredState.DESTROYED, reason=reason
                 )
             accept(destroying)
-            await self._attempt(destroying, self.machines.destroy(current.id))
-            return await self._reach(destroying, SandboxState.DESTROYED, reason=reason)
+            await self._attempt(destroying, self._remove(destroying))
+            destroyed = await self._reach(destroying, SandboxState.DESTROYED, reason=reason, backup=NO_BACKUP)
+            if destroying.backup.archive is not None:
+                await self.archiving.forget_bases()
+            return destroyed
 
         return await self._launch(current, Operation.DESTROY, work, wait=wait)
 
@@ -267,6 +313,31 @@ class Lifecycle:
             return f"Started from its disk, without its memory: {error.message}"
         return None
 
+    async def _restore(self, archived: Sandbox, *, wait: bool) -> Sandbox:
+        async def work(accept: Accept) -> Sandbox:
+            restoring = await self._records.move(
+                archived,
+                SandboxState.RESTORING,
+                desired=DesiredState.RUNNING,
+                reason=None,
+                preview_token=new_preview_token(),
+                instance_id=new_instance_id(),
+            )
+            accept(restoring)
+            await self._attempt(restoring, self.archiving.bring_back(restoring))
+            return await self.boot(restoring, self.start_from_disk)
+
+        return await self._launch(archived, Operation.RESTORE, work, wait=wait)
+
+    async def _lost(self, sandbox: Sandbox) -> bool:
+        """Whether it has a backup alone."""
+        failed = sandbox.state is SandboxState.ERROR and sandbox.recoverable and sandbox.backup.archive is not None
+        return failed and await self._found(sandbox.id) is None
+
+    async def _remove(self, sandbox: Sandbox) -> None:
+        await self.machines.destroy(sandbox.id)
+        await self.archiving.remove(sandbox)
+
     async def _reach(
         self, sandbox: Sandbox, state: SandboxState, *, reason: str | None = None, **fields: Any
     ) -> Sandbox:
@@ -292,13 +363,18 @@ class Lifecycle:
         if sandbox.state is SandboxState.STARTING and sandbox.remade:
             with contextlib.suppress(MoonpoolError):
                 await self.machines.destroy(sandbox.id)
+        sandbox = self._records.current(sandbox.id)
         outcome = after_failure(sandbox, await self._found(sandbox.id), error)
         await self._write(sandbox, outcome)
 
     async def _write(self, sandbox: Sandbox, outcome: Outcome) -> Sandbox:
         fields: dict[str, Any] = {"reason": outcome.reason, "recoverable": outcome.recoverable}
-        if outcome.state is SandboxState.STOPPED:
+        if outcome.state is SandboxState.STOPPED and sandbox.state is not SandboxState.ARCHIVING:
             fields["stopped_at"] = self._clock.now()
+        if sandbox.state is SandboxState.ARCHIVING and not self.archiving.closing:
+            fields["desired"] = DesiredState.STOPPED
+        if outcome.state is SandboxState.ARCHIVED:
+            fields["desired"] = DesiredState.ARCHIVED
         if outcome.state is SandboxState.RUNNING:
             fields["desired"] = DesiredState.RUNNING
         return await self._records.move(sandbox, outcome.state, **fields)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from moonpool.archives.disks import DiskReader, DiskWriter
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import (
+    Base,
     Captured,
     MachineExit,
     MachineSpec,
@@ -71,6 +73,18 @@ class Machines(Protocol):
 
     async def snapshots(self) -> Collection[str]:
         """Ids of all snapshots that have anything here, whole or not."""
+        ...
+
+    def send(self, spec: MachineSpec) -> AbstractAsyncContextManager[DiskReader]:
+        """Its disk as it is now, as a stream; it may be changed while that goes on."""
+        ...
+
+    def receive(self, spec: MachineSpec, base: Base | None, size_bytes: int) -> AbstractAsyncContextManager[DiskWriter]:
+        """A disk for one that has none, of a stream of ``size_bytes``; whole or not at all. ArchiveIncompatible."""
+        ...
+
+    async def keep_bases(self, wanted: Collection[str]) -> None:
+        """Remove what streams may be relative to, but for these."""
         ...
 
     def session(self, machine_id: str) -> AbstractAsyncContextManager[AgentClient]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from moonpool.archives.model import NO_BACKUP, Backup
+from moonpool.archives.model import NO_BACKUP, Backup, BackupState
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import Mount, NetworkPolicy, Resources
 from moonpool.volumes.model import WantedMount
@@ -55,7 +55,7 @@ TRANSITIONS: Mapping[SandboxState, frozenset[SandboxState]] = {
     S.RESTORING: frozenset({S.STOPPED, S.RUNNING, S.ARCHIVED, S.DESTROYING, S.ERROR}),
     S.DESTROYING: frozenset({S.DESTROYED, S.ERROR}),
     S.DESTROYED: frozenset({S.STARTING}),
-    S.ERROR: frozenset({S.STARTING, S.STOPPING, S.STOPPED, S.DESTROYING}),
+    S.ERROR: frozenset({S.STARTING, S.STOPPING, S.STOPPED, S.RESTORING, S.DESTROYING}),
 }
 """Only what is ``recreatable`` comes back from ``destroyed``.
 
@@ -149,6 +149,11 @@ class Sandbox:
     def doomed(self) -> bool:
         """Its destruction was asked for: its name is free, and only an id still leads to it."""
         return self.desired is DesiredState.DESTROYED
+
+    @property
+    def interrupted(self) -> bool:
+        """A transfer of its disk was under way when its server ended."""
+        return self.backup.state is BackupState.IN_PROGRESS
 
     @property
     def ephemeral(self) -> bool:

@@ -47,6 +47,12 @@ def state_after(sandbox: Sandbox, found: Found, error: MoonpoolError) -> Sandbox
             return AS_FOUND[found]
         case SandboxState.RESUMING if not isinstance(error, CheckpointCorrupt):
             return AS_FOUND[found]
+        case SandboxState.ARCHIVING if found is None and sandbox.backup.archive is not None:
+            return SandboxState.ARCHIVED
+        case SandboxState.ARCHIVING:
+            return AS_FOUND[found]
+        case SandboxState.RESTORING:
+            return SandboxState.ARCHIVED if found is None else AS_FOUND[found]
         case SandboxState.STARTING if isinstance(error, NoCapacity) and found is MachineState.STOPPED:
             return SandboxState.STOPPED
         case _:

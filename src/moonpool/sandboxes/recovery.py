@@ -46,6 +46,9 @@ KEEP = Repair(Act.NOTHING, None)
 LOST = Repair(Act.NOTHING, S.ERROR, DISK_GONE)
 DESTROYED = Repair(Act.DESTROY, S.DESTROYED)
 STOPPED = Repair(Act.STOP, S.STOPPED)
+ARCHIVED = Repair(Act.NOTHING, S.ARCHIVED, INTERRUPTED)
+STOPS = Repair(Act.STOP, S.STOPPED, INTERRUPTED)
+LEFT_OVER = Repair(Act.DESTROY, None)  # A power cut undid the disk's removal; the archive is whole.
 RUNS = Repair(Act.NOTHING, S.RUNNING)
 IS_PAUSED = Repair(Act.NOTHING, S.PAUSED)
 
@@ -78,6 +81,18 @@ REPAIRS: Mapping[tuple[SandboxState, Found], Repair] = {
     (S.STOPPED, M.PAUSED): Repair(Act.STOP, None),
     (S.STOPPED, M.STOPPED): KEEP,
     (S.STOPPED, None): LOST,
+    (S.ARCHIVING, M.RUNNING): STOPS,
+    (S.ARCHIVING, M.PAUSED): STOPS,
+    (S.ARCHIVING, M.STOPPED): STOPS,
+    (S.ARCHIVING, None): ARCHIVED,
+    (S.ARCHIVED, M.RUNNING): LEFT_OVER,
+    (S.ARCHIVED, M.PAUSED): LEFT_OVER,
+    (S.ARCHIVED, M.STOPPED): LEFT_OVER,
+    (S.ARCHIVED, None): KEEP,
+    (S.RESTORING, M.RUNNING): RUNS,
+    (S.RESTORING, M.PAUSED): STOPS,
+    (S.RESTORING, M.STOPPED): STOPS,
+    (S.RESTORING, None): ARCHIVED,
     (S.DESTROYING, M.RUNNING): DESTROYED,
     (S.DESTROYING, M.PAUSED): DESTROYED,
     (S.DESTROYING, M.STOPPED): DESTROYED,
@@ -103,6 +118,8 @@ def repair_of(sandbox: Sandbox, found: Found) -> Repair:
     """What puts a row right, given what is there."""
     if sandbox.state is S.ERROR and sandbox.doomed:
         return DESTROYED
+    if found is None and sandbox.state in (S.ARCHIVING, S.ARCHIVED, S.RESTORING) and sandbox.backup.archive is None:
+        return LOST
     unfinished = NEVER_RAN if sandbox.remade else FORKS
     if sandbox.never_ran and found is not M.RUNNING and sandbox.state in unfinished:
         return unfinished[sandbox.state]
@@ -155,9 +172,12 @@ class Recovery:
 
     def _fields(self, sandbox: Sandbox, repair: Repair) -> dict[str, Any]:
         now = self._clock.now()
-        fields: dict[str, Any] = {"reason": repair.reason, "recoverable": repair.state is S.STOPPED}
-        if repair.state is S.STOPPED:
+        recoverable = repair.state is S.STOPPED or (repair.state is S.ERROR and sandbox.backup.archive is not None)
+        fields: dict[str, Any] = {"reason": repair.reason, "recoverable": recoverable}
+        if repair.state is S.STOPPED and sandbox.state is not S.ARCHIVING:
             fields["stopped_at"] = now
+        if repair.state is S.ARCHIVED:
+            fields["desired"] = DesiredState.ARCHIVED
         if repair.state is S.RUNNING:
             fields["desired"] = DesiredState.RUNNING
             fields["started_at"] = sandbox.started_at or now

@@ -106,7 +106,8 @@ class SandboxService:
         return await self._lifecycle.create(principal, new, wait=wait)
 
     async def start(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
-        """Run it: a stopped or failed one from its disk, a paused one with its memory. A running one is left alone.
+        """Run it: a stopped or failed one from its disk, a paused one with its memory, an archived one from its
+        archive. A running one is left alone, and the archiving of one is called off.
 
         TransitionInProgress while another change is under way, InvalidState from where there is no way.
         """
@@ -146,6 +147,22 @@ class SandboxService:
         self._access.require(principal, Scope.SANDBOXES_DELETE)
         found = await self._records.find(principal.team_id, sandbox, include_destroyed=True)
         return await self._lifecycle.destroy(found, wait=wait)
+
+    async def archive(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
+        """Move the disk of a stopped one into the archive store; ``start`` brings it back. InvalidState; ArchiveError,
+        NoCapacity: it is stopped, with its disk, and its ``reason`` says why. An archived one is left alone."""
+        found = await self._writable(principal, sandbox)
+        return await self._lifecycle.archive(found, wait=wait)
+
+    async def back_up(self, principal: Principal, sandbox: str) -> Sandbox:
+        """Begin to copy its disk, as it is now, into the archive store; ``Sandbox.backup`` tells how that goes. It is
+        what a sandbox is started from whose disk was lost. InvalidState."""
+        found = await self._writable(principal, sandbox)
+        return await self._lifecycle.archiving.back_up(await self._lifecycle.settled(found))
+
+    def progress(self, sandbox: Sandbox) -> int | None:
+        """Bytes of its disk that a transfer to or from the archive store has moved; None where there is none."""
+        return self._lifecycle.archiving.progress(sandbox.id)
 
     async def kill(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """As ``stop``, at once: nothing inside is asked, and what programs had not written yet is lost."""

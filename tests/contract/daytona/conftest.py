@@ -37,6 +37,7 @@ from moonpool.hosts.model import (
     snapshot_of,
 )
 from moonpool.store.database import Store
+from tests.disks import MemoryDisks
 from tests.volumes import MemoryVolumes
 
 KEY = "contract-test-key"
@@ -46,7 +47,7 @@ CONTRACT = Path(__file__).parents[1] / "daytona.contract.json"
 LATER = {"SandboxState": ["pausing", "paused", "resuming"], "SandboxDesiredState": ["paused"]}
 
 
-class MemoryMachines(MemoryVolumes):
+class MemoryMachines(MemoryVolumes, MemoryDisks):
     """Machines that are nothing but their state: no processes, no disks.
 
     Bringing one up waits for ``may_start``, and raises ``failure`` when there is one.

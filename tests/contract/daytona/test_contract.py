@@ -69,6 +69,8 @@ CALLS: list[tuple[str, object]] = [
     ("pause_sandbox", None),
     ("start_sandbox", None),
     ("stop_sandbox", None),
+    ("create_backup", None),
+    ("archive_sandbox", None),
     ("delete_sandbox", None),
     ("create_sandbox", {"name": "given", "autoStopInterval": 0}),
     ("set_auto_pause_interval", None),

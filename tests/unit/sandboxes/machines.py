@@ -20,6 +20,7 @@ from moonpool.hosts.model import (
     Resources,
     snapshot_of,
 )
+from tests.disks import MemoryDisks
 from tests.volumes import MemoryVolumes
 
 
@@ -38,7 +39,7 @@ class Gate:
         await self._opened.wait()
 
 
-class MemoryMachines(MemoryVolumes):
+class MemoryMachines(MemoryVolumes, MemoryDisks):
     def __init__(self) -> None:
         self.states: dict[str, MachineState] = {}
         self.specs: dict[str, MachineSpec] = {}
@@ -127,6 +128,7 @@ class MemoryMachines(MemoryVolumes):
     async def destroy(self, machine_id: str) -> None:
         await self._begin("destroy", machine_id)
         self.states.pop(machine_id, None)
+        self.disks.pop(machine_id, None)
 
     @asynccontextmanager
     async def session(self, machine_id: str) -> AsyncIterator[AgentClient]:

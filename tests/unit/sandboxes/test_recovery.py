@@ -1,10 +1,12 @@
 """A server dies in every state, with every thing found afterwards; the next one puts it right."""
 
 import itertools
+from datetime import UTC, datetime
 
 import pytest
 
 from moonpool.app import Core
+from moonpool.archives.model import Archive, Backup, BackupState
 from moonpool.errors import EngineError
 from moonpool.events.model import EventType
 from moonpool.hosts.model import MachineState
@@ -16,6 +18,8 @@ from tests.unit.sandboxes.conftest import World
 S, M = SandboxState, MachineState
 FOUND: list[Found] = [M.RUNNING, M.PAUSED, M.STOPPED, None]
 
+ARCHIVED = Backup(BackupState.COMPLETED, Archive("d" * 64, datetime(2026, 1, 1, tzinfo=UTC), 1, 1, None))
+
 # How a sandbox comes to each state from running, by the table of transitions.
 WAYS: dict[SandboxState, list[SandboxState]] = {
     S.STARTING: [S.STOPPED, S.STARTING],
@@ -26,6 +30,9 @@ WAYS: dict[SandboxState, list[SandboxState]] = {
     S.STOPPING: [S.STOPPING],
     S.STOPPED: [S.STOPPED],
     S.DESTROYING: [S.DESTROYING],
+    S.ARCHIVING: [S.STOPPED, S.ARCHIVING],
+    S.ARCHIVED: [S.STOPPED, S.ARCHIVING, S.ARCHIVED],
+    S.RESTORING: [S.STOPPED, S.ARCHIVING, S.ARCHIVED, S.RESTORING],
     S.ERROR: [S.ERROR],
 }
 
@@ -34,7 +41,8 @@ async def sandbox_in(world: World, state: SandboxState, found: Found) -> Sandbox
     sandbox = await world.create()
     for step in WAYS[state]:
         desired = DesiredState.DESTROYED if step is S.DESTROYING else sandbox.desired
-        sandbox = await world.core.records.move(sandbox, step, desired=desired)
+        backup = ARCHIVED if step is S.ARCHIVED or (step is S.ARCHIVING and found is None) else sandbox.backup
+        sandbox = await world.core.records.move(sandbox, step, desired=desired, backup=backup)
     if found is None:
         del world.machines.states[sandbox.id]
     else:
@@ -71,6 +79,18 @@ EXPECTED: dict[tuple[SandboxState, Found], tuple[SandboxState, Found]] = {
     (S.STOPPED, M.PAUSED): (S.STOPPED, M.STOPPED),
     (S.STOPPED, M.STOPPED): (S.STOPPED, M.STOPPED),
     (S.STOPPED, None): (S.ERROR, None),
+    (S.ARCHIVING, M.RUNNING): (S.STOPPED, M.STOPPED),
+    (S.ARCHIVING, M.PAUSED): (S.STOPPED, M.STOPPED),
+    (S.ARCHIVING, M.STOPPED): (S.STOPPED, M.STOPPED),
+    (S.ARCHIVING, None): (S.ARCHIVED, None),
+    (S.ARCHIVED, M.RUNNING): (S.ARCHIVED, None),
+    (S.ARCHIVED, M.PAUSED): (S.ARCHIVED, None),
+    (S.ARCHIVED, M.STOPPED): (S.ARCHIVED, None),
+    (S.ARCHIVED, None): (S.ARCHIVED, None),
+    (S.RESTORING, M.RUNNING): (S.RUNNING, M.RUNNING),
+    (S.RESTORING, M.PAUSED): (S.STOPPED, M.STOPPED),
+    (S.RESTORING, M.STOPPED): (S.STOPPED, M.STOPPED),
+    (S.RESTORING, None): (S.ARCHIVED, None),
     (S.DESTROYING, M.RUNNING): (S.DESTROYED, None),
     (S.DESTROYING, M.PAUSED): (S.DESTROYED, None),
     (S.DESTROYING, M.STOPPED): (S.DESTROYED, None),

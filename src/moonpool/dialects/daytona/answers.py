@@ -1,6 +1,7 @@
 """From the core's sandboxes and snapshots to what goes over the wire."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,12 +20,18 @@ DAEMON_VERSION = "0.190.0"  # the release whose toolbox is spoken here
 IDENTITY_VARIABLES = frozenset(identity_environment("", "", "", "", ""))
 
 
+def nothing(_sandbox: Sandbox) -> None:
+    """For who does not look at transfers."""
+
+
 @dataclass(frozen=True)
 class View:
-    """How one asker sees the server: ``origin`` is "http://host:port" as they wrote it."""
+    """How one asker sees the server: ``origin`` is "http://host:port" as they wrote it. ``moved`` tells how many bytes
+    of a sandbox's disk are in the archive store, or back from it, while they move."""
 
     origin: str
     region: str
+    moved: Callable[[Sandbox], int | None] = nothing
 
     @property
     def toolbox_url(self) -> str:
@@ -34,7 +41,9 @@ class View:
 
 def sandbox_json(sandbox: Sandbox, view: View) -> dict[str, Any]:
     """All of a sandbox; fields without a value are left away, which every generation of clients takes."""
-    return sandbox_dto(sandbox, view).model_dump(mode="json", by_alias=True, exclude_none=True)
+    answer = sandbox_dto(sandbox, view).model_dump(mode="json", by_alias=True, exclude_none=True)
+    moved = view.moved(sandbox)
+    return answer if moved is None else {**answer, "transferredBytes": moved}
 
 
 def listed_json(sandbox: Sandbox, view: View) -> dict[str, Any]:
@@ -68,7 +77,8 @@ def sandbox_dto(sandbox: Sandbox, view: View) -> SandboxDto:
         disk=mapping.gibibytes(resources.disk_mib),
         errorReason=sandbox.reason,
         recoverable=sandbox.recoverable,
-        backupState=schemas.BackupState.None_,
+        backupState=mapping.BACKUP_STATES[sandbox.backup.state],
+        backupCreatedAt=timestamp(sandbox.backup.archive.created_at) if sandbox.backup.archive else None,
         autoStopInterval=mapping.minutes(timers.auto_stop),
         autoPauseInterval=mapping.minutes(timers.auto_pause or timers.idle_timeout),
         autoArchiveInterval=mapping.minutes(timers.auto_archive),

@@ -23,7 +23,7 @@ class Call:
 
     @property
     def view(self) -> View:
-        return View(self.origin, self.services.server.region)
+        return View(self.origin, self.services.server.region, self.services.sandboxes.progress)
 
 
 def services_of(connection: HTTPConnection) -> Services:

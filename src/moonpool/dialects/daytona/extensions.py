@@ -171,6 +171,7 @@ class Sandbox(WireModel):
     errorReason: str | None = None
     recoverable: bool
     backupState: schemas.BackupState
+    backupCreatedAt: str | None = None
     autoStopInterval: int
     autoPauseInterval: int
     autoArchiveInterval: int

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from moonpool import errors
 from moonpool.access.model import Scope
+from moonpool.archives.model import BackupState
 from moonpool.dialects.daytona import schemas
 from moonpool.dialects.daytona.extensions import SandboxDesiredState as WireDesired
 from moonpool.dialects.daytona.extensions import SandboxState as WireState
@@ -49,6 +50,12 @@ DESIRED_STATES: Mapping[DesiredState, WireDesired] = {
     DesiredState.STOPPED: WireDesired.STOPPED,
     DesiredState.ARCHIVED: WireDesired.ARCHIVED,
     DesiredState.DESTROYED: WireDesired.DESTROYED,
+}
+BACKUP_STATES: Mapping[BackupState, schemas.BackupState] = {
+    BackupState.NONE: schemas.BackupState.None_,
+    BackupState.IN_PROGRESS: schemas.BackupState.InProgress,
+    BackupState.COMPLETED: schemas.BackupState.Completed,
+    BackupState.FAILED: schemas.BackupState.Error,
 }
 SNAPSHOT_STATES: Mapping[SnapshotState, schemas.SnapshotState] = {
     SnapshotState.BUILDING: schemas.SnapshotState.building,

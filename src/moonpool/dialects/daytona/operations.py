@@ -17,7 +17,6 @@ FILES_HINT = "Use the toolbox's file operations with an API key."
 PREVIEW_HINT = "Reach the port from within: run a client in the sandbox through the toolbox."
 TEAM_HINT = "Teams and keys are managed with the 'moonpool' command on the server."
 HOST_HINT = "This server is its own and only host; 'moonpool doctor' tells how it is."
-STATE_HINT = "Stop or pause the sandbox to keep it; its files stay on this server."
 METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a sandbox."
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
@@ -34,10 +33,6 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "GET /docker-registry/{id} get_registry",
         "PATCH /docker-registry/{id} update_registry",
         "DELETE /docker-registry/{id} delete_registry",
-    ),
-    STATE_HINT: (
-        "POST /sandbox/{sandboxIdOrName}/archive archive_sandbox",
-        "POST /sandbox/{sandboxIdOrName}/backup create_backup",
     ),
     FILES_HINT: (
         "GET /sandbox/{sandboxId}/signing-key get_sandbox_signing_key",

@@ -97,6 +97,18 @@ async def pause_sandbox(call: Authenticated, sandbox: str) -> Response:
     return await settle(call, sandbox, call.services.sandboxes.pause(call.principal, sandbox))
 
 
+@router.post("/api/sandbox/{sandbox}/archive")
+async def archive_sandbox(call: Authenticated, sandbox: str) -> Response:
+    """Answers at once with ``archiving``; a start calls it off, or brings the sandbox back."""
+    return answer(call, await call.services.sandboxes.archive(call.principal, sandbox, wait=False))
+
+
+@router.post("/api/sandbox/{sandbox}/backup")
+async def create_backup(call: Authenticated, sandbox: str) -> Response:
+    """Answers at once; ``backupState`` tells how it goes."""
+    return answer(call, await call.services.sandboxes.back_up(call.principal, sandbox))
+
+
 @router.post("/api/sandbox/{sandbox}/recover")
 async def recover_sandbox(call: Authenticated, sandbox: str, skipStart: bool = False) -> Response:
     """Bring a failed sandbox back from its disk; with ``skipStart`` it stays stopped."""

@@ -2,5 +2,6 @@
 
 from moonpool.engine.storage.model import Kind, QuotaMode, Usage
 from moonpool.engine.storage.pool import Pool
+from moonpool.engine.storage.streams import ReceiveStream, SendStream
 
-__all__ = ["Kind", "Pool", "QuotaMode", "Usage"]
+__all__ = ["Kind", "Pool", "QuotaMode", "ReceiveStream", "SendStream", "Usage"]

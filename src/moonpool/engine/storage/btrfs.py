@@ -40,6 +40,9 @@ LOOKUP_ARGS = struct.Struct("=QQ4080s")
 QUOTA_ARGS = struct.Struct("=QQ")
 QGROUP_CREATE_ARGS = struct.Struct("=QQ")
 QGROUP_LIMIT_ARGS = struct.Struct("=QQQQQQ")  # id, flags, max referenced, max exclusive, 2 reserved
+INFO_ARGS = struct.Struct("=8x256x8x8x8x8x16s16x16s160x")  # its own uuid, and that under which it was received
+INODE_ITEM_KEY = 1
+INODE_ITEM = struct.Struct("=Q140x12s")  # generation, time of creation
 SEARCH_KEY = struct.Struct("=QQQQQQQIIII32x")  # tree, objectid, offset and transaction ranges, types, count
 SEARCH_HEADER = struct.Struct("=QQQII")  # transaction, objectid, offset, type, length
 SEARCH_SIZE = 4096
@@ -60,6 +63,7 @@ SET_FLAGS = _request(WRITE, 26, 8)
 QUOTA_CONTROL = _request(READ | WRITE, 40, QUOTA_ARGS.size)
 QGROUP_CREATE = _request(WRITE, 42, QGROUP_CREATE_ARGS.size)
 QGROUP_LIMIT = _request(READ, 43, QGROUP_LIMIT_ARGS.size)
+SUBVOLUME_INFO = _request(READ, 60, INFO_ARGS.size)
 SNAPSHOT_DESTROY = _request(WRITE, 63, 4096)
 
 
@@ -137,6 +141,29 @@ def is_read_only(path: Path) -> bool:
 def set_read_only(path: Path, read_only: bool) -> None:
     with folder(path) as descriptor:
         _call(descriptor, SET_FLAGS, struct.pack("=Q", SUBVOLUME_READ_ONLY if read_only else 0))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Hexadecimal; ``received`` is the uuid that it had where it was sent from, None for one that was made here."""
+
+    uuid: str
+    received: str | None
+
+
+def identity(path: Path) -> Identity:
+    with folder(path) as descriptor:
+        uuid, received = INFO_ARGS.unpack(_call(descriptor, SUBVOLUME_INFO, bytes(INFO_ARGS.size)))
+    return Identity(uuid.hex(), received.hex() if any(received) else None)
+
+
+def ancestry(mount: Path, path: Path) -> bytes:
+    """Equal for two subvolumes when one was made of the other by snapshots, or both of a third: it is when their root
+    folder was made."""
+    key = (FIRST_FREE_OBJECT, INODE_ITEM_KEY, 0)
+    body = next(body for _, _, _, body in _search(mount, subvolume_id(path), key, key))
+    generation, created = INODE_ITEM.unpack(body)
+    return bytes(created) + int(generation).to_bytes(8, "little")
 
 
 def commit(path: Path) -> None:

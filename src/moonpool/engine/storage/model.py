@@ -17,6 +17,7 @@ class Kind(Enum):
     SNAPSHOTS = "snapshots"
     VOLUMES = "volumes"
     STAGING = "staging"
+    BASES = "bases"
 
 
 class QuotaMode(Enum):

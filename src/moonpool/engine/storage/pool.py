@@ -123,6 +123,16 @@ class Pool:
         with explained(f"change {path.name}"):
             btrfs.set_read_only(path, read_only)
 
+    def identity(self, path: Path) -> btrfs.Identity:
+        self._check_subvolume(path)
+        with explained(f"identify {path.name}"):
+            return btrfs.identity(path)
+
+    def related(self, one: Path, other: Path) -> bool:
+        """Whether both are snapshots of the same, so that differences between them are small."""
+        with explained(f"compare {one.name} with {other.name}"):
+            return btrfs.ancestry(self.path, one) == btrfs.ancestry(self.path, other)
+
     def set_limit(self, path: Path, limit_bytes: int | None) -> None:
         """In force at once; on disk with the next commit. A limit below what is used only stops further writes."""
         self._check_subvolume(path)

@@ -1,0 +1,3 @@
+from tests.engine.storage.conftest import instance, pool
+
+__all__ = ["instance", "pool"]
