@@ -84,9 +84,12 @@ class AgentClient:
     async def ping(self) -> None:
         await self._call("ping")
 
-    async def wait_alone(self) -> None:
-        """Returns when no process but the agent is alive inside, however long that takes."""
-        await self._connection.call("wait_alone", {}, timeout=None)
+    async def wait_alone(self) -> float | None:
+        """Returns when no process but the agent is alive inside, however long that takes: with the seconds until
+        something begins by itself, where there is such a thing."""
+        answer = (await self._connection.call("wait_alone", {}, timeout=None)).document
+        wakes_in: float | None = answer.get("wakes_in")
+        return wakes_in
 
     async def quiesce(self) -> bool:
         """Before a checkpoint: what was written is on disk, and the agent has no open connection when this returns.

@@ -16,6 +16,7 @@ from moonpool.hosts.model import MachineSpec
 from moonpool.hosts.staging import Staging
 from moonpool.hosts.threads import Threads
 
+ALARM_LEAST = 0.1  # seconds asleep before a timer inside wakes the sandbox again
 REST_AFTER = 1.0  # seconds without a session before a sandbox with nothing but its agent is frozen
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,8 @@ class LiveMachine:
         self._timer: asyncio.TimerHandle | None = None
         self._resting: asyncio.Task[None] | None = None
         self._returning: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._waking: asyncio.Task[None] | None = None
         member.on_death(lambda: died(spec.id))
 
     @property
@@ -117,10 +120,19 @@ class LiveMachine:
                 self._resting.cancel()
             if self._returning is not None:
                 self._returning.cancel()
+            if self._waking is not None:
+                self._waking.cancel()
+            self._silence()
+
+    def _silence(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     async def _make_reachable(self) -> None:
         async with self._lock:
             if self.asleep:
+                self._silence()
                 await self._threads.run(self._cgroups.thaw, self.member.name)
                 self.slept.clear()
             if self.member.agent.closed.is_set():
@@ -131,6 +143,8 @@ class LiveMachine:
 
     def _start_rest(self) -> None:
         self._timer = None
+        if self.asleep:
+            return
         if self._resting is None or self._resting.done():
             self._resting = asyncio.create_task(self._rest())
 
@@ -139,7 +153,7 @@ class LiveMachine:
         try:
             if self.member.agent.closed.is_set():  # Nobody has asked since it was copied.
                 await self._make_reachable()
-            await self.member.agent.wait_alone()
+            wakes_in = await self.member.agent.wait_alone()
         except (AgentUnavailable, AgentTimeout) as error:
             log.info("rest_given_up", sandbox=self.spec.id, error=str(error))
             return
@@ -149,3 +163,17 @@ class LiveMachine:
             # Whoever opens a session while this freezes waits for the lock and thaws it again.
             await self._threads.run(self._cgroups.freeze, self.member.name)
             self.slept.set()
+            if wakes_in is not None:
+                self._alarm = asyncio.get_running_loop().call_later(max(wakes_in, ALARM_LEAST), self._wake)
+
+    def _wake(self) -> None:
+        """A timer inside elapses, which it could not while it is frozen."""
+        self._alarm = None
+        if self.asleep and not self.ending:
+            self._waking = asyncio.create_task(self._awake_for_a_moment())
+
+    async def _awake_for_a_moment(self) -> None:
+        with contextlib.suppress(AgentUnavailable, AgentTimeout):
+            await self._make_reachable()
+        if not self._sessions:
+            self.rest_later(REST_AFTER)

@@ -145,3 +145,19 @@ async def test_a_sandbox_with_no_service_left_sleeps(host: Host) -> None:
     async with asyncio.timeout(LIMIT):
         await host._machines[spec.id].slept.wait()
     await host.destroy(spec.id)
+
+
+async def test_a_timer_wakes_a_sandbox_that_sleeps(host: Host) -> None:
+    spec = new()
+    await host.create(spec)
+    write = "cd /etc/systemd/system; printf '[Timer]\\nOnActiveSec=%s\\n' 3 > late.timer; "
+    write += "printf '[Service]\\nType=oneshot\\nExecStart=/bin/touch /root/done\\n' > late.service; "
+    assert (await shell(host, spec, write + "systemctl daemon-reload; systemctl start late.timer")).exit_code == 0
+    machine = host._machines[spec.id]
+    async with asyncio.timeout(LIMIT):
+        await machine.slept.wait()
+        while machine.asleep:  # Nobody tells of a wake-up.
+            await asyncio.sleep(0.02)
+        await machine.slept.wait()
+    assert (await shell(host, spec, "test -e /root/done")).exit_code == 0
+    await host.destroy(spec.id)

@@ -1,4 +1,4 @@
-"""Puts ``systemctl`` and ``journalctl`` where programs in the sandbox find them, whatever image it has."""
+"""Puts ``systemctl`` and its like where programs in the sandbox find them, whatever image it has."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from ..users import read_small
 
 PLACE = "/usr/local/bin"  # found before a systemctl of the image's own, which has nobody to talk to here
 ELSEWHERE = "/usr/bin"
-PROGRAMS = ("systemctl", "journalctl")
+PROGRAMS = ("systemctl", "journalctl", "systemd-notify")
 MARK = "# Speaks to the sandbox's own service manager."
 SCRIPT = """#!/bin/sh
 {mark}

@@ -12,6 +12,8 @@ from .. import spawn
 from ..errors import AgentError
 from ..processes import Processes
 from ..users import User, Users, read_small
+from . import generators
+from .children import Child
 from .commands import Command
 from .journal import Journal, LineReader
 from .settings import Settings, environment_of_file
@@ -30,22 +32,6 @@ class LaunchFailed(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-class Child:
-    """A process that was started, or one that was found; ``ended`` gives the status that waitpid gave."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    @property
-    def alive(self) -> bool:
-        return not self.ended.done()
-
-    def exited(self, status: int) -> None:
-        if not self.ended.done():
-            self.ended.set_result(status)
 
 
 class Launcher:
@@ -131,6 +117,11 @@ class Launcher:
         _bound(pid, settings)
         return child
 
+    async def generate(self) -> list[str]:
+        """Run the generators; what went wrong."""
+        root = self._users.find("root")
+        return await generators.run(root, root.environment(), self._processes.watch)
+
     def adopt(self, pid: int) -> Child:
         """Watch a process that something else has started and left to us."""
         child = Child(pid)
@@ -213,16 +204,16 @@ def _bound(pid: int, settings: Settings) -> None:
 
 def members(invocation: str, leaders: set[int]) -> set[int]:
     """Processes of a service: those with its mark in their environment, and those in the sessions it began."""
-    found = set()
+    found = {int(entry) for entry in os.listdir("/proc") if entry.isdigit() and entry != "1"}
+    return {pid for pid in found if belongs(pid, invocation, leaders)} - {os.getpid()}
+
+
+def belongs(pid: int, invocation: str, leaders: set[int]) -> bool:
+    """Whether a process is alive and of that service."""
     mark = f"{INVOCATION}={invocation}".encode()
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or entry == "1":
-            continue
-        pid = int(entry)
-        with contextlib.suppress(OSError):
-            if not is_zombie(pid) and (mark in _environ(pid) or os.getsid(pid) in leaders):
-                found.add(pid)
-    return found - {os.getpid()}
+    with contextlib.suppress(OSError):
+        return not is_zombie(pid) and (mark in _environ(pid) or os.getsid(pid) in leaders)
+    return False
 
 
 def _environ(pid: int) -> list[bytes]:

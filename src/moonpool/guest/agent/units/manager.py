@@ -3,20 +3,24 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Iterable
 
 from ..processes import Processes
 from ..users import Users
-from . import unit_files
+from . import generators, unit_files
 from .jobs import RESTART, START, STARTING, STOP, STRONG, Job, Order, Refused, Transaction
 from .journal import WARNING, Journal
 from .launch import Launcher
 from .names import SUPPORTED, is_template, whole
 from .service import Service
+from .timer import Timer
 from .unit import Unit
 
 RUNNING = "/run/systemd/system"  # where programs look whether systemd is there
 DEFAULT_TARGET = "default.target"
+MANAGER_UNIT = "init.scope"  # whose journal has what is about no unit
+TIMERS_TARGET = "timers.target"
 FALLBACK_TARGET = "multi-user.target"
 
 
@@ -27,7 +31,9 @@ class Manager:
         self.order = Order(self.units)
         self.jobs: list[Job] = []
         self.booted = False
+        self._began = time.time()
         self._launcher = Launcher(users, processes, self.journal)
+        self._generating: asyncio.Task[None] | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
 
@@ -54,6 +60,10 @@ class Manager:
             service = Service(definition, self._launcher, self.journal)
             service.on_rest, service.on_restart = self._at_rest, self._again
             unit: Unit = service
+        elif definition.name.endswith(".timer"):
+            timer = Timer(definition, self.load, self._began)
+            timer.on_elapse = self._elapsed
+            unit = timer
         else:
             unit = Unit(definition)
             if not definition.name.endswith(SUPPORTED) and definition.load_state == "loaded":
@@ -63,6 +73,15 @@ class Manager:
 
     def services(self) -> list[Service]:
         return [unit for unit in self.units.values() if isinstance(unit, Service)]
+
+    def timers(self) -> list[Timer]:
+        return [unit for unit in self.units.values() if isinstance(unit, Timer)]
+
+    @property
+    def wakes_in(self) -> float | None:
+        """Seconds until a timer elapses."""
+        moments = [timer.next_at for timer in self.timers() if timer.is_active and timer.next_at is not None]
+        return max(0.0, min(moments) - time.time()) if moments else None
 
     def everything(self) -> list[Unit]:
         """What is loaded, and what has a file."""
@@ -80,15 +99,23 @@ class Manager:
                 load_state = unit.load_state
                 if definition.load_state == "loaded" or unit.at_rest:
                     unit.take(definition)
+                elif definition.load_state == "masked":
+                    unit.load_state = "masked"
                 if load_state == "unsupported" and unit.load_state == "loaded":
                     unit.load_state = load_state
             if unit.active == "inactive" and unit.load_state == "not-found":
                 del self.units[name]
+        for timer in self.timers():
+            timer.schedule()
 
     def forget(self, name: str) -> None:
         unit = self.units.get(name)
         if unit is not None and unit.at_rest:
             del self.units[name]
+
+    def owner(self, pid: int) -> str | None:
+        """The service that a process belongs to."""
+        return next((service.name for service in self.services() if service.owns(pid)), None)
 
     # -- jobs -----------------------------------------------------------------------------------------------------
 
@@ -195,6 +222,13 @@ class Manager:
         except Refused as error:
             service.say(f"Failed to enqueue {name}: {error}", WARNING)
 
+    def _elapsed(self, timer: Timer) -> None:
+        self.journal.write(timer.name, f"Triggering {timer.rules.target}")
+        try:
+            self.begin(START, timer.rules.target)
+        except Refused as error:
+            self.journal.write(timer.name, f"Failed to start {timer.rules.target}: {error}", WARNING)
+
     def _again(self, service: Service) -> None:
         """Its time to be started again has come."""
         service.set("inactive", "dead")
@@ -206,6 +240,9 @@ class Manager:
                 service.set("failed", "failed")
 
     def _changed(self, unit: Unit) -> None:
+        for timer in self.timers() if isinstance(unit, Service) else ():
+            if timer.rules.target == unit.name:
+                timer.schedule()
         self._settle()
 
     def _settle(self) -> None:
@@ -217,7 +254,12 @@ class Manager:
     @property
     def busy(self) -> bool:
         """Whether something is being done, or is about to be: then the sandbox must not sleep."""
-        return bool(self.jobs) or any(service.active in ("activating", "deactivating") for service in self.services())
+        generating = self._generating is not None
+        return (
+            generating
+            or bool(self.jobs)
+            or any(service.active in ("activating", "deactivating") for service in self.services())
+        )
 
     async def settled(self) -> None:
         await self._quiet.wait()
@@ -229,12 +271,37 @@ class Manager:
         if self.booted:
             for service in self.services():
                 service.resumed()
+            for timer in self.timers():
+                timer.schedule()
             return
+        self._began = time.time()
         self.booted = True
         with contextlib.suppress(OSError):
             os.makedirs(RUNNING, exist_ok=True)
+        if generators.programs():
+            self._generating = asyncio.get_running_loop().create_task(self._start_after_generators())
+            self._quiet.clear()
+        else:
+            self._start_default()
+
+    def _start_default(self) -> None:
         with contextlib.suppress(Refused):
             self.begin(START, DEFAULT_TARGET)
+        with contextlib.suppress(Refused):
+            self.begin(START, TIMERS_TARGET)
+
+    async def _start_after_generators(self) -> None:
+        try:
+            await self.generate()
+        finally:
+            self._generating = None
+            self._start_default()
+            self._settle()
+
+    async def generate(self) -> None:
+        """Have packages make their units."""
+        for problem in await self._launcher.generate():
+            self.journal.write(MANAGER_UNIT, problem, WARNING)
 
     def act(self, kind: str, names: Iterable[str]) -> list[tuple[str, Job | Refused]]:
         """A job for each name, or why there is none."""

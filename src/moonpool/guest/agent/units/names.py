@@ -2,7 +2,7 @@
 
 import re
 
-SUPPORTED = (".service", ".target")
+SUPPORTED = (".service", ".target", ".timer")
 SUFFIXES = (
     ".service", ".target", ".socket", ".timer", ".path", ".mount", ".automount", ".slice", ".device", ".swap", ".scope",
 )  # fmt: skip

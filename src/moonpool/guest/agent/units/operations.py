@@ -16,6 +16,7 @@ from .jobs import RESTART, START, STOP, Job
 from .manager import Manager
 from .names import instance_of, whole
 from .properties import document
+from .syslog import Syslog
 from .systemctl import explanation
 
 KINDS = {"start": START, "stop": STOP, "restart": RESTART}
@@ -30,6 +31,7 @@ class Units:
         self.entered = False
         self._processes, self._workers = processes, workers
         self._control = Control(self.manager, suffix)
+        self._syslog = Syslog(self.manager.journal, self.manager.owner)
         self._placing: asyncio.Task[None] | None = None
 
     def live(self) -> None:
@@ -38,18 +40,19 @@ class Units:
             return
         if not self.manager.booted:
             self._control.listen()
+            self._syslog.listen()
             self._placing = asyncio.get_running_loop().create_task(self._workers.call(None, commands_inside.install))
         self.manager.boot()
 
     def flush(self) -> None:
         self.manager.journal.flush()
 
-    async def wait_alone(self, stream: Stream, request: Request) -> None:
-        """Until no process but the agent is alive and no service is about to be started."""
+    async def wait_alone(self, stream: Stream, request: Request) -> dict[str, float | None]:
+        """Until no process but the agent is alive and no service is about to be started; answers when a timer will."""
         while True:
             await self._processes.wait_alone(stream, request)
             if not self.manager.busy:
-                return
+                return {"wakes_in": self.manager.wakes_in}
             await self.manager.settled()
 
     # -- operations -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from .journalctl import latest
 from .launch import STATUS_NAMES
 from .manager import Manager
 from .service import Service
+from .timer import Timer
 from .unit import Unit
 
 DOTS = {"active": "●", "reloading": "↻", "failed": "\u00d7", "activating": "●", "deactivating": "●"}
@@ -57,9 +58,9 @@ def properties(unit: Unit) -> dict[str, str]:
         "NeedDaemonReload": "no",
         "CanStart": "yes" if unit.load_state == "loaded" else "no",
         "CanReload": "yes" if unit.can_reload else "no",
-        "ActiveEnterTimestamp": _date(unit.active_since),
-        "InactiveEnterTimestamp": _date(unit.inactive_since),
-        "StateChangeTimestamp": _date(unit.changed_at),
+        "ActiveEnterTimestamp": date_of(unit.active_since),
+        "InactiveEnterTimestamp": date_of(unit.inactive_since),
+        "StateChangeTimestamp": date_of(unit.changed_at),
     }
     for key in ("Requires", "Wants", "BindsTo", "PartOf", "Conflicts", "After", "Before", "OnFailure"):
         found[key] = " ".join(unit.related(key))
@@ -78,8 +79,8 @@ def _of_service(service: Service) -> dict[str, str]:
         "ExecMainPID": str(service.main_pid_last or 0),
         "ExecMainCode": "0" if status is None else "2" if killed else "1",
         "ExecMainStatus": str(number),
-        "ExecMainStartTimestamp": _date(service.main_started),
-        "ExecMainExitTimestamp": _date(service.main_ended),
+        "ExecMainStartTimestamp": date_of(service.main_started),
+        "ExecMainExitTimestamp": date_of(service.main_ended),
         "NRestarts": str(service.restarts),
         "StatusText": service.status_text,
         "InvocationID": service.invocation,
@@ -110,7 +111,7 @@ def _span(value: float | None) -> str:
     return f"{value:g}s" if value >= 1 or not value else f"{value * 1000:g}ms"
 
 
-def _date(moment: float | None) -> str:
+def date_of(moment: float | None) -> str:
     return "" if moment is None else datetime.fromtimestamp(moment).astimezone().strftime("%a %Y-%m-%d %H:%M:%S %Z")
 
 
@@ -121,13 +122,16 @@ def status(manager: Manager, unit: Unit, lines: int) -> list[str]:
     since = unit.active_since if unit.is_active else unit.changed_at
     state = f"{unit.active} ({unit.sub if unit.active != 'failed' else 'Result: ' + unit.result})"
     ago = (
-        f" since {_date(since)}; {_ago(since)} ago"
+        f" since {date_of(since)}; {_ago(since)} ago"
         if since and (unit.active_since or unit.active != "inactive")
         else ""
     )
     page.append(f"     Active: {state}{ago}")
     if isinstance(unit, Service):
         page += _of_processes(unit)
+    if isinstance(unit, Timer):
+        page.append(f"    Trigger: {date_of(unit.next_at) or 'n/a'}")
+        page.append(f"   Triggers: ● {unit.rules.target}")
     tail = latest(manager.journal, unit.name, lines) if lines else []
     return [*page, "", *tail] if tail else page
 

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from . import conditions
+from .children import Child
 from .commands import Command
 from .endings import CLEAN_SIGNALS, RESTARTING, decoded, pid_in, told
 from .journal import ERROR, NOTICE, WARNING, Journal
-from .launch import INVOCATION, STATUS_NAMES, Child, Launcher, LaunchFailed, members, parent_of
+from .launch import INVOCATION, STATUS_NAMES, Launcher, LaunchFailed, belongs, members, parent_of
 from .notify import NotifySocket
 from .settings import Settings, read
 from .unit import Unit
@@ -92,6 +93,10 @@ class Service(Unit):
             return "done"
         self._forget_restart()
         unmet = conditions.unmet(self.ruled)
+        if unmet is not None and unmet.startswith("Assert"):
+            self.say(f"Starting {self.label} failed because of an assertion ({unmet}).", ERROR)
+            self.result = "assert"
+            return "failed"
         if unmet is not None:
             self.say(f"{self.label} was skipped because of an unmet condition check ({unmet}).")
             self._rest("inactive", "dead")
@@ -354,6 +359,9 @@ class Service(Unit):
         if guarded is not None and not guarded.done() and self.active == "active":
             guarded.cancel()
             self._guarding = asyncio.get_running_loop().create_task(self._guard())
+
+    def owns(self, pid: int) -> bool:
+        return bool(self.invocation) and not self.at_rest and belongs(pid, self.invocation, self._leaders)
 
     def members(self) -> set[int]:
         found = members(self.invocation, self._leaders) if self.invocation else set()

@@ -238,7 +238,7 @@ def read(definition: Definition, home: Callable[[str], str]) -> Settings:
         limits=_limits(reader),
         nice=reader.number("Nice", 0),
         delete_after_success=reader.flag("X-DeleteAfterSuccess", section="Unit"),
-        conditions=_conditions(definition),
+        conditions=_conditions(reader),
         burst=_burst(reader),
         interval=_interval(reader),
     )
@@ -312,10 +312,10 @@ def _limit(text: str) -> int:
     return resource.RLIM_INFINITY if text == UNLIMITED else int(text)
 
 
-def _conditions(definition: Definition) -> tuple[tuple[str, str], ...]:
+def _conditions(reader: Reader) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (key, value)
-        for (section, key), values in definition.values.items()
+        (key, syntax.expand(value, reader.specifier))
+        for (section, key), values in reader.definition.values.items()
         if section == "Unit" and key.startswith(("Condition", "Assert"))
         for value in values
     )

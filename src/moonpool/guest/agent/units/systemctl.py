@@ -11,7 +11,7 @@ from .console import Arguments, Console, Usage
 from .jobs import RELOAD, RESTART, START, STOP, Job, Refused
 from .manager import Manager
 from .names import SUPPORTED, is_template, whole
-from .properties import properties, status
+from .properties import date_of, properties, status
 from .service import Service
 from .unit import Unit
 
@@ -175,6 +175,7 @@ async def _reset_failed(call: Call) -> int:
 
 
 async def _daemon_reload(call: Call) -> int:
+    await call.manager.generate()
     call.manager.reload()
     return 0
 
@@ -397,6 +398,58 @@ async def _default(call: Call) -> int:
     return 0
 
 
+async def _list_jobs(call: Call) -> int:
+    for job in call.manager.jobs:
+        state = "running" if job.running else "waiting"
+        call.console.print(f"{job.id} {job.unit.name} {job.kind} {state}")
+    if not call.manager.jobs:
+        call.console.print("No jobs running.")
+    return 0
+
+
+async def _list_timers(call: Call) -> int:
+    rows = [("NEXT", "LAST", "UNIT", "ACTIVATES")]
+    timers = [timer for timer in call.manager.timers() if timer.is_active or call.arguments.has("all")]
+    for timer in sorted(timers, key=lambda timer: timer.next_at or float("inf")):
+        following, last = (date_of(moment) or "-" for moment in (timer.next_at, timer.last_at))
+        rows.append((following, last, timer.name, timer.rules.target))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        call.console.print(" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    call.console.print(f"\n{len(timers)} timers listed.")
+    return 0
+
+
+async def _list_none(call: Call) -> int:
+    """Of kinds that there are none of."""
+    call.console.print(f"0 {call.arguments.rest[0].removeprefix('list-')} listed.")
+    return 0
+
+
+async def _link(call: Call) -> int:
+    for path in call.names:
+        name = path.rpartition("/")[2]
+        if not unit_files.is_linkable(path):
+            call.console.complain(f"Failed to link unit: File {path} does not exist, or is no absolute path.")
+            return FAILED
+        if unit_files.link(whole(name), path):
+            call.say(f"Created symlink {unit_files.CONFIGURED}/{name} → {path}.")
+    call.manager.reload()
+    return 0
+
+
+async def _machine(call: Call) -> int:
+    """What is not for programs inside to decide."""
+    verb = call.arguments.rest[0]
+    call.console.complain(f"Failed to {verb}: a sandbox is stopped, started and paused through its API.")
+    return FAILED
+
+
+async def _unsupported(call: Call) -> int:
+    call.console.complain(f"systemctl {call.arguments.rest[0]} is not supported in a sandbox.")
+    return FAILED
+
+
 async def _nothing(call: Call) -> int:
     """What there is nothing to do for in a sandbox."""
     return 0
@@ -436,10 +489,19 @@ VERBS: dict[str, Verb] = {
     "list-unit-files": _list_unit_files,
     "list-dependencies": _list_dependencies,
     "get-default": _default,
+    "list-jobs": _list_jobs,
+    "list-timers": _list_timers,
+    "list-sockets": _list_none,
+    "list-paths": _list_none,
+    "list-automounts": _list_none,
+    "link": _link,
+    **dict.fromkeys(("poweroff", "halt", "reboot", "suspend", "hibernate", "kexec", "rescue", "emergency"), _machine),
+    **dict.fromkeys(("isolate", "edit", "revert", "set-property", "set-default", "switch-root"), _unsupported),
 }
 READING = frozenset(
     ("is-enabled", "is-active", "is-failed", "is-system-running", "status", "show", "cat", "list-units",
-     "list-unit-files", "list-dependencies", "get-default")
+     "list-unit-files", "list-dependencies", "get-default", "list-jobs", "list-timers", "list-sockets", "list-paths",
+     "list-automounts")
 )  # fmt: skip
 CHANGING = frozenset(VERBS) - READING
 __all__ = ["SUPPORTED", "explanation", "run"]

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 from . import unit_files
 from .names import instance_of, prefix_of
-from .syntax import BadSetting, expand
+from .syntax import expand
 from .unit_files import Definition
 
 ACTIVE = ("active", "reloading")
+AT_REST = ("inactive", "failed")
 SECTION = "Unit"
-ISOLATED_SUFFIXES = (".service", ".target")
+ISOLATED_SUFFIXES = (".service", ".target", ".timer")
 
 
 class Unit:
@@ -21,6 +22,7 @@ class Unit:
         self.changed_at = time.time()
         self.active_since: float | None = None
         self.inactive_since: float | None = None
+        self.begun_at: float | None = None  # when it last left its rest
         self.on_change: Callable[[Unit], None] = lambda unit: None
         self.take(definition)
 
@@ -32,7 +34,7 @@ class Unit:
         try:
             if definition.load_state == "loaded":
                 self._understand()
-        except BadSetting as error:
+        except ValueError as error:  # BadSetting among them
             self.load_state, self.load_error = "bad-setting", str(error)
 
     def _understand(self) -> None:
@@ -80,16 +82,18 @@ class Unit:
 
     @property
     def at_rest(self) -> bool:
-        return self.active in ("inactive", "failed")
+        return self.active in AT_REST
 
     def set(self, active: str, sub: str) -> None:
         before, now = self.active, time.time()
+        if self.at_rest and active not in AT_REST:
+            self.begun_at = now
         self.active, self.sub = active, sub
         if before != active:
             self.changed_at = now
             if active == "active" and before != "reloading":
                 self.active_since = now
-            if active in ("inactive", "failed"):
+            if active in AT_REST:
                 self.inactive_since = now
         self.on_change(self)
 

@@ -11,7 +11,16 @@ from . import syntax
 from .names import SUFFIXES, instance_of, is_template, template_of
 
 CONFIGURED, RUNTIME = "/etc/systemd/system", "/run/systemd/system"
-SEARCH = (CONFIGURED, RUNTIME, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+SEARCH = (
+    "/run/systemd/generator.early",
+    CONFIGURED,
+    RUNTIME,
+    "/run/systemd/generator",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+    "/run/systemd/generator.late",
+)
 COMPLETED = "/var/lib/sandbox-units/completed"  # a file for each unit that was removed since it had succeeded
 MAX_FILE = 1 << 20  # bytes of one file that are read
 MAX_LINKS = 16
@@ -295,6 +304,15 @@ def _make_link(link: str, target: str) -> bool:
         os.unlink(link)
     os.symlink(target, link)
     return True
+
+
+def is_linkable(path: str) -> bool:
+    return path.startswith("/") and os.path.isfile(path)
+
+
+def link(name: str, path: str) -> bool:
+    """Have a file elsewhere be the unit of that name; whether that is new."""
+    return _make_link(f"{CONFIGURED}/{name}", path)
 
 
 def matching(names: Iterable[str], pattern: str) -> list[str]:

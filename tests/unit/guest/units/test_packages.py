@@ -1,0 +1,89 @@
+"""What Debian's packages and the scripts of services count on: generators, syslog, systemd-notify."""
+
+from pathlib import Path
+
+from tests.unit.guest.conftest import RunningAgent
+from tests.unit.guest.units.conftest import CLIENT, Box
+from tests.unit.guest.units.test_boot import booted
+
+GENERATOR = """#!/bin/sh
+mkdir -p "$1/all.service.wants"
+ln -s /etc/systemd/system/part@.service "$1/all.service.wants/part@one-two.service"
+"""
+SYSLOG = "import syslog; syslog.openlog('tag', syslog.LOG_PID); syslog.syslog(syslog.LOG_ERR, 'a word')"
+
+
+async def test_units_that_a_package_makes_at_a_boot(entered: tuple[RunningAgent, Path]) -> None:
+    _, root = entered
+    for name, text in (("instances", GENERATOR), ("broken", "#!/bin/sh\nexit 1\n"), ("systemd-x", GENERATOR)):
+        program = root / "etc/systemd/system-generators" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    (root / "etc/conf/one").mkdir(parents=True)
+    (root / "etc/conf/one/two").touch()
+    part = "[Unit]\nAssertPathExists=/etc/conf/%I\nBefore=all.service\nPartOf=all.service\n"
+    whole = root / "etc/systemd/system"
+    (whole / "part@.service").write_text(part + "[Service]\nExecStart=/bin/sleep 600\n")
+    step = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
+    box = await booted(entered, {"all.service": step})
+    assert await box.state("part@one-two.service") == "active/running"
+    assert b"/etc/systemd/system-generators/broken failed." in (await box.journalctl("-o", "cat")).stdout
+    assert (await box.systemctl("restart", "all")).exit_code == 0
+    assert await box.state("part@one-two.service") == "active/running"
+    (root / "etc/systemd/system-generators/instances").unlink()
+    (root / "etc/conf/one/two").unlink()
+    assert (await box.systemctl("stop", "all")).exit_code == 0
+    assert (await box.systemctl("daemon-reload")).exit_code == 0
+    assert (await box.systemctl("start", "all")).exit_code == 0
+    assert await box.state("part@one-two.service") == "inactive/dead"
+    refused = await box.systemctl("start", "part@one-two")
+    assert refused.exit_code == 1
+    assert b"assertion" in (await box.journalctl("-u", "part@one-two", "-o", "cat")).stdout
+    await box.agent.close()
+
+
+async def test_syslog_is_the_journal(box: Box) -> None:
+    box.write(
+        "talker.service",
+        f'[Service]\nType=oneshot\nExecStart=/usr/bin/python3 -IS -c "{SYSLOG}; import time; time.sleep(0.3)"\n',
+    )
+    assert (await box.systemctl("start", "talker")).exit_code == 0
+    said = (await box.journalctl("-u", "talker", "-t", "tag", "-p", "err", "-o", "cat")).stdout
+    assert said == b"a word\n"
+    assert (await box.run("/usr/bin/python3", "-IS", "-c", SYSLOG)).exit_code == 0
+    assert (await box.journalctl("-t", "tag", "-o", "cat")).stdout == b"a word\n" * 2
+
+
+async def test_a_script_tells_that_it_is_ready(box: Box) -> None:
+    notify = f"/usr/bin/python3 -IS {CLIENT} systemd-notify"
+    script = f"{notify} --booted && {notify} --ready --status=fine && exec sleep 600"
+    box.write("script.service", f"[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c '{script}'\n")
+    assert (await box.systemctl("start", "script")).exit_code == 0
+    assert (await box.systemctl("show", "-p", "StatusText", "--value", "script")).stdout == b"fine\n"
+    alone = await box.run("/usr/bin/python3", "-IS", CLIENT, "systemd-notify", "--ready")
+    assert (alone.exit_code, b"NOTIFY_SOCKET" in alone.stderr) == (1, True)
+
+
+async def test_what_is_masked_while_it_runs_does_not_start_again(box: Box) -> None:
+    runtime = box.root / "run/systemd/system"
+    runtime.mkdir(parents=True, exist_ok=True)
+    (runtime / "web.service").write_text("[Service]\nExecStart=/bin/sleep 600\n")
+    assert (await box.systemctl("start", "web")).exit_code == 0
+    await box.systemctl("mask", "web")
+    refused = await box.systemctl("restart", "web")
+    assert (refused.exit_code, b"is masked" in refused.stderr) == (1, True)
+    assert await box.state("web.service") == "active/running"
+    await box.systemctl("unmask", "web")
+    assert (await box.systemctl("restart", "web")).exit_code == 0
+
+
+async def test_what_a_sandbox_has_not(box: Box) -> None:
+    for verb, words in (("poweroff", b"through its API"), ("isolate", b"not supported in a sandbox")):
+        refused = await box.systemctl(verb)
+        assert (refused.exit_code, words in refused.stderr) == (1, True)
+    assert (await box.systemctl("list-jobs")).stdout == b"No jobs running.\n"
+    (box.root / "root/mine.service").write_text("[Service]\nExecStart=/bin/sleep 600\n")
+    assert (await box.systemctl("link", "/root/mine.service")).exit_code == 0
+    assert (await box.systemctl("start", "mine")).exit_code == 0
+    assert (await box.systemctl("link", "/root/none.service")).exit_code == 1
