@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from moonpool.hosts.model import MachineSpec, Mount
+from tests.gauges import MemoryGauges
 
 
-class MemoryVolumes:
-    """``sizes`` are those of the volumes that are there, in MiB; ``mounts`` what a sandbox was last given live."""
+class MemoryVolumes(MemoryGauges):
+    """With the figures that such a host tells.
+
+    ``sizes`` are those of the volumes that are there, in MiB; ``mounts`` what a sandbox was last given live."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:

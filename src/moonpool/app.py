@@ -13,6 +13,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from moonpool.access.limits import LimitBook
+from moonpool.access.model import TeamLimits
 from moonpool.access.service import AccessService
 from moonpool.access.signing import signing_key
 from moonpool.archives.service import Archives
@@ -36,6 +38,8 @@ from moonpool.errors import MoonpoolError
 from moonpool.events.service import EventService
 from moonpool.hosts.host import Host
 from moonpool.hosts.settings import HostSettings
+from moonpool.metrics.model import Gauges
+from moonpool.metrics.service import MetricsService
 from moonpool.previews.gateway.gateway import GatewaySettings, PreviewGateway
 from moonpool.previews.gateway.words import joined
 from moonpool.previews.service import PreviewService
@@ -48,6 +52,7 @@ from moonpool.sandboxes.changes import Changes
 from moonpool.sandboxes.evictable import EvictableSandboxes
 from moonpool.sandboxes.eviction import Eviction
 from moonpool.sandboxes.forking import Forking
+from moonpool.sandboxes.holdings import gate_of
 from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.machines import Machines
@@ -58,7 +63,6 @@ from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.shutdown import OnExit, put_to_rest
 from moonpool.sandboxes.tags import TagService
 from moonpool.sandboxes.traffic import TrafficWatch
-from moonpool.sandboxes.validation import Limits
 from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.service import SnapshotService
 from moonpool.store.database import Store
@@ -66,13 +70,13 @@ from moonpool.volumes.catalogue import VolumeCatalogue
 from moonpool.volumes.service import VolumeHost, VolumeLimits, VolumeService
 
 GRACE = 30.0  # seconds for changes of state under way when the server ends
-SAVE_EVERY = 10.0  # seconds between notes of how far events were handed out
+SAVE_EVERY = 10.0  # seconds between notes of how far events were handed out, and looks at what limits others set
 PRUNE_EVERY = 3600.0  # seconds
 
 log = structlog.get_logger(__name__)
 
 
-class RunningHost(Machines, VolumeHost, Protocol):
+class RunningHost(Machines, VolumeHost, Gauges, Protocol):
     async def close(self, *, keep: bool = False) -> None: ...
 
 
@@ -86,11 +90,12 @@ class Core:
         self._settings = settings
         self._clock = clock
         self.background = Background()
-        self.access = AccessService(store, clock)
+        limits = LimitBook(store, clock, TeamLimits.of(settings))
+        self.access = AccessService(store, clock, limits)
         self.events = EventService(store, clock)
         self._catalogue = SnapshotCatalogue(store, clock)
         self.records = Records(store, self.events, clock)
-        limits = limits_of(settings)
+        self.records.guard(gate_of(limits))
         self._volume_catalogue = VolumeCatalogue(store)
         admission = Admission(
             self.records, self._catalogue, limits, settings.default_snapshot, clock, self._volume_catalogue
@@ -107,7 +112,7 @@ class Core:
         forking = Forking(self.records, host, admission, self.lifecycle)
         mounting = Mounting(self.records, host, self.lifecycle.flights, admission)
         self.sandboxes = SandboxService(
-            self.access, self.records, self.lifecycle, forking, changes, self._activity, mounting
+            self.access, self.records, self.lifecycle, forking, changes, self._activity, mounting, limits
         )
         self.snapshots = SnapshotService(
             store, self.access, self.events, self._catalogue, self.sandboxes, host, self.background, clock
@@ -124,13 +129,15 @@ class Core:
             self._volume_catalogue,
             lambda volume: [sandbox.name for sandbox in self.records.mounting(volume)],
             host,
-            VolumeLimits(settings.volume_mib, settings.max_disk_mib, settings.max_volumes),
+            VolumeLimits(settings.volume_mib, settings.max_disk_mib),
             self.background,
             clock,
         )
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
         self.traffic = TrafficWatch(self.records, host, self._activity)
+        folder = settings.data.resolve() / "metrics"
+        self.metrics = MetricsService(store, self.access, self.sandboxes, self.records, host, folder, clock)
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
@@ -144,7 +151,6 @@ class Core:
             region=settings.region,
             terminal_frames=settings.wrenn_terminal_frames,
             signing_key=self._key,
-            max_sandboxes=settings.max_sandboxes,
             language_servers=settings.language_servers,
         )
         return Services(
@@ -154,6 +160,7 @@ class Core:
             self.events,
             server,
             self._clock,
+            metrics=self.metrics,
             previews=self.previews,
             tags=self.tags,
             units=UnitService(self.sandboxes),
@@ -188,6 +195,7 @@ class Core:
         await self._recovery.run()
         await self.archiving.forget_bases()
         await self.snapshots.recover()
+        await self.metrics.start()
         await self.events.start()
         await self.previews.doors.load()
         self.rules.start()
@@ -211,6 +219,7 @@ class Core:
         await self._activity.flush()
         await self._catalogue.flush()
         await self.previews.doors.flush()
+        await self.metrics.close()
         await self.events.close()
         await self.access.close()
 
@@ -235,6 +244,7 @@ class Core:
             self.background.spawn(self.events.save(), "save events")
             self.background.spawn(self._catalogue.flush(), "note uses of snapshots")
             self.background.spawn(self.previews.doors.flush(), "save uses of preview tokens")
+            self.background.spawn(self.access.limits.load(), "follow limits")
 
 
 class Application:
@@ -312,10 +322,6 @@ def serve(core: Core, host: Machines) -> ASGIApp:
         application = dialect.create_app(core.services)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
     return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})
-
-
-def limits_of(settings: Settings) -> Limits:
-    return Limits(settings.max_cpu, settings.max_memory_mib, settings.max_disk_mib, settings.max_sandboxes)
 
 
 def prepare_database_file(path: Path) -> None:

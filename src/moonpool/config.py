@@ -67,8 +67,19 @@ class Settings(BaseSettings):
     max_memory_mib: int = Field(256 * 1024, gt=0, description="Memory of one sandbox.")
     max_disk_mib: int = Field(1024 * 1024, gt=0, description="Disk of one sandbox.")
     volume_mib: int = Field(10 * 1024, gt=0, description="Size of a volume that asks for none.")
-    max_volumes: int = Field(100, gt=0, description="Volumes of one team.")
     max_sandboxes: int | None = Field(None, gt=0, description="Sandboxes of one team; as many as fit otherwise.")
+    max_running: int | None = Field(None, gt=0, description="Sandboxes of one team that run at once.")
+    max_total_cpu: float | None = Field(None, gt=0, description="Cores of all running sandboxes of one team.")
+    max_total_memory_mib: int | None = Field(None, gt=0, description="Memory of all running sandboxes of one team.")
+    max_total_disk_mib: int | None = Field(None, gt=0, description="Disk of all sandboxes of one team.")
+    max_snapshots: int | None = Field(None, gt=0, description="Snapshots of one team.")
+    max_volumes: int | None = Field(100, gt=0, description="Volumes of one team.")
+    max_requests_hourly: int | None = Field(10_000_000, gt=0, description="Requests of one team in an hour.")
+    max_key_requests_hourly: int | None = Field(None, gt=0, description="Requests with one key in an hour.")
+    max_creates_hourly: int | None = Field(1_000_000, gt=0, description="Sandboxes that one team makes in an hour.")
+    max_changes_hourly: int | None = Field(
+        1_000_000, gt=0, description="Starts, stops, pauses and resumes of one team in an hour."
+    )
 
     language_servers: dict[str, str] = Field(
         {}, description='Commands of further language servers in images, as JSON: {"go": "gopls"}.'

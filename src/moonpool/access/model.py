@@ -1,6 +1,6 @@
 """Who asks: teams, users, keys, and what a key may do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
@@ -100,3 +100,41 @@ class KeyChange:
     scopes: frozenset[Scope] | None = None
     expires_at: datetime | None = None
     set_expiry: bool = False
+
+
+LimitFigure = float | int | None
+
+
+@dataclass(frozen=True)
+class TeamLimits:
+    """None: no limit.
+
+    ``cpu`` (cores), ``memory_mib`` and ``disk_mib`` bound one sandbox; the ``total_`` ones bound all of a team's
+    together: cores and memory of those that run, disk of all that are not archived. ``sandboxes``, ``running``,
+    ``snapshots`` and ``volumes`` count what there is at one time. The last ones are requests in an hour: of a team, of
+    each of its keys, and those that create sandboxes or change their state.
+    """
+
+    cpu: float | None = None
+    memory_mib: int | None = None
+    disk_mib: int | None = None
+    total_cpu: float | None = None
+    total_memory_mib: int | None = None
+    total_disk_mib: int | None = None
+    sandboxes: int | None = None
+    running: int | None = None
+    snapshots: int | None = None
+    volumes: int | None = None
+    requests_hourly: int | None = None
+    key_requests_hourly: int | None = None
+    creates_hourly: int | None = None
+    changes_hourly: int | None = None
+
+    @classmethod
+    def of(cls, settings: object) -> "TeamLimits":
+        """Of a team for which nothing else was set: each limit is a setting, ``max_`` and its name."""
+        return cls(**{field.name: getattr(settings, f"max_{field.name}") for field in fields(cls)})
+
+
+LIMIT_NAMES = tuple(field.name for field in fields(TeamLimits))
+FRACTIONAL_LIMITS = frozenset({"cpu", "total_cpu"})

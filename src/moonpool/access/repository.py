@@ -13,7 +13,7 @@ from moonpool.access.model import ApiKey, KeyOrigin, Scope, Team, User
 from moonpool.errors import NameTaken
 from moonpool.ids import new_uuid
 from moonpool.store.database import Transaction
-from moonpool.store.tables import api_keys, teams, users
+from moonpool.store.tables import api_keys, team_limits, teams, users
 from moonpool.store.text import storable
 
 ADMIN_ROLE = "admin"
@@ -86,6 +86,22 @@ class AccessRepository:
         if found is not None:
             await transaction.connection.execute(delete(api_keys).where(api_keys.c.id == found.id))
         return found
+
+    async def team_named(self, connection: AsyncConnection, name: str) -> Team | None:
+        row = (await connection.execute(select(teams).where(teams.c.name == name))).one_or_none()
+        return None if row is None else Team(**row._mapping)
+
+    async def limits(self, connection: AsyncConnection) -> dict[str, dict[str, Any]]:
+        """What was set for each team by its name, for the server itself."""
+        rows = await connection.execute(select(team_limits.c.team_id, team_limits.c.limits))
+        return {row.team_id: dict(row.limits) for row in rows}
+
+    async def write_limits(
+        self, transaction: Transaction, team_id: str, limits: Mapping[str, float | None], now: datetime
+    ) -> None:
+        await transaction.connection.execute(delete(team_limits).where(team_limits.c.team_id == team_id))
+        values = {"team_id": team_id, "limits": dict(limits), "updated_at": now}
+        await transaction.connection.execute(insert(team_limits).values(**values))
 
     async def note_usage(self, transaction: Transaction, used: Mapping[str, datetime]) -> None:
         for key_id, moment in used.items():

@@ -9,8 +9,21 @@ from dataclasses import replace
 from datetime import datetime
 
 from moonpool.access.cache import KeyCache
-from moonpool.access.model import ALL_SCOPES, ApiKey, KeyChange, KeyOrigin, NewApiKey, Principal, Scope, Team, User
+from moonpool.access.limits import LimitBook
+from moonpool.access.model import (
+    ALL_SCOPES,
+    ApiKey,
+    KeyChange,
+    KeyOrigin,
+    NewApiKey,
+    Principal,
+    Scope,
+    Team,
+    TeamLimits,
+    User,
+)
 from moonpool.access.repository import AccessRepository
+from moonpool.access.throttling import Throttles
 from moonpool.access.usage import KeyUsage
 from moonpool.clock import Clock, SystemClock
 from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, NotFound, Unauthorized
@@ -25,6 +38,7 @@ MAX_TOKEN_LENGTH = 1024  # characters; longer ones are no keys and are not hashe
 MAX_NAME_LENGTH = 255  # characters
 BOOTSTRAP_NAME = "bootstrap"
 TEAM_NAME = "default"
+NO_LIMITS = TeamLimits()
 ADMIN_NAME = "admin"
 
 
@@ -34,7 +48,9 @@ class AccessService:
     Verified keys are kept in memory for a moment (see ``cache``), so the usual request needs no SQL.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, limits: LimitBook | None = None) -> None:
+        self.limits = limits or LimitBook(store, clock, TeamLimits())
+        self.throttles = Throttles(self.limits, clock)
         self._store = store
         self._clock = clock
         self._repository = AccessRepository()
@@ -59,6 +75,7 @@ class AccessService:
                     key = self._new_key(user.team_id, user.id, BOOTSTRAP_NAME, api_key, KeyOrigin.BOOTSTRAP)
                     await self._repository.insert_key(transaction, key, digest)
         self._cache.clear()
+        await self.limits.load()
 
     async def close(self) -> None:
         """Write what is still only in memory: when keys were last used."""
@@ -97,6 +114,15 @@ class AccessService:
             team = await self._repository.team(connection, principal.team_id)
         if team is None:
             raise NotFound("Team not found")
+        return team
+
+    async def team_named(self, name: str) -> Team:
+        """For the operator alone: any team, by its name; NotFound."""
+        await self.local_principal()  # There is a first team, even before the first start.
+        async with self._store.reading() as connection:
+            team = await self._repository.team_named(connection, name)
+        if team is None:
+            raise NotFound(f"There is no team named '{name}'")
         return team
 
     async def members(self, principal: Principal) -> list[User]:
@@ -237,11 +263,14 @@ def valid_name(name: str) -> str:
 
 
 @asynccontextmanager
-async def open_access(database_url: str) -> AsyncIterator[AccessService]:
-    """Access without a running server, for commands run on the machine itself: migrates the database when needed."""
+async def open_access(database_url: str, limits: TeamLimits = NO_LIMITS) -> AsyncIterator[AccessService]:
+    """Access without a running server, for commands run on the machine itself: migrates the database when needed.
+    ``limits`` are those of a team for which nothing else was set."""
     store = await Store.open(database_url)
     try:
-        access = AccessService(store, SystemClock())
+        clock = SystemClock()
+        access = AccessService(store, clock, LimitBook(store, clock, limits))
+        await access.limits.load()
         yield access
         await access.close()
     finally:

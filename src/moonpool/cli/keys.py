@@ -1,6 +1,5 @@
 """``moonpool keys``: API keys, on the server itself and without a running one."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -9,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from moonpool.access.model import ALL_SCOPES, ApiKey, Principal, Scope
-from moonpool.cli.client import CommandFailed
+from moonpool.cli.access import with_access
 from moonpool.cli.output import print_table
-from moonpool.cli.settings import load_settings
 
 if TYPE_CHECKING:
     from moonpool.access.service import AccessService
@@ -69,18 +67,7 @@ def describe(key: ApiKey) -> dict[str, object]:
 
 
 def _with_access(action: Callable[["AccessService", Principal], Awaitable[T]]) -> T:
-    from sqlalchemy.exc import SQLAlchemyError
+    async def run(access: "AccessService") -> T:
+        return await action(access, await access.local_principal())
 
-    from moonpool.access.service import open_access
-
-    async def run() -> T:
-        async with open_access(settings.database) as access:
-            return await action(access, await access.local_principal())
-
-    settings = load_settings()
-    if settings.database_url is None:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        return asyncio.run(run())
-    except SQLAlchemyError as error:
-        raise CommandFailed(f"The database cannot be used: {error}") from error
+    return with_access(run)

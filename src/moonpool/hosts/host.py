@@ -37,6 +37,7 @@ from moonpool.hosts.model import (
     Captured,
     ExitReason,
     MachineExit,
+    MachineSample,
     MachineSpec,
     MachineState,
     MachineUsage,
@@ -44,6 +45,7 @@ from moonpool.hosts.model import (
     NetworkPolicy,
     Readiness,
     Resources,
+    Room,
     snapshot_of,
 )
 from moonpool.hosts.mounting import Mounting
@@ -52,7 +54,8 @@ from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_
 from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.resizing import resize
-from moonpool.hosts.room import balance, is_scarce, reclaim, require_disk, require_memory
+from moonpool.hosts.room import balance, is_scarce, measure_room, reclaim, require_disk, require_memory
+from moonpool.hosts.sampling import Sampler
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.staging import sweep as sweep_staged
 from moonpool.hosts.threads import Threads, Unbroken
@@ -91,6 +94,7 @@ class Host:
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
         self._read_ahead = ReadAhead()
+        self._sampler = Sampler(parts.cgroups, threads)
         self._burials: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Future[Any] | None = None
         self._on_exit: OnExit = lambda _exit: None
@@ -286,6 +290,18 @@ class Host:
         with it included."""
         linked = {name: machine.member.slot.link for name, machine in self._machines.items()}
         return await self._threads.run(lambda: {name: link_traffic(link) for name, link in linked.items()})
+
+    async def sample(self) -> dict[str, MachineSample]:
+        """Of every sandbox that has been awake since it was last sampled, whether it is now or not. Wakes none."""
+        return await self._sampler.sample(self._machines)
+
+    async def disks(self, machine_ids: Collection[str]) -> dict[str, int]:
+        """Bytes that each has written, as of the last commit; those without a disk here are left out."""
+        return await self._threads.run(self._measure_disks, tuple(machine_ids))
+
+    async def room(self) -> Room:
+        """What the machine has, and what of it is free."""
+        return await self._threads.run(measure_room, self._parts)
 
     async def machines(self) -> dict[str, MachineState]:
         """Every sandbox that has a disk here, and what it is."""
@@ -557,6 +573,13 @@ class Host:
         if not isinstance(error, CheckpointRefused):
             return
         await refuse_deleted_files(machine, error)
+
+    def _measure_disks(self, machine_ids: Collection[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for machine_id in machine_ids:
+            with contextlib.suppress(EngineError):  # It is just being destroyed.
+                found[machine_id] = self._parts.pool.usage(self._disk_path(machine_id)).used_bytes
+        return found
 
     def _state(self, machine_id: str, paused: set[str]) -> MachineState:
         if machine_id in self._machines:

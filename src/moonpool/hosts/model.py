@@ -121,6 +121,27 @@ class MachineUsage:
 
 
 @dataclass(frozen=True)
+class MachineSample:
+    """CPU time in microseconds since the processes started; memory without the file cache that is free for the taking,
+    and that cache, in bytes. ``asleep``: nothing of it changes until it wakes."""
+
+    cpu_microseconds: int
+    memory_bytes: int
+    cache_bytes: int
+    asleep: bool
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes of the machine and of its disk pool."""
+
+    disk_total: int
+    disk_free: int
+    memory_total: int
+    memory_available: int
+
+
+@dataclass(frozen=True)
 class Readiness:
     """``ready`` when the warm pool is filled and a create needs not wait."""
 

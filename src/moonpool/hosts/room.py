@@ -2,13 +2,15 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import structlog
 
 from moonpool.errors import EngineError, MemoryDoesNotFit, NoDiskSpace
-from moonpool.hosts.model import MEBIBYTE
+from moonpool.hosts.model import MEBIBYTE, Room
 from moonpool.hosts.parts import Parts
 
+MEMINFO = Path("/proc/meminfo")
 LEAST = 64 * MEBIBYTE  # bytes that stay free, for the database and the pool's own bookkeeping
 SCARCE = 256 * MEBIBYTE  # bytes free below which room is made
 ENOUGH = 512 * MEBIBYTE  # bytes free from which on it is not
@@ -51,6 +53,18 @@ def reclaim(parts: Parts) -> bool:
         parts.pool.sync(parts.pool.path)
         balance(parts)
     return free >= ENOUGH
+
+
+def measure_room(parts: Parts) -> Room:
+    """Blocking, cheap."""
+    memory = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+    kibibytes = {name: int(memory[name].split()[0]) for name in ("MemTotal", "MemAvailable")}
+    return Room(
+        disk_total=shutil.disk_usage(parts.pool.path).total,
+        disk_free=parts.pool.free_bytes(),
+        memory_total=kibibytes["MemTotal"] * 1024,
+        memory_available=kibibytes["MemAvailable"] * 1024,
+    )
 
 
 def require_memory(parts: Parts, member: str) -> None:

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from moonpool.access.limits import LimitBook
 from moonpool.access.model import Principal
 from moonpool.archives.model import NO_BACKUP
 from moonpool.clock import Clock
-from moonpool.errors import InvalidInput, LimitExceeded, SnapshotNotFound
+from moonpool.errors import InvalidInput, SnapshotNotFound
 from moonpool.hosts.model import MachineSpec, Mount, Resources
 from moonpool.ids import new_instance_id, new_sandbox_id, random_word
 from moonpool.sandboxes.model import DesiredState, Fork, NewSandbox, Sandbox, SandboxState, Timers
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.validation import (
-    Limits,
     check_env,
     check_id,
     check_labels,
@@ -41,7 +41,7 @@ class Admission:
 
     records: Records
     snapshots: SnapshotCatalogue
-    limits: Limits
+    limits: LimitBook
     default_snapshot: str
     clock: Clock
     volumes: VolumeCatalogue
@@ -53,7 +53,6 @@ class Admission:
         least = 0 if snapshot.general else snapshot.resources.disk_mib
         if resources.disk_mib < least:
             raise InvalidInput(f"Snapshot {snapshot.name} needs {least} MiB of disk", field="disk")
-        self._check_count(principal.team_id)
         if new.recreatable and new.mounts:
             raise InvalidInput("What has volumes cannot be made anew", field="recreatable")
         sandbox_id = new_sandbox_id() if new.id is None else check_id(new.id)
@@ -73,7 +72,7 @@ class Admission:
             env=check_env(new.env),
             labels=check_labels(new.labels),
             public=new.public,
-            resources=check_resources(resources, self.limits),
+            resources=check_resources(resources, self.limits.of(principal.team_id)),
             network=check_network(new.network),
             timers=timers,
             created_at=now,
@@ -96,8 +95,7 @@ class Admission:
         snapshot = self.snapshots.resolve(destroyed.team_id, destroyed.snapshot)
         if snapshot.image != destroyed.image:
             raise SnapshotNotFound(f"Snapshot {destroyed.snapshot} is another one now")
-        self._check_count(destroyed.team_id)
-        check_resources(destroyed.resources, self.limits)
+        check_resources(destroyed.resources, self.limits.of(destroyed.team_id))
 
     def fresh(self, destroyed: Sandbox) -> dict[str, Any]:
         """The fields that are new in one that is made anew; its name is its id where others have its name by now."""
@@ -137,10 +135,9 @@ class Admission:
         return snapshot.mounts if wanted else ()
 
     def admit_forks(self, source: Sandbox, forks: Sequence[Fork]) -> tuple[Sandbox, ...]:
-        """The rows of copies of ``source``. InvalidInput, LimitExceeded."""
+        """The rows of copies of ``source``. InvalidInput."""
         if not 1 <= len(forks) <= MAX_FORKS:
             raise InvalidInput(f"1 to {MAX_FORKS} forks can be asked for at once", field="count")
-        self._check_count(source.team_id, len(forks))
         copies = tuple(self._copy(source, fork) for fork in forks)
         if len({copy.id for copy in copies}) < len(copies) or len({copy.name for copy in copies}) < len(copies):
             raise InvalidInput("Two forks cannot have the same id or name", field="forks")
@@ -175,13 +172,6 @@ class Admission:
             backup=NO_BACKUP,
             recreatable=False,
         )
-
-    def _check_count(self, team_id: str, more: int = 1) -> None:
-        limit = self.limits.sandboxes
-        if limit is not None and self.records.count(team_id) + more > limit:
-            raise LimitExceeded(
-                f"This team has {limit} sandboxes, as many as it may", hint="Destroy some of them.", field="sandboxes"
-            )
 
 
 def merged(

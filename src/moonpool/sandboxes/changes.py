@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from moonpool.access.limits import LimitBook
 from moonpool.clock import Clock
-from moonpool.errors import InvalidState
+from moonpool.errors import InvalidState, LimitExceeded
 from moonpool.hosts.model import NetworkPolicy, Resources
 from moonpool.sandboxes.admission import expiry, merged
 from moonpool.sandboxes.flights import Accept, Flights, Operation
@@ -14,7 +15,6 @@ from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import Sandbox, SandboxChange, SandboxState
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.validation import (
-    Limits,
     check_env,
     check_labels,
     check_name,
@@ -27,11 +27,11 @@ AT_REST = (SandboxState.RUNNING, SandboxState.STOPPED, SandboxState.PAUSED)
 
 
 class Changes:
-    def __init__(self, records: Records, machines: Machines, flights: Flights, limits: Limits, clock: Clock) -> None:
+    def __init__(self, records: Records, machines: Machines, flights: Flights, limits: LimitBook, clock: Clock) -> None:
         self._records = records
         self._machines = machines
         self._flights = flights
-        self.limits = limits
+        self._limits = limits
         self._clock = clock
 
     async def apply(self, sandbox: Sandbox, change: SandboxChange) -> Sandbox:
@@ -39,7 +39,7 @@ class Changes:
         change = checked(change)
         resources = resources_of(sandbox, change)
         if resources != sandbox.resources:
-            check_resources(resources, self.limits)
+            check_resources(resources, self._limits.of(sandbox.team_id))
         elif change.network in (None, sandbox.network):
             return await self._records.change(sandbox.id, lambda current: self._changed(current, change))
 
@@ -52,11 +52,18 @@ class Changes:
         if sandbox.state not in AT_REST:
             raise InvalidState(f"Sandbox is {sandbox.state}", state=sandbox.state)
         resources = resources_of(sandbox, change)
-        if resources != sandbox.resources and not sandbox.never_ran:
+        resized = resources != sandbox.resources and not sandbox.never_ran
+        if resized:
+            self._records.require_room(sandbox, replace(sandbox, resources=resources))
             await self._machines.set_resources(sandbox.id, resources)
         if change.network is not None and sandbox.state is SandboxState.RUNNING:
             await self._machines.set_network(sandbox.id, change.network)
-        return await self._records.change(sandbox.id, lambda current: self._changed(current, change))
+        try:
+            return await self._records.change(sandbox.id, lambda current: self._changed(current, change))
+        except LimitExceeded:  # Another sandbox was given the room meanwhile.
+            if resized:
+                await self._machines.set_resources(sandbox.id, sandbox.resources)
+            raise
 
     def _changed(self, sandbox: Sandbox, change: SandboxChange) -> Sandbox:
         fields = replacements(sandbox, change, self._clock.now())

@@ -11,6 +11,7 @@ from moonpool.clock import Clock
 from moonpool.errors import SandboxNotFound, TransitionInProgress
 from moonpool.events.model import EventType, NewEvent
 from moonpool.events.service import EventService
+from moonpool.sandboxes.holdings import Gate
 from moonpool.sandboxes.model import Sandbox, SandboxState, is_legal
 from moonpool.sandboxes.query import Page, SandboxQuery
 from moonpool.sandboxes.repository import SandboxRepository, name_taken
@@ -40,6 +41,7 @@ class Records:
         self._names: dict[tuple[str, str], str] = {}
         self._listeners: list[Callable[[Sandbox], None]] = []
         self._waiters: dict[str, list[Waiter]] = {}
+        self._gate: Gate = lambda _steps, _live: None
 
     async def load(self) -> None:
         """Read every live row; once, before anything else."""
@@ -50,6 +52,14 @@ class Records:
     def listen(self, listener: Callable[[Sandbox], None]) -> None:
         """Call ``listener`` with each sandbox that changed, after the commit; it may neither wait nor raise."""
         self._listeners.append(listener)
+
+    def guard(self, gate: Gate) -> None:
+        """Ask ``gate`` in every write, before anything is written; it may raise, and not wait."""
+        self._gate = gate
+
+    def require_room(self, old: Sandbox, new: Sandbox) -> None:
+        """LimitExceeded where a write of ``new`` would be refused now."""
+        self._gate([(old, new)], self._live.values())
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -88,9 +98,6 @@ class Records:
     def name_is_taken(self, team_id: str, name: str) -> bool:
         return (team_id, name) in self._names
 
-    def count(self, team_id: str) -> int:
-        return sum(1 for sandbox in self._live.values() if sandbox.team_id == team_id)
-
     def mounting(self, volume_id: str) -> tuple[Sandbox, ...]:
         """Every sandbox, whatever it is doing, in which this volume is mounted."""
         return tuple(one for one in self._live.values() if any(mount.volume == volume_id for mount in one.mounts))
@@ -114,11 +121,13 @@ class Records:
     # -- writing -------------------------------------------------------------------------------------------------------
 
     async def insert(self, *sandboxes: Sandbox, within: Within | None = None) -> None:
-        """New rows and their events, all or none; NameTaken. ``within`` is done in the same transaction for each."""
+        """New rows and their events, all or none; NameTaken, LimitExceeded. ``within`` is done in the same transaction
+        for each."""
         for sandbox in sandboxes:
             if (sandbox.team_id, sandbox.name) in self._names:
                 raise name_taken(sandbox)
         async with self._store.transaction() as transaction:
+            self._gate([(None, sandbox) for sandbox in sandboxes], self._live.values())
             for sandbox in sandboxes:
                 if within is not None:
                     await within(transaction, sandbox)
@@ -142,8 +151,8 @@ class Records:
         return await self._write(sandbox.id, mutate, EventType.SANDBOX_STATE_UPDATED)
 
     async def revive(self, destroyed: Sandbox, *, within: Within | None = None, **fields: Any) -> Sandbox:
-        """A destroyed one is ``starting`` again; NameTaken, TransitionInProgress when somebody was faster. ``within``
-        as for ``insert``."""
+        """A destroyed one is ``starting`` again; NameTaken, LimitExceeded, TransitionInProgress when somebody was
+        faster. ``within`` as for ``insert``."""
         async with self._store.transaction() as transaction:
             now = self._clock.now()
             new = replace(
@@ -156,6 +165,7 @@ class Records:
             )
             if (new.team_id, new.name) in self._names:
                 raise name_taken(new)
+            self._gate([(destroyed, new)], self._live.values())
             if within is not None:
                 await within(transaction, new)
             if not await self._repository.compare_and_set(transaction, destroyed, new):
@@ -186,6 +196,7 @@ class Records:
         async with self._store.transaction() as transaction:
             old = self.current(sandbox_id)
             new = replace(mutate(old), version=old.version + 1, updated_at=self._clock.now())
+            self._gate([(old, new)], self._live.values())
             if within is not None:
                 await within(transaction, new)
             if not await self._repository.compare_and_set(transaction, old, new):

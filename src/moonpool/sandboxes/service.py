@@ -6,20 +6,22 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from moonpool.access.model import Principal, Scope
+from moonpool.access.limits import LimitBook
+from moonpool.access.model import Principal, Scope, TeamLimits
 from moonpool.access.service import AccessService
-from moonpool.errors import InvalidState
+from moonpool.access.throttling import Throttle
+from moonpool.errors import InvalidState, TransitionInProgress
 from moonpool.hosts.model import Captured, MachineUsage
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.changes import Changes
 from moonpool.sandboxes.forking import Forking
+from moonpool.sandboxes.holdings import Holdings, held_together
 from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import AT_REST, AgentSession, Fork, NewSandbox, Sandbox, SandboxChange, SandboxState
 from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.query import Page, SandboxQuery, SandboxSort
 from moonpool.sandboxes.records import Records
-from moonpool.sandboxes.validation import Limits
 from moonpool.volumes.model import WantedMount
 
 SETTLE_TIMEOUT = 30.0  # seconds
@@ -42,6 +44,7 @@ class SandboxService:
         changes: Changes,
         activity: Activity,
         mounting: Mounting,
+        limits: LimitBook,
     ) -> None:
         self._access = access
         self._records = records
@@ -50,15 +53,15 @@ class SandboxService:
         self._changes = changes
         self._activity = activity
         self._mounting = mounting
+        self._limits = limits
 
     @property
     def _machines(self) -> Machines:
         return self._lifecycle.machines
 
-    @property
-    def limits(self) -> Limits:
-        """How large one sandbox may be, and how many a team may have."""
-        return self._changes.limits
+    def limits(self, principal: Principal) -> TeamLimits:
+        """How large one sandbox may be, and how much the team may have."""
+        return self._limits.of(principal.team_id)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -81,6 +84,11 @@ class SandboxService:
         self._access.require(principal, Scope.SANDBOXES_READ)
         return Counter(sandbox.state for sandbox in self._records.all() if sandbox.team_id == principal.team_id)
 
+    def holdings(self, principal: Principal) -> Holdings:
+        """What the team holds now, as its limits count it. From memory alone."""
+        self._access.require(principal, Scope.SANDBOXES_READ)
+        return held_together(sandbox for sandbox in self._records.all() if sandbox.team_id == principal.team_id)
+
     def peek(self, sandbox_id: str) -> Sandbox | None:
         """What memory holds of a sandbox, whoever's: for consumers of events, that must not wait. No check, no SQL."""
         return self._records.cached(sandbox_id)
@@ -97,12 +105,13 @@ class SandboxService:
     async def create(self, principal: Principal, new: NewSandbox, *, wait: bool = True) -> Sandbox:
         """Make a sandbox and run it. One database write before, one after.
 
-        InvalidInput, LimitExceeded, SnapshotNotFound, NameTaken: nothing was made. NoCapacity, EngineError (raised with
-        ``wait`` alone): the sandbox is there in state ``error``, with its reason.
+        InvalidInput, LimitExceeded, RateLimited, SnapshotNotFound, NameTaken: nothing was made. NoCapacity, EngineError
+        (raised with ``wait`` alone): the sandbox is there in state ``error``, with its reason.
         """
         self._access.require(principal, Scope.SANDBOXES_WRITE)
         if new.mounts:
             self._access.require(principal, Scope.VOLUMES_READ)
+        self._access.throttles.spend(principal, Throttle.CREATES)
         return await self._lifecycle.create(principal, new, wait=wait)
 
     async def start(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
@@ -111,7 +120,7 @@ class SandboxService:
 
         TransitionInProgress while another change is under way, InvalidState from where there is no way.
         """
-        found = await self._writable(principal, sandbox)
+        found = await self._changeable(principal, sandbox)
         return await self._lifecycle.start(found, wait=wait)
 
     async def recreate(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
@@ -127,18 +136,18 @@ class SandboxService:
     async def stop(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Drop the memory, keep the disk; also of a paused one. A stopped one is left alone. An ephemeral one (its
         ``auto_delete`` is 0) is destroyed instead."""
-        found = await self._writable(principal, sandbox)
+        found = await self._changeable(principal, sandbox)
         return await self._lifecycle.stop(found, wait=wait)
 
     async def pause(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Keep memory and disk, end the processes. CheckpointRefused: it runs on, and the error says why."""
-        found = await self._writable(principal, sandbox)
+        found = await self._changeable(principal, sandbox)
         return await self._lifecycle.pause(found, wait=wait)
 
     async def resume(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Bring a paused one back, its processes as they were. CheckpointIncompatible: still paused, ``stop`` and
         ``start`` run it from its disk. CheckpointCorrupt: state ``error``, ``start`` runs it from its disk."""
-        found = await self._writable(principal, sandbox)
+        found = await self._changeable(principal, sandbox)
         return await self._lifecycle.resume(found, wait=wait)
 
     async def destroy(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
@@ -166,7 +175,7 @@ class SandboxService:
 
     async def kill(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """As ``stop``, at once: nothing inside is asked, and what programs had not written yet is lost."""
-        found = await self._writable(principal, sandbox)
+        found = await self._changeable(principal, sandbox)
         return await self._lifecycle.stop(found, wait=wait, at_once=True)
 
     async def fork(
@@ -182,7 +191,12 @@ class SandboxService:
         whose memory cannot be used here is started from its disk; its ``reason`` says so.
         """
         found = await self._writable(principal, sandbox)
-        return await self._forking.fork(found, forks, wait=wait)
+        self._access.throttles.spend(principal, Throttle.CREATES, len(forks))
+        try:
+            return await self._forking.fork(found, forks, wait=wait)
+        except TransitionInProgress:  # They are asked for again.
+            self._access.throttles.give_back(principal, Throttle.CREATES, len(forks))
+            raise
 
     async def captured(self, principal: Principal, sandbox: str, snapshot_id: str, *, memory: bool) -> Captured:
         """The part of ``SnapshotService.capture`` that concerns the sandbox."""
@@ -246,6 +260,12 @@ class SandboxService:
         with self._activity.using(found) if active else contextlib.nullcontext():
             async with self._machines.session(found.id) as agent:
                 yield AgentSession(found, agent)
+
+    async def _changeable(self, principal: Principal, sandbox: str) -> Sandbox:
+        """As ``_writable``, for another state; RateLimited. A destroy is never limited: it gives things back."""
+        found = await self._writable(principal, sandbox)
+        self._access.throttles.spend(principal, Throttle.CHANGES)
+        return found
 
     async def _writable(self, principal: Principal, sandbox: str) -> Sandbox:
         self._access.require(principal, Scope.SANDBOXES_WRITE)

@@ -3,9 +3,10 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 
+from moonpool.access.model import TeamLimits
 from moonpool.errors import InvalidInput, LimitExceeded
 from moonpool.hosts.model import NetworkPolicy, Resources
 from moonpool.ids import SANDBOX_ID_LENGTH
@@ -25,16 +26,6 @@ MAX_BYTES = 2**62
 MAX_PRIORITY = 10  # of what is evicted
 USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 ID = re.compile(rf"[a-z][a-z0-9]{{{SANDBOX_ID_LENGTH - 1}}}")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of one sandbox: cores, MiB, MiB; ``sandboxes`` of one team that are not destroyed (None: as many as fit)."""
-
-    cpu: float
-    memory_mib: int
-    disk_mib: int
-    sandboxes: int | None = None
 
 
 def check_id(sandbox_id: str) -> str:
@@ -120,8 +111,8 @@ def check_network(network: NetworkPolicy) -> NetworkPolicy:
     return NetworkPolicy(network.block_all, allow)
 
 
-def check_resources(resources: Resources, limits: Limits) -> Resources:
-    """InvalidInput where nothing could run with it, LimitExceeded above what the server allows."""
+def check_resources(resources: Resources, limits: TeamLimits) -> Resources:
+    """InvalidInput where nothing could run with it, LimitExceeded above what the team may have in one sandbox."""
     checks = (
         ("cpu", "CPU", resources.cpu, limits.cpu, "cores"),
         ("memory", "Memory", resources.memory_mib, limits.memory_mib, "MiB"),
@@ -130,10 +121,10 @@ def check_resources(resources: Resources, limits: Limits) -> Resources:
     for field, title, value, limit, unit in checks:
         if not math.isfinite(value) or value <= 0:
             raise InvalidInput(f"{title} must be more than 0", field=field)
-        if value > limit:
+        if limit is not None and value > limit:
             raise LimitExceeded(
                 f"{title} request {value:g} {unit} exceeds maximum allowed per sandbox ({limit:g} {unit})",
-                hint="Ask for less, or raise the limit in the server's settings.",
+                hint="Ask for less, or ask the operator to raise the limit.",
                 field=field,
             )
     return resources

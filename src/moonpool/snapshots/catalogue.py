@@ -10,6 +10,8 @@ from moonpool.snapshots.repository import SnapshotRepository
 from moonpool.snapshots.seeds import seeds
 from moonpool.store.database import Store
 
+NOT_COUNTED = frozenset({SnapshotState.ERROR, SnapshotState.REMOVED})
+
 
 class SnapshotCatalogue:
     """Follows the table: whoever writes a row tells it here after the commit. Removed ones are not in it."""
@@ -33,6 +35,11 @@ class SnapshotCatalogue:
     def all(self) -> tuple[Snapshot, ...]:
         """Every team's."""
         return tuple(self._by_id.values())
+
+    def count(self, team_id: str) -> int:
+        """How many the team has of its own, unfinished ones too, but not those that could not be made."""
+        own = (snapshot for snapshot in self._by_id.values() if snapshot.team_id == team_id)
+        return sum(snapshot.state not in NOT_COUNTED for snapshot in own)
 
     def find(self, team_id: str, name_or_id: str) -> Snapshot:
         """By name or id, in any state; a team's own comes before a general one of the same name. SnapshotNotFound."""

@@ -13,7 +13,7 @@ import structlog
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
-from moonpool.errors import Forbidden, InvalidInput, InvalidState, MoonpoolError, SnapshotNotFound
+from moonpool.errors import Forbidden, InvalidInput, InvalidState, LimitExceeded, MoonpoolError, SnapshotNotFound
 from moonpool.events.model import EventType, NewEvent
 from moonpool.events.service import EventService
 from moonpool.hosts.model import snapshot_image
@@ -113,6 +113,11 @@ class SnapshotService:
         async with self._store.reading() as connection:
             return await self._repository.page(connection, principal.team_id, query)
 
+    def count(self, principal: Principal) -> int:
+        """How many snapshots the team has, as its limit counts them. From memory alone."""
+        self._access.require(principal, Scope.SNAPSHOTS_READ)
+        return self._catalogue.count(principal.team_id)
+
     # -- changing ------------------------------------------------------------------------------------------------------
 
     async def capture(
@@ -130,8 +135,8 @@ class SnapshotService:
         for a moment, and goes on) or is paused. Sandboxes get that one's resources where they ask for nothing else.
 
         ``name`` None becomes the id; ``id`` is 1 to 36 of ``[a-z0-9-]``; ``eviction_priority`` as in ``Snapshot``.
-        NameTaken, InvalidInput, SandboxNotFound, InvalidState: nothing was made. Any other error: the snapshot is there
-        in state ``error``, with its reason, until it is deleted or another takes its name.
+        NameTaken, LimitExceeded, InvalidInput, SandboxNotFound, InvalidState: nothing was made. Any other error: it is
+        there in state ``error``, with its reason, until it is deleted or another takes its name.
         """
         self._access.require(principal, Scope.SNAPSHOTS_WRITE)
         source = await self._sandboxes.get(principal, sandbox)
@@ -260,9 +265,17 @@ class SnapshotService:
         if any(known.id == snapshot.id for known in self._catalogue.all()):
             raise name_taken(snapshot)
         async with self._store.transaction() as transaction:
+            self._require_room(snapshot.team_id)
             await self._repository.insert(transaction, snapshot)
             transaction.after_commit(lambda: self._catalogue.remember(snapshot))
             await self._tell(transaction, EventType.SNAPSHOT_CREATED, None, snapshot)
+
+    def _require_room(self, team_id: str | None) -> None:
+        """LimitExceeded; asked in the turn to write, so that captures at once cannot pass the limit together."""
+        limit = None if team_id is None else self._access.limits.of(team_id).snapshots
+        if team_id is not None and limit is not None and self._catalogue.count(team_id) >= limit:
+            message = f"This team has {limit} snapshots, as many as it may"
+            raise LimitExceeded(message, hint="Delete some of them, or ask the operator for more.", field="snapshots")
 
     async def _write(self, old: Snapshot, new: Snapshot, event: EventType) -> Snapshot:
         async with self._store.transaction() as transaction:

@@ -70,6 +70,38 @@ users = Table(
     Column("created_at", Timestamp, nullable=False),
 )
 
+# Only what an operator set for one team: by the limit's name a number, or null for no limit.
+team_limits = Table(
+    "team_limits",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("limits", Json, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
+# What a team has used on one day (UTC), in core seconds and MiB seconds of what was reserved, and in core seconds used.
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("running_seconds", Float, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    Column("memory_mib_seconds", Float, nullable=False),
+    Column("disk_mib_seconds", Float, nullable=False),
+    Column("cpu_used_seconds", Float, nullable=False),
+)
+
+# Up to when usage was added to the days, on both clocks; the monotonic one counts within one boot of the machine.
+usage_clock = Table(
+    "usage_clock",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("accrued_until", Timestamp, nullable=False),
+    Column("monotonic", Float, nullable=False),
+    Column("boot", Text, nullable=False),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

@@ -39,11 +39,11 @@ class VolumeHost(Protocol):
 
 @dataclass(frozen=True)
 class VolumeLimits:
-    """``size_mib`` is what a volume gets that asks for nothing else, ``max_size_mib`` the most; ``count`` of a team."""
+    """``size_mib`` is what a volume gets that asks for nothing else, ``max_size_mib`` the most. How many a team may
+    have is among its other limits."""
 
     size_mib: int
     max_size_mib: int
-    count: int
 
 
 class VolumeService:
@@ -107,6 +107,10 @@ class VolumeService:
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
+    def count(self, principal: Principal) -> int:
+        """How many the team has, as its limit counts them. From memory alone."""
+        return len(self._there(principal.team_id))
+
     async def create(self, principal: Principal, name: str | None = None, *, size_mib: int | None = None) -> Volume:
         """An empty volume, ready. ``name`` None becomes the id. InvalidInput, LimitExceeded, NameTaken: nothing was
         made. EngineError: it is there in state ``error``, with its reason."""
@@ -154,13 +158,17 @@ class VolumeService:
 
     def _check_room(self, volume: Volume) -> None:
         """What the database would say as well, or cannot say."""
-        mine = [other for other in self._catalogue.all() if other.team_id == volume.team_id]
-        there = [other for other in mine if other.state is not VolumeState.DELETED]
+        there = self._there(volume.team_id)
         if any(other.name == volume.name for other in there):
             raise name_taken(volume)
-        if len(there) >= self._limits.count:
-            message = f"This team has {self._limits.count} volumes, as many as it may"
+        limit = self._access.limits.of(volume.team_id).volumes
+        if limit is not None and len(there) >= limit:
+            message = f"This team has {limit} volumes, as many as it may"
             raise LimitExceeded(message, hint="Delete some of them.", field="volumes")
+
+    def _there(self, team_id: str) -> tuple[Volume, ...]:
+        mine = (volume for volume in self._catalogue.all() if volume.team_id == team_id)
+        return tuple(volume for volume in mine if volume.state is not VolumeState.DELETED)
 
     async def _make(self, volume: Volume) -> Volume:
         try:

@@ -6,7 +6,17 @@ from pathlib import Path
 import httpx
 from fastapi.routing import APIRoute
 
-from moonpool.dialects.daytona import copies, keys, organizations, sandboxes, server, settings, snapshots, volumes
+from moonpool.dialects.daytona import (
+    copies,
+    keys,
+    organizations,
+    sandboxes,
+    server,
+    settings,
+    snapshots,
+    usage,
+    volumes,
+)
 from moonpool.dialects.daytona.operations import UNSUPPORTED
 
 CONTRACTS = Path(__file__).parents[1]
@@ -30,7 +40,8 @@ def refused() -> list[tuple[str, str, str]]:
 
 
 def offered() -> set[tuple[str, str]]:
-    routers = [part.router for part in (copies, keys, organizations, sandboxes, server, settings, snapshots, volumes)]
+    parts = (copies, keys, organizations, sandboxes, server, settings, snapshots, usage, volumes)
+    routers = [part.router for part in parts]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     return {(method, shape(route.path.removeprefix("/api"))) for route in routes for method in route.methods}
 

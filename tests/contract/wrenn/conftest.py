@@ -37,6 +37,7 @@ from moonpool.guest.model import Identity
 from moonpool.hosts.model import (
     MEBIBYTE,
     MachineExit,
+    MachineSample,
     MachineSpec,
     MachineState,
     MachineUsage,
@@ -150,6 +151,15 @@ class ProcessMachines(WithoutCopies):
 
     async def usage(self, machine_id: str) -> MachineUsage:
         return MachineUsage(1_000_000, 20 * MEBIBYTE, 3 * MEBIBYTE)
+
+    async def sample(self) -> Mapping[str, MachineSample]:
+        """Always awake."""
+        usages = {machine_id: await self.usage(machine_id) for machine_id in self.by_id}
+        self.disk.update({machine_id: usage.disk_bytes for machine_id, usage in usages.items()})
+        return {
+            machine_id: MachineSample(usage.cpu_microseconds, usage.memory_bytes, 0, asleep=False)
+            for machine_id, usage in usages.items()
+        }
 
     async def machines(self) -> Mapping[str, MachineState]:
         return dict.fromkeys(self.by_id, MachineState.RUNNING)

@@ -51,7 +51,7 @@ async def test_every_operation_with_a_key(api: Any) -> None:
     assert (await api.call("makeDir", 409, here, json={"path": "a/b/c"}))["code"] == "already_exists"
     await api.call("removePath", 204, here, json={"path": "a"})
 
-    (point,) = (await api.call("getCapsuleMetrics", 200, here, params={"range": "2h"}))["points"]
+    (point,) = (await api.call("getCapsuleMetrics", 200, here, params={"range": "24h"}))["points"]
     assert point["mem_bytes"] > 0
     assert (await api.call("getCapsuleStats", 200))["current"]["running_count"] == 1
     async with api.http.stream("GET", "/v1/events/stream", headers={"Last-Event-ID": "0"}) as stream:
@@ -64,7 +64,7 @@ async def test_every_operation_with_a_key(api: Any) -> None:
     kept = await api.call("createSnapshot", 201, json={"sandbox_id": made["id"], "name": "mine"})
     assert (kept["name"], kept["type"], kept["vcpus"]) == ("mine", "snapshot", 1)
     await api.call("deleteSnapshot", 204, {"name": "mine"})
-    assert (await api.call("getCapsuleUsage", 501))["code"] == "not_implemented"
+    assert len((await api.call("getCapsuleUsage", 200))["points"]) == 31
     await api.call("destroyCapsule", 202, here)
     assert (await api.call("getCapsule", 200, here))["status"] == "stopped"
     assert await api.call("listCapsules", 200) == []

@@ -13,7 +13,6 @@ from moonpool.errors import (
     Forbidden,
     InvalidInput,
     InvalidState,
-    LimitExceeded,
     NameTaken,
     NoCapacity,
     SandboxNotFound,
@@ -21,7 +20,6 @@ from moonpool.errors import (
 from moonpool.hosts.model import MachineState, NetworkPolicy
 from moonpool.ids import new_sandbox_id
 from moonpool.sandboxes.model import Fork, NewSandbox, Sandbox, SandboxState, Timers
-from moonpool.sandboxes.validation import Limits
 from tests.unit.sandboxes.conftest import STRANGER, World
 
 S, M = SandboxState, MachineState
@@ -142,14 +140,6 @@ class TestRefused:
         assert list(world.machines.states) == [source.id]
         (copy,) = await fork(world, source, Fork(name="free"))
         assert copy.name == "free"
-
-    async def test_more_than_the_team_may_have(self, sqlite_world: World) -> None:
-        source = await sqlite_world.create()
-        admission = sqlite_world.core.lifecycle._admission
-        object.__setattr__(admission, "limits", Limits(8, 16384, 20480, sandboxes=3))
-        with pytest.raises(LimitExceeded):
-            await fork(sqlite_world, source, Fork(), Fork(), Fork())
-        assert len(await fork(sqlite_world, source, Fork(), Fork())) == 2
 
     async def test_what_was_destroyed_or_never_ran(self, sqlite_world: World) -> None:
         sqlite_world.machines.fail("create", NoCapacity())

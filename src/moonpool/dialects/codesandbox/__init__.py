@@ -26,9 +26,9 @@ PREFIXES = ("/sandbox", "/vm", "/templates", "/org", "/workspace", "/meta", PITC
 ROUTERS = (templates, machines, sandboxes, sessions, previews, workspace, meta)
 
 
-def create_app(services: Services, limits: RateLimits | None = None) -> ASGIApp:
+def create_app(services: Services) -> ASGIApp:
     """Every operation of the contract at its full path, and this dialect's envelope for every error."""
-    limits = limits or RateLimits(services)
+    limits = RateLimits(services)
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.shared = Shared.of(services, limits)
     app.router.routes[:0] = create_routes(services)

@@ -8,7 +8,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from moonpool.access.model import Principal
-from moonpool.dialects.codesandbox.limits import ASKER, RateLimits
+from moonpool.dialects.codesandbox.limits import RateLimits
 from moonpool.dialects.codesandbox.pitcher.tokens import Tokens
 from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.common.origin import origin
@@ -80,8 +80,6 @@ async def authenticated(connection: HTTPConnection) -> Call:
     """Raises Unauthorized, KeyExpired, or RateLimited."""
     shared = shared_of(connection)
     who = await principal(connection, shared.services.access)
-    connection.scope[ASKER] = who
-    shared.limits.requests.spend(who.team_id)
     here = origin(connection.url.scheme, connection.headers, shared.services.server.public_url)
     return Call(who, shared, here, connection.headers.get("user-agent", ""))
 

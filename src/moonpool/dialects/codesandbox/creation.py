@@ -41,7 +41,6 @@ async def make(call: Call, reference: str, wanted: Wanted) -> Sandbox:
     """A running copy of what ``reference`` names: a sandbox's id, a template's tag or ``namespace@alias``, a snapshot's
     name. SandboxNotFound, RateLimited, and what creating raises."""
     source = await source_of(call, reference)
-    call.shared.limits.sandboxes.spend(call.principal.team_id)
     if isinstance(source, Sandbox):
         made = await insist(call, source.id, lambda found: fork(call, found, wanted))
     else:

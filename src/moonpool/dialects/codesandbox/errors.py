@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from moonpool.dialects.codesandbox.mapping import sentence, status_of
+from moonpool.dialects.common.retry import retry_after
 from moonpool.errors import MoonpoolError, Unauthorized
 
 
@@ -25,7 +26,7 @@ def failure(status: int, texts: Sequence[str], headers: Mapping[str, str] | None
 
 
 def error_response(error: MoonpoolError) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else retry_after(error)
     return failure(status_of(error), [sentence(error)], headers)
 
 

@@ -110,9 +110,13 @@ STATUSES: Mapping[type[MoonpoolError], int] = {
 }
 
 
+COUNTED = frozenset({"sandboxes", "running", "total_cpu", "total_memory"})
+
+
 def status_of(error: MoonpoolError) -> int:
-    """Having as many sandboxes as allowed is a matter of rate to CodeSandbox: the SDK has an exception for that."""
-    if isinstance(error, errors.LimitExceeded) and error.details.get("field") == "sandboxes":
+    """Having or running as many sandboxes as allowed is a matter of rate to CodeSandbox: its SDK has an exception for
+    that."""
+    if isinstance(error, errors.LimitExceeded) and error.details.get("field") in COUNTED:
         return HTTPStatus.TOO_MANY_REQUESTS
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 

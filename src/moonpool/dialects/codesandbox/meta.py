@@ -32,8 +32,8 @@ async def get_meta_info(request: Request) -> Response:
 def rate_limits(limits: RateLimits, asker: Principal) -> dict[str, Any]:
     return {
         "concurrent_vms": figures_json(limits.vms(asker)),
-        "sandboxes_hourly": figures_json(limits.sandboxes.figures(asker.team_id)),
-        "requests_hourly": figures_json(limits.requests.figures(asker.team_id)),
+        "sandboxes_hourly": figures_json(limits.sandboxes(asker)),
+        "requests_hourly": figures_json(limits.requests(asker)),
     }
 
 

@@ -1,12 +1,14 @@
 """From a request's headers to who asks; what a failure looks like is each dialect's own."""
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from moonpool.access.model import Principal
 from moonpool.access.service import AccessService
 from moonpool.errors import Unauthorized
 
 BEARER = "bearer "
+ASKER = "moonpool.asker"  # in the scope of a request: the Principal, once it is known
 
 
 def token_of(connection: HTTPConnection) -> str:
@@ -20,5 +22,14 @@ def token_of(connection: HTTPConnection) -> str:
 
 
 async def principal(connection: HTTPConnection, access: AccessService) -> Principal:
-    """Who makes this HTTP or WebSocket request; raises Unauthorized or KeyExpired."""
-    return await access.authenticate(token_of(connection))
+    """Who makes this HTTP or WebSocket request; raises Unauthorized, KeyExpired, or RateLimited."""
+    who = await access.authenticate(token_of(connection))
+    connection.scope[ASKER] = who
+    access.throttles.admit(who)
+    return who
+
+
+def asker_of(scope: Scope) -> Principal | None:
+    """Who made the request of this scope, where that is known by now."""
+    who: Principal | None = scope.get(ASKER)
+    return who

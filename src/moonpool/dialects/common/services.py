@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
 from moonpool.events.service import EventService
+from moonpool.metrics.service import MetricsService
 from moonpool.previews.service import PreviewService
 from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.service import SandboxService
@@ -21,7 +22,6 @@ class ServerInfo:
 
     ``terminal_frames`` is "json" or "binary" (Wrenn's terminals up to SDK 0.2 and from 0.3 on).
     ``signing_key`` is the server's own secret, the same over restarts: for tokens that it gives out and takes back.
-    ``max_sandboxes``: how many one team may have, stopped ones counted (None: as many as fit).
     ``language_servers``: the operator's own, a command for each language.
     """
 
@@ -31,7 +31,6 @@ class ServerInfo:
     region: str
     terminal_frames: str
     signing_key: bytes = field(repr=False)
-    max_sandboxes: int | None = None
     preview_domain_is_set: bool = True
     language_servers: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,6 +43,7 @@ class Services:
     events: EventService
     server: ServerInfo
     clock: Clock
+    metrics: MetricsService
     previews: PreviewService
     tags: TagService
     units: UnitService

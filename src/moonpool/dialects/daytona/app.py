@@ -23,10 +23,12 @@ from moonpool.dialects.daytona import (
     settings,
     snapshots,
     toolbox,
+    usage,
     volumes,
 )
 from moonpool.dialects.daytona.errors import domain_error, envelope, validation_message
 from moonpool.dialects.daytona.notifications import Notifications
+from moonpool.dialects.daytona.throttling import WithRateLimits
 from moonpool.errors import MoonpoolError
 
 PREFIXES = ("/api", "/toolbox")
@@ -45,9 +47,10 @@ def create_app(services: Services) -> ASGIApp:
     for part in (server, sandboxes, settings, copies, snapshots, keys, organizations, volumes):
         app.include_router(part.router)
     add_error_handlers(app)
+    app.include_router(usage.router)
     # Outside of the app, so that the answer to an unexpected error passes through them as well.
     outer = CORSMiddleware(
-        WithVersion(app),
+        WithVersion(WithRateLimits(app, services.access.throttles)),
         allow_origins=["*"],
         allow_methods=["*"],
         allow_headers=["*"],

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from moonpool.dialects.common.retry import retry_after
 from moonpool.dialects.daytona.mapping import status_of
 from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.errors import MoonpoolError, Unauthorized
@@ -29,7 +30,7 @@ def envelope(request: Request, status: int, message: str, *, headers: Mapping[st
 
 
 def domain_error(request: Request, error: MoonpoolError) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else retry_after(error)
     return envelope(request, status_of(error), sentence(error), headers=headers)
 
 

@@ -166,6 +166,11 @@ def archive_seconds(interval: int) -> float:
     return float((min(interval, MAX_AUTO_ARCHIVE) or MAX_AUTO_ARCHIVE) * SECONDS_PER_MINUTE)
 
 
+def fractional_gibibytes(mebibytes: int | None) -> float | None:
+    """As limits may have them."""
+    return None if mebibytes is None else mebibytes / MEBIBYTES_PER_GIBIBYTE
+
+
 def gibibytes(mebibytes: int) -> int:
     """Whole GiB, rounded up: the SDK takes nothing but integers."""
     return math.ceil(mebibytes / MEBIBYTES_PER_GIBIBYTE)

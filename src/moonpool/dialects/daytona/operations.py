@@ -55,7 +55,6 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "GET /sandbox/ssh-access/validate validate_ssh_access",
     ),
     METRICS_HINT: (
-        "GET /sandbox/{sandboxId}/telemetry/metrics get_sandbox_metrics",
         "GET /sandbox/{sandboxId}/telemetry/logs get_sandbox_logs",
         "GET /sandbox/{sandboxId}/telemetry/traces get_sandbox_traces",
         "GET /sandbox/{sandboxId}/telemetry/traces/{traceId} get_sandbox_trace_spans",
@@ -118,11 +117,9 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "GET /organizations/sandbox-identity/by-sandbox-auth-token/{authToken} "
         "get_sandbox_identity_by_sandbox_auth_token",
         "DELETE /organizations/{organizationId} delete_organization",
-        "GET /organizations/{organizationId}/available-sandbox-classes list_available_sandbox_classes",
         "PATCH /organizations/{organizationId}/default-queue-timeout update_organization_default_queue_timeout",
         "PATCH /organizations/{organizationId}/default-region set_organization_default_region",
         "PUT /organizations/{organizationId}/experimental-config update_experimental_config",
-        "GET /organizations/{organizationId}/gpu-capacity get_gpu_capacity",
         "POST /organizations/{organizationId}/identity-providers create_organization_identity_provider",
         "POST /organizations/{organizationId}/identity-providers/test-connection "
         "test_organization_identity_provider_connection",
@@ -142,10 +139,8 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "POST /organizations/{organizationId}/roles create_organization_role",
         "PUT /organizations/{organizationId}/roles/{roleId} update_organization_role",
         "DELETE /organizations/{organizationId}/roles/{roleId} delete_organization_role",
-        "GET /organizations/{organizationId}/usage get_organization_usage_overview",
         "DELETE /organizations/{organizationId}/users/{userId} delete_organization_member",
         "POST /organizations/{organizationId}/users/{userId}/access update_access_for_organization_member",
-        "GET /sandbox/{sandboxId}/region-quota get_region_quota_by_sandbox_id",
         "GET /audit/scenarios get_audit_scenarios",
         "GET /audit/organizations/{organizationId} get_organization_audit_logs",
         "POST /users/me/logins record_login",

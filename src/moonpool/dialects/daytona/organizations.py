@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, Response
 
 from moonpool.access.model import Team, User
 from moonpool.dialects.daytona.call import Authenticated, Call
-from moonpool.dialects.daytona.mapping import MEBIBYTES_PER_GIBIBYTE
+from moonpool.dialects.daytona.mapping import fractional_gibibytes
+from moonpool.dialects.daytona.throttling import FIELDS, limits_told
 from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.errors import NotFound
 
@@ -19,11 +20,6 @@ OWNER, MEMBER = "owner", "member"
 ROLES = {"admin": OWNER}  # of ours; whoever else is there is a member
 # Clients want a moment even where there was none.
 NEVER: Final = timestamp(datetime.fromtimestamp(0, UTC))
-NO_RATE_LIMITS: Final = {
-    f"{kind}RateLimit{what}": None
-    for kind in ("authenticated", "sandboxCreate", "sandboxLifecycle")
-    for what in ("", "TtlSeconds")
-}
 
 router = APIRouter()
 
@@ -95,7 +91,7 @@ async def own_team(call: Call, organization_id: str) -> Team:
 
 
 async def organization(call: Call, team: Team) -> dict[str, Any]:
-    limits = call.services.sandboxes.limits
+    limits = call.services.sandboxes.limits(call.principal)
     owners = await call.services.access.members(call.principal)
     return {
         "id": team.id,
@@ -110,8 +106,8 @@ async def organization(call: Call, team: Team) -> dict[str, Any]:
         "suspendedUntil": NEVER,
         "suspensionCleanupGracePeriodHours": 0,
         "maxCpuPerSandbox": limits.cpu,
-        "maxMemoryPerSandbox": limits.memory_mib / MEBIBYTES_PER_GIBIBYTE,
-        "maxDiskPerSandbox": limits.disk_mib / MEBIBYTES_PER_GIBIBYTE,
+        "maxMemoryPerSandbox": fractional_gibibytes(limits.memory_mib),
+        "maxDiskPerSandbox": fractional_gibibytes(limits.disk_mib),
         "secretQuota": 0,
         "maxSecretsPerSandbox": 0,
         "snapshotDeactivationTimeoutMinutes": 0,
@@ -121,9 +117,19 @@ async def organization(call: Call, team: Team) -> dict[str, Any]:
         "ssoEnabled": False,
         "scimEnabled": False,
         "defaultRegionId": call.view.region,
-        **NO_RATE_LIMITS,
+        **rate_limits(call),
         "experimentalConfig": {},
         "otelConfig": None,
+    }
+
+
+def rate_limits(call: Call) -> dict[str, int | None]:
+    """None where nothing is limited."""
+    told = limits_told(call.services.access.throttles, call.principal)
+    return {
+        f"{kind}RateLimit{what}": told.get(kind, {}).get(word)
+        for kind in FIELDS.values()
+        for what, word in (("", "limit"), ("TtlSeconds", "ttl"))
     }
 
 

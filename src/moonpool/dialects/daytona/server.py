@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from moonpool.dialects.daytona import mapping, schemas
 from moonpool.dialects.daytona.call import Authenticated, Call, services_of
+from moonpool.dialects.daytona.throttling import limits_told
 from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.errors import NotFound
 from moonpool.snapshots.model import DEFAULT_SNAPSHOT
@@ -35,6 +36,7 @@ async def get_config(call: Authenticated) -> Response:
             "maxAutoArchiveInterval": mapping.MAX_AUTO_ARCHIVE,
             "maintananceMode": False,
             "environment": "production",
+            "rateLimit": limits_told(call.services.access.throttles, call.principal),
         }
     )
 

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
+from moonpool.dialects.common.retry import retry_after
 from moonpool.dialects.freestyle.mapping import FreestyleError, sentence, status_and_code
 from moonpool.errors import InvalidState, LimitExceeded, MoonpoolError, Unauthorized
 
@@ -41,7 +42,9 @@ def error_response(error: MoonpoolError, operation: str = "", path: Mapping[str,
     elif isinstance(error, InvalidState) and code == "VM_NOT_RUNNING":
         fields = {"vm_id": (path or {}).get("vm_id") or (path or {}).get("id", "")}
     message = Unauthorized.default if type(error) is Unauthorized else sentence(error)
-    return envelope(status, code, message, fields)
+    answer = envelope(status, code, message, fields)
+    answer.headers.update(retry_after(error))
+    return answer
 
 
 async def http_error(request: Request, error: Exception) -> Response:

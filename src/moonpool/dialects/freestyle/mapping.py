@@ -55,7 +55,7 @@ ERRORS: Mapping[type[MoonpoolError], tuple[int, str]] = {
     errors.InvalidState: (400, "VM_NOT_RUNNING"),
     errors.TransitionInProgress: (409, "CONFLICT"),
     errors.LimitExceeded: (403, "VM_LIMIT_EXCEEDED"),
-    errors.RateLimited: (403, "VM_LIMIT_EXCEEDED"),
+    errors.RateLimited: (403, "LIMIT_EXCEEDED"),
     errors.TooLarge: (400, "BAD_REQUEST"),
     errors.NotSupported: (400, "BAD_REQUEST"),
     errors.NoCapacity: (503, "NO_LOCAL_STORAGE_CAPACITY"),
@@ -87,6 +87,9 @@ BAD_REQUESTS: Mapping[str, str] = {
     "put_file": "FILES_BAD_REQUEST",
 }
 LIMITS: Mapping[str, str] = {
+    "sandboxes": "TOTAL_VM_LIMIT_EXCEEDED",
+    "snapshots": "SNAPSHOT_LIMIT_EXCEEDED",
+    "total_disk": "ROOTFS_STORAGE_QUOTA_EXCEEDED",
     "cpu": "VCPU_OVER_PLAN_LIMIT",
     "memory": "MEM_OVER_PLAN_LIMIT",
     "disk": "ROOTFS_OVER_PLAN_LIMIT",

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from moonpool.dialects.common.retry import retry_after
 from moonpool.dialects.wrenn.mapping import sentence, status_and_code
 from moonpool.errors import MoonpoolError, Unauthorized
 
@@ -20,7 +21,7 @@ def envelope(status: int, code: str, message: str, headers: Mapping[str, str] | 
 
 def error_response(error: MoonpoolError) -> JSONResponse:
     status, code = status_and_code(error)
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else retry_after(error)
     return envelope(status, code, sentence(error), headers)
 
 

@@ -129,6 +129,16 @@ class Cgroups:
             oom_kills=in_memory.oom_kills(group),
         )
 
+    def figures(self, name: str) -> tuple[int, int, int] | None:
+        """Microseconds of processor, bytes of memory without free cache, and of that cache; None where there is no such
+        group. Less than ``stats``, and cheaper."""
+        usage, memory = self.layout.usage, self.layout.memory
+        group = self._folder(memory, name)
+        held = VERSIONS[memory.version].memory_and_cache(group)
+        if held is None:
+            return None
+        return VERSIONS[usage.version].cpu_microseconds(self._folder(usage, name)), *held
+
     def kill(self, name: str) -> None:
         """SIGKILL everything in the group, frozen or not, and wait until it is gone.
 

@@ -45,6 +45,13 @@ def memory_bytes(group: Path) -> int:
     return max(0, read_int(group / "memory.usage_in_bytes") - cache)
 
 
+def memory_and_cache(group: Path) -> tuple[int, int] | None:
+    """None where the group is gone."""
+    held = read_int(group / "memory.usage_in_bytes")
+    cache = read_pairs(group / "memory.stat").get("total_inactive_file", 0)
+    return (max(0, held - cache), min(held, cache)) if held else None
+
+
 def memory_peak_bytes(group: Path) -> int:
     return read_int(group / "memory.max_usage_in_bytes")
 

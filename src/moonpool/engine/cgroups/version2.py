@@ -38,6 +38,13 @@ def memory_bytes(group: Path) -> int:
     return max(0, read_int(group / "memory.current") - cache)
 
 
+def memory_and_cache(group: Path) -> tuple[int, int] | None:
+    """None where the group is gone."""
+    held = read_int(group / "memory.current")
+    cache = read_pairs(group / "memory.stat").get("inactive_file", 0)
+    return (max(0, held - cache), min(held, cache)) if held else None
+
+
 def memory_peak_bytes(group: Path) -> int:
     """The current figure where the kernel (before 5.19) keeps no peak."""
     return read_int(group / "memory.peak") or read_int(group / "memory.current")

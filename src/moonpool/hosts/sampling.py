@@ -1,0 +1,41 @@
+"""Figures of everything that is awake, in one go."""
+
+from collections.abc import Mapping
+from weakref import WeakSet
+
+from moonpool.engine.cgroups import Cgroups
+from moonpool.hosts.machine import LiveMachine
+from moonpool.hosts.model import MachineSample
+from moonpool.hosts.threads import Threads
+
+
+class Sampler:
+    """A sandbox that fell asleep is sampled once more: until it wakes that stays true, so it is left out from then on.
+    Being awake takes longer than a second (``machine.REST_AFTER``), so whoever asks twice a second misses none."""
+
+    def __init__(self, cgroups: Cgroups, threads: Threads) -> None:
+        self._cgroups, self._threads = cgroups, threads
+        self._settled: WeakSet[LiveMachine] = WeakSet()
+
+    async def sample(self, machines: Mapping[str, LiveMachine]) -> dict[str, MachineSample]:
+        due = {name: machine for name, machine in machines.items() if self._due(machine)}
+        return await self._threads.run(self._read, due) if due else {}
+
+    def _due(self, machine: LiveMachine) -> bool:
+        if not machine.asleep:
+            self._settled.discard(machine)
+            return True
+        return machine not in self._settled
+
+    def _read(self, machines: Mapping[str, LiveMachine]) -> dict[str, MachineSample]:
+        """Blocking."""
+        samples: dict[str, MachineSample] = {}
+        for name, machine in machines.items():
+            asleep = machine.asleep  # Before the figures: what falls asleep meanwhile is read again.
+            figures = self._cgroups.figures(machine.member.name)
+            if figures is None:
+                continue  # It has just ended.
+            samples[name] = MachineSample(*figures, asleep)
+            if asleep:
+                self._settled.add(machine)
+        return samples

@@ -1,0 +1,1 @@
+"""Figures over time: of each sandbox, of each team, and what teams used."""
