@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moonpool.access.limits import LimitBook
@@ -23,8 +23,9 @@ from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
 from moonpool.dialects import codesandbox, freestyle, wrenn
 from moonpool.dialects.codesandbox import gateway as codesandbox_gateway
+from moonpool.dialects.common.figures import OperationFigures, ServerFigures, Sources
 from moonpool.dialects.common.front import FrontProtocol, front
-from moonpool.dialects.common.health import Health, Metrics, SandboxFigures
+from moonpool.dialects.common.health import Health, Metrics
 from moonpool.dialects.common.logs import configure_logging
 from moonpool.dialects.common.observation import Observed
 from moonpool.dialects.common.routing import PrefixRouter, not_found
@@ -309,14 +310,17 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def serve(core: Core, host: Machines) -> ASGIApp:
+def serve(core: Core, host: RunningHost) -> ASGIApp:
     """The one listener's application: every API at its prefixes, and what stands beside them."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # When a label was first seen tells nobody anything.
     registry = CollectorRegistry()
-    registry.register(SandboxFigures(host.readiness, lambda: [sandbox.state for sandbox in core.records.all()]))
+    core.lifecycle.flights.observe(OperationFigures(registry).note)
+    sources = Sources(host, core.records, core.events, core.metrics, version("moonpool"))
+    figures = ServerFigures(sources, registry)
     core.gateway.count_in(registry)
     applications: dict[str, ASGIApp] = {
         "/healthz": Health(host.readiness),
-        "/metrics": Metrics(core.access, registry),
+        "/metrics": Metrics(core.access, registry, figures),
     }
     for dialect in (daytona, wrenn, freestyle, codesandbox):
         application = dialect.create_app(core.services)

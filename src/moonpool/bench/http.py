@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +150,21 @@ async def rest(server: RunningServer, cgroup_cpu: Callable[[], float], count: in
                 bar="< 5",
             ),
         ]
+        figures.append(await _awake(client, server, identifiers, seconds))
         await asyncio.gather(*(remove(client, identifier) for identifier in identifiers))
     return figures
+
+
+async def _awake(
+    client: httpx.AsyncClient, server: RunningServer, identifiers: Sequence[str], seconds: float
+) -> Figure:
+    """The same with a process in each that only waits, so that none sleeps and each is sampled: what sampling costs."""
+    for identifier in identifiers:
+        await execute(client, identifier, "nohup sleep 3600 > /dev/null 2>&1 &")
+    before, started = cpu_seconds(server.pid), time.perf_counter()
+    await asyncio.sleep(seconds)  # As above.
+    share = 100 * (cpu_seconds(server.pid) - before) / (time.perf_counter() - started)
+    return Figure(f"server, {len(identifiers)} sandboxes awake and sampled", "% of a core", (share,))
 
 
 async def _all_asleep(client: httpx.AsyncClient, count: int) -> None:

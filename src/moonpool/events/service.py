@@ -45,6 +45,16 @@ class EventService:
             subscription.close()
         await self.save()
 
+    @property
+    def listeners(self) -> int:
+        """How many subscriptions are open."""
+        return len(self._subscriptions)
+
+    @property
+    def behind(self) -> int:
+        """Events that the slowest of them has not taken yet."""
+        return max((subscription.behind for subscription in self._subscriptions), default=0)
+
     async def append(self, transaction: Transaction, new: NewEvent) -> None:
         """Write an event beside the change it tells of; it goes out after the commit."""
         event = await self._repository.insert(transaction, new)

@@ -29,6 +29,11 @@ class Subscription:
         self._closed = False
         self._wake = asyncio.Event()
 
+    @property
+    def behind(self) -> int:
+        """Events that it has not taken yet, of those that were read for it or handed to it."""
+        return len(self._queue) + len(self._missed)
+
     def push(self, event: Event) -> None:
         """Hand over a new event; called in the order of their ids, never waits."""
         if self._closed or self.dropped or self._team_id not in (None, event.team_id):

@@ -94,7 +94,7 @@ class Host:
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
         self._read_ahead = ReadAhead()
-        self._sampler = Sampler(parts.cgroups, threads)
+        self._sampler = Sampler(parts.cgroups, parts.pool, threads)
         self._burials: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Future[Any] | None = None
         self._on_exit: OnExit = lambda _exit: None
@@ -297,7 +297,7 @@ class Host:
 
     async def disks(self, machine_ids: Collection[str]) -> dict[str, int]:
         """Bytes that each has written, as of the last commit; those without a disk here are left out."""
-        return await self._threads.run(self._measure_disks, tuple(machine_ids))
+        return await self._sampler.disks({machine_id: self._disk_path(machine_id) for machine_id in machine_ids})
 
     async def room(self) -> Room:
         """What the machine has, and what of it is free."""
@@ -573,13 +573,6 @@ class Host:
         if not isinstance(error, CheckpointRefused):
             return
         await refuse_deleted_files(machine, error)
-
-    def _measure_disks(self, machine_ids: Collection[str]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for machine_id in machine_ids:
-            with contextlib.suppress(EngineError):  # It is just being destroyed.
-                found[machine_id] = self._parts.pool.usage(self._disk_path(machine_id)).used_bytes
-        return found
 
     def _state(self, machine_id: str, paused: set[str]) -> MachineState:
         if machine_id in self._machines:

@@ -1,9 +1,13 @@
 """Figures of everything that is awake, in one go."""
 
+import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from weakref import WeakSet
 
 from moonpool.engine.cgroups import Cgroups
+from moonpool.engine.storage import Pool
+from moonpool.errors import EngineError
 from moonpool.hosts.machine import LiveMachine
 from moonpool.hosts.model import MachineSample
 from moonpool.hosts.threads import Threads
@@ -13,13 +17,25 @@ class Sampler:
     """A sandbox that fell asleep is sampled once more: until it wakes that stays true, so it is left out from then on.
     Being awake takes longer than a second (``machine.REST_AFTER``), so whoever asks twice a second misses none."""
 
-    def __init__(self, cgroups: Cgroups, threads: Threads) -> None:
-        self._cgroups, self._threads = cgroups, threads
+    def __init__(self, cgroups: Cgroups, pool: Pool, threads: Threads) -> None:
+        self._cgroups, self._pool, self._threads = cgroups, pool, threads
         self._settled: WeakSet[LiveMachine] = WeakSet()
 
     async def sample(self, machines: Mapping[str, LiveMachine]) -> dict[str, MachineSample]:
         due = {name: machine for name, machine in machines.items() if self._due(machine)}
         return await self._threads.run(self._read, due) if due else {}
+
+    async def disks(self, disks: Mapping[str, Path]) -> dict[str, int]:
+        """Bytes that each has written; those that are just being destroyed are left out."""
+        return await self._threads.run(self._measure, disks) if disks else {}
+
+    def _measure(self, disks: Mapping[str, Path]) -> dict[str, int]:
+        """Blocking."""
+        found: dict[str, int] = {}
+        for name, path in disks.items():
+            with contextlib.suppress(EngineError):
+                found[name] = self._pool.usage(path).used_bytes
+        return found
 
     def _due(self, machine: LiveMachine) -> bool:
         if not machine.asleep:

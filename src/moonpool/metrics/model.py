@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple, Protocol
 
-from moonpool.hosts.model import MachineSample
+from moonpool.hosts.model import MachineSample, Room
 
 
 @dataclass(frozen=True)
@@ -90,4 +90,8 @@ class Gauges(Protocol):
 
     async def disks(self, machine_ids: Collection[str]) -> Mapping[str, int]:
         """Bytes that each has written; those that cannot be told are left out."""
+        ...
+
+    async def room(self) -> Room:
+        """What the machine has, and what of it is free."""
         ...

@@ -82,6 +82,8 @@ class MetricsService:
         self._courses: dict[str, Course] = {}
         self._meters: dict[str, TeamMeter] = {}
         self._gone: set[str] = set()
+        self.cpu_used_seconds = 0.0
+        """By all sandboxes since this start."""
         self._writing = asyncio.Lock()
         self._ticker: asyncio.Task[None] | None = None
 
@@ -195,6 +197,7 @@ class MetricsService:
             if course is None or sandbox is None:
                 continue
             used = course.see(sample, wall.timestamp(), steady)
+            self.cpu_used_seconds += used
             self._meter(sandbox.team_id).add(wall.date(), Usage(cpu_used_seconds=used))
             if course.disk_bytes is None:
                 unknown.append(sandbox_id)

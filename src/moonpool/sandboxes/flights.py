@@ -1,6 +1,7 @@
 """Changes of state that are under way: one a sandbox at a time."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +31,7 @@ BRIEF = frozenset({Operation.FORK, Operation.CAPTURE})
 """They leave the sandbox what it is, so whatever else is asked of it meanwhile waits for their end."""
 
 Accept = Callable[[Sandbox], None]
+Observer = Callable[[Operation, float, BaseException | None], None]
 Work = Callable[[Accept], Coroutine[Any, Any, Sandbox]]
 
 
@@ -52,7 +54,12 @@ class Flights:
     def __init__(self, background: Background, landed: Callable[[str], None]) -> None:
         self._background = background
         self._call_landed = landed
+        self._observe: Observer = lambda _operation, _seconds, _error: None
         self._flights: dict[str, Flight] = {}
+
+    def observe(self, observer: Observer) -> None:
+        """Tell ``observer`` of each change that is over, with how long it took and what it raised."""
+        self._observe = observer
 
     def get(self, sandbox_id: str) -> Flight | None:
         return self._flights.get(sandbox_id)
@@ -71,10 +78,12 @@ class Flights:
             if not accepted.done():
                 accepted.set_result(sandbox)
 
+        begun = time.perf_counter()
         task = self._background.spawn(work(accept), f"{operation} {sandbox_id}")
         flight = Flight(operation, accepted, task)
         self._flights[sandbox_id] = flight
         task.add_done_callback(lambda done: self._landed(sandbox_id, flight, done))
+        task.add_done_callback(lambda done: self._observe(operation, time.perf_counter() - begun, error_of(done)))
         return flight
 
     async def settled(self, sandbox_id: str) -> None:
@@ -87,6 +96,10 @@ class Flights:
         if not flight.accepted.done():
             pass_on(task, flight.accepted)
         self._call_landed(sandbox_id)
+
+
+def error_of(task: asyncio.Task[Sandbox]) -> BaseException | None:
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
 
 
 def pass_on(task: asyncio.Task[Sandbox], accepted: asyncio.Future[Sandbox]) -> None:

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from moonpool.app import build
 from moonpool.config import Settings
 from moonpool.dialects.common.protocol import MAX_HEADER_BYTES, BoundedHttpProtocol
-from moonpool.errors import EngineError
+from moonpool.errors import CheckpointRefused, EngineError
 from moonpool.hosts.model import MachineState, Readiness
 from tests.conftest import LOOPBACK
 from tests.unit.app.conftest import KEY, Running
@@ -61,6 +61,33 @@ class TestRouting:
         text = (await running.client.get("/metrics", headers=AUTHORIZED)).text
         assert 'moonpool_sandboxes{state="running"} 0.0' in text
         assert 'moonpool_requests_total{api="api",status="404"} 1.0' in text
+
+    async def test_figures_of_what_happened(self, running: Running) -> None:
+        made = await running.client.post("/api/sandbox", json={"cpu": 2, "memory": 1, "disk": 3}, headers=AUTHORIZED)
+        here = f"/api/sandbox/{made.json()['id']}"
+        running.machines.fail("pause", CheckpointRefused())
+        await running.client.post(f"{here}/pause", headers=AUTHORIZED)
+        figures = figures_of((await running.client.get("/metrics", headers=AUTHORIZED)).text)
+        assert figures['moonpool_operations_total{operation="create",outcome="ok"}'] == 1
+        assert figures['moonpool_operation_seconds_count{operation="create"}'] == 1
+        assert figures['moonpool_operations_total{operation="pause",outcome="checkpoint_refused"}'] == 1
+        assert 'moonpool_operation_seconds_count{operation="pause"}' not in figures
+        assert figures["moonpool_reserved_cpu_cores"] == 2
+        assert figures["moonpool_reserved_memory_bytes"] == 1 << 30
+        assert figures["moonpool_reserved_disk_bytes"] == 3 << 30
+        assert figures['moonpool_transferred_bytes_total{api="api",direction="in"}'] >= len('{"cpu": 2}')
+        assert figures['moonpool_transferred_bytes_total{api="api",direction="out"}'] >= len(made.content)
+        assert figures["moonpool_disk_pool_free_bytes"] < figures["moonpool_disk_pool_bytes"]
+        assert figures["moonpool_warm_machines_target"] == 4
+        assert figures["moonpool_event_listeners"] == figures["moonpool_events_behind"] == 0
+        assert figures["process_resident_memory_bytes"] > 0
+
+    async def test_every_figure_is_in_the_operators_page(self, running: Running) -> None:
+        page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+        await running.client.get("/api/nope", headers=AUTHORIZED)
+        text = (await running.client.get("/metrics", headers=AUTHORIZED)).text
+        named = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP moonpool_")}
+        assert not {name for name in named if name.removesuffix("_total") not in page}
 
 
 class TestRequestId:
@@ -221,3 +248,8 @@ class TestLifespan:
 
     async def test_the_database_is_the_owners_alone(self, running: Running, tmp_path: Path) -> None:
         assert (tmp_path / "db.sqlite").stat().st_mode & 0o077 == 0
+
+
+def figures_of(text: str) -> dict[str, float]:
+    lines = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in lines}

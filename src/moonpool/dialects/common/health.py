@@ -1,13 +1,10 @@
 """What is served beside the APIs: readiness, to anyone, and figures, to admins."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -15,10 +12,10 @@ from starlette.types import Scope as AsgiScope
 from moonpool.access.model import Scope
 from moonpool.access.service import AccessService
 from moonpool.dialects.common.authentication import principal
+from moonpool.dialects.common.figures import ServerFigures
 from moonpool.dialects.common.routing import answer_json, not_found
 from moonpool.errors import Forbidden, Unauthorized
 from moonpool.hosts.model import Readiness
-from moonpool.sandboxes.model import SandboxState
 
 
 class Health:
@@ -39,9 +36,10 @@ class Health:
 class Metrics:
     """``GET /metrics`` in Prometheus' text format; needs an admin's key."""
 
-    def __init__(self, access: AccessService, registry: CollectorRegistry) -> None:
+    def __init__(self, access: AccessService, registry: CollectorRegistry, figures: ServerFigures) -> None:
         self._access = access
         self._registry = registry
+        self._figures = figures
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,22 +51,5 @@ class Metrics:
             body = json.dumps({"error": {"code": error.code, "message": error.message}}).encode()
             await answer_json(send, 401 if isinstance(error, Unauthorized) else 403, body)
             return
+        await self._figures.refresh()
         await answer_json(send, 200, generate_latest(self._registry), CONTENT_TYPE_LATEST.encode())
-
-
-class SandboxFigures(Collector):
-    """Gauges read at the moment of asking."""
-
-    def __init__(self, readiness: Callable[[], Readiness], states: Callable[[], Iterable[SandboxState]]) -> None:
-        self._readiness = readiness
-        self._states = states
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        readiness, states = self._readiness(), Counter(self._states())
-        sandboxes = GaugeMetricFamily("moonpool_sandboxes", "Sandboxes by state", labels=["state"])
-        for state in SandboxState:
-            if state is not SandboxState.DESTROYED:
-                sandboxes.add_metric([state.value], states[state])
-        yield sandboxes
-        yield GaugeMetricFamily("moonpool_warm_machines", "Warm machines ready to be claimed", readiness.warm)
-        yield GaugeMetricFamily("moonpool_asleep_sandboxes", "Running sandboxes that sleep", readiness.asleep)

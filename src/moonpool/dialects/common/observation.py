@@ -31,6 +31,9 @@ class Observed:
         self._application = application
         self._apis = frozenset(apis)
         self._requests = Counter("moonpool_requests", "Requests answered", ["api", "status"], registry=registry)
+        self._bytes = Counter(
+            "moonpool_transferred_bytes", "Bodies and messages of clients", ["api", "direction"], registry=registry
+        )
         self._seconds = Histogram("moonpool_request_seconds", "Time to answer a request", ["api"], registry=registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,6 +41,14 @@ class Observed:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         begun = time.perf_counter()
         status = 0
+        api = self._api_of(scope)
+        received, sent = (self._bytes.labels(api, direction).inc for direction in ("in", "out"))
+
+        async def taken() -> Message:
+            message = await receive()
+            if size := size_of(message):
+                received(size)
+            return message
 
         async def observed(message: Message) -> None:
             nonlocal status
@@ -46,20 +57,24 @@ class Observed:
                 message["headers"] = [*message.get("headers", ()), (REQUEST_ID, request_id.encode())]
             elif message["type"] == "websocket.accept":
                 status = HTTPStatus.SWITCHING_PROTOCOLS
+            if size := size_of(message):
+                sent(size)
             await send(message)
 
         try:
-            await self._application(scope, receive, observed)
+            await self._application(scope, taken, observed)
         except Exception:  # The outermost edge: whatever broke, the client gets an answer.
             log.exception("request_failed", path=scope["path"])
             if scope["type"] == "http" and not status:
                 await answer_json(observed, 500, UNEXPECTED)
         finally:
-            self._record(scope, status, time.perf_counter() - begun)
+            self._record(scope, api, status, time.perf_counter() - begun)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        first = scope["path"].split("/", 2)[1]
-        api = first if first in self._apis else "unknown"  # Else any client could add to the figures without end.
+    def _api_of(self, scope: Scope) -> str:
+        first: str = scope["path"].split("/", 2)[1]
+        return first if first in self._apis else "unknown"  # Else any client could add to the figures without end.
+
+    def _record(self, scope: Scope, api: str, status: int, seconds: float) -> None:
         self._requests.labels(api, str(int(status))).inc()
         if scope["type"] == "http":
             self._seconds.labels(api).observe(seconds)
@@ -67,6 +82,11 @@ class Observed:
         log.debug(
             "request", method=scope.get("method"), path=scope["path"], status=int(status), milliseconds=milliseconds
         )
+
+
+def size_of(message: Message) -> int:
+    """Bytes of a body's part or of a socket's message."""
+    return len(message.get("body") or message.get("bytes") or message.get("text") or b"")
 
 
 def request_id_of(scope: Scope) -> str:
