@@ -110,5 +110,5 @@ sync_environment() {
 prepare_machine() {
   require_root
   offer_runsc
-  install_packages runsc btrfs-progs mmdebstrap nftables zstd util-linux ca-certificates python3 python3-venv
+  install_packages runsc btrfs-progs mmdebstrap skopeo nftables zstd util-linux ca-certificates python3 python3-venv
 }

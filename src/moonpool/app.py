@@ -19,6 +19,15 @@ from moonpool.access.service import AccessService
 from moonpool.access.signing import signing_key
 from moonpool.archives.service import Archives
 from moonpool.archives.stores import open_store
+from moonpool.builds.cache import LayerCache
+from moonpool.builds.contexts import Contexts
+from moonpool.builds.disks import Disks
+from moonpool.builds.logs import BuildLogs
+from moonpool.builds.machine import BuildMachines
+from moonpool.builds.registry_service import RegistryService
+from moonpool.builds.runner import Runner
+from moonpool.builds.secrets import Secrets
+from moonpool.builds.service import BuildService
 from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
 from moonpool.dialects import codesandbox, freestyle, wrenn
@@ -78,6 +87,9 @@ log = structlog.get_logger(__name__)
 
 
 class RunningHost(Machines, VolumeHost, Gauges, Protocol):
+    @property
+    def layers(self) -> Disks: ...
+
     async def close(self, *, keep: bool = False) -> None: ...
 
 
@@ -122,6 +134,9 @@ class Core:
         self._eviction.add(self.snapshots)
         self._key = signing_key(settings.data.resolve())
         self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
+        secrets = Secrets(self._key)
+        self.registries = RegistryService(store, self.access, secrets, clock)
+        self.builds = builds_of(settings, store, self.access, self.snapshots, self.registries, host, secrets, clock)
         self.gateway = self._open_gateway()
         self.volumes = VolumeService(
             store,
@@ -166,6 +181,8 @@ class Core:
             tags=self.tags,
             units=UnitService(self.sandboxes),
             volumes=self.volumes,
+            builds=self.builds,
+            registries=self.registries,
         )
 
     def _open_gateway(self) -> PreviewGateway:
@@ -197,6 +214,7 @@ class Core:
         await self.archiving.forget_bases()
         await self.snapshots.recover()
         await self.metrics.start()
+        await self.builds.start()
         await self.events.start()
         await self.previews.doors.load()
         self.rules.start()
@@ -215,6 +233,7 @@ class Core:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._upkeep
         await self.archiving.close()
+        await self.builds.close()
         await self.background.close(GRACE)
         await put_to_rest(self.records, self.lifecycle, OnExit(self._settings.on_exit))
         await self._activity.flush()
@@ -240,6 +259,7 @@ class Core:
                 self.background.spawn(self.snapshots.prune(), "prune records of snapshots")
                 self.background.spawn(self.events.prune(), "prune events")
                 self.background.spawn(self.volumes.prune(), "prune volumes")
+                self.background.spawn(self.builds.prune(), "prune builds")
                 next_prune = now + PRUNE_EVERY
             await asyncio.sleep(SAVE_EVERY)
             self.background.spawn(self.events.save(), "save events")
@@ -326,6 +346,23 @@ def serve(core: Core, host: RunningHost) -> ASGIApp:
         application = dialect.create_app(core.services)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
     return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})
+
+
+def builds_of(
+    settings: Settings,
+    store: Store,
+    access: AccessService,
+    snapshots: SnapshotService,
+    registries: RegistryService,
+    host: RunningHost,
+    secrets: Secrets,
+    clock: Clock,
+) -> BuildService:
+    data, limits = settings.data.resolve(), settings.build_limits()
+    contexts, cache = Contexts(data / "contexts"), LayerCache(store, host.layers, limits, clock)
+    runner = Runner(cache, host.layers, BuildMachines(host, host.layers, limits), contexts)
+    logs = BuildLogs(data / "builds", limits.log_bytes)
+    return BuildService(store, access, snapshots, registries, runner, cache, contexts, logs, secrets, limits, clock)
 
 
 def prepare_database_file(path: Path) -> None:

@@ -7,6 +7,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moonpool.archives.settings import StoreSettings
+from moonpool.builds.model import BuildLimits
+from moonpool.engine.images.oci import FetchPolicy, ImageLimits
+from moonpool.hosts.model import MEBIBYTE, Resources
 from moonpool.hosts.settings import GIBIBYTE, HostSettings
 
 WordList = Annotated[
@@ -61,6 +64,18 @@ class Settings(BaseSettings):
     archive_region: str = Field("us-east-1", min_length=1, description="The store's region.")
     archive_access_key_id: SecretStr | None = Field(None, description="The store's key; AWS's usual places otherwise.")
     archive_secret_access_key: SecretStr | None = Field(None, description="The secret of that key.")
+    registries_allow: WordList = Field((), description="Registries (HOST[:PORT]) that may have private addresses.")
+    registries_insecure: WordList = Field((), description="Those that may in addition be without TLS.")
+    image_max_bytes: int = Field(20 * GIBIBYTE, ge=MEBIBYTE, description="Size of one image, unpacked.")
+    build_cpu: float = Field(2, gt=0, description="Cores of a step of a build.")
+    build_memory_mib: int = Field(4096, gt=0, description="Memory of a step of a build.")
+    build_disk_mib: int = Field(20 * 1024, gt=0, description="Disk that a step of a build may fill.")
+    build_step_seconds: float = Field(1800, gt=0, description="How long one step of a build may take.")
+    build_seconds: float = Field(7200, gt=0, description="How long a build may take.")
+    builds: int = Field(2, gt=0, le=100, description="Builds carried out at once.")
+    build_cache_bytes: int = Field(50 * GIBIBYTE, ge=0, description="What layers of builds may take in all.")
+    build_cache_days: float = Field(14, ge=0, description="How long unused layers and contexts are kept.")
+    image_max_files: int = Field(1_000_000, gt=0, description="Files of one image.")
 
     default_snapshot: str = Field("daytona-small", description="What a create without a snapshot starts from.")
     max_cpu: float = Field(64, gt=0, description="Cores of one sandbox.")
@@ -92,6 +107,16 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data.resolve() / 'db.sqlite'}"
+
+    def build_limits(self) -> BuildLimits:
+        return BuildLimits(
+            resources=Resources(self.build_cpu, self.build_memory_mib, self.build_disk_mib),
+            step_seconds=self.build_step_seconds,
+            seconds=self.build_seconds,
+            parallel=self.builds,
+            cache_bytes=self.build_cache_bytes,
+            cache_seconds=self.build_cache_days * 24 * 3600,
+        )
 
     @property
     def port(self) -> str:
@@ -128,4 +153,6 @@ class Settings(BaseSettings):
             disk_pool_bytes=self.disk_pool_bytes,
             operator_allow=self.network_allow,
             operator_deny=self.network_deny,
+            fetch_policy=FetchPolicy(frozenset(self.registries_allow), frozenset(self.registries_insecure)),
+            image_limits=ImageLimits(self.image_max_bytes, self.image_max_bytes, self.image_max_files),
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from moonpool.errors import EngineError
 from moonpool.hosts.model import Captured, MachineSpec
 from tests.disks import MemoryDisks
+from tests.layers import DisksInMemory
 from tests.volumes import MemoryVolumes
 
 
@@ -13,6 +14,7 @@ class WithoutCopies(MemoryVolumes, MemoryDisks):
 
     def __init__(self) -> None:
         self.kept: set[str] = set()
+        self.layers = DisksInMemory(self.kept.add)
 
     async def kill(self, machine_id: str) -> None:
         await self.stop(machine_id)

@@ -141,6 +141,7 @@ class AgentClient:
             "machine_id": identity.machine_id,
             "env": dict(identity.env),
             "user": identity.user,
+            "workdir": identity.workdir,
             "time_unix": identity.time_unix,
             "processes": identity.processes,
             "cpu": identity.cpu,

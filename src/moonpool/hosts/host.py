@@ -26,8 +26,10 @@ from moonpool.hosts.adoption import Adopted, adopt, sweep
 from moonpool.hosts.blanks import Blanks
 from moonpool.hosts.copies import Copies
 from moonpool.hosts.disks import DiskReader, Disks, DiskWriter
+from moonpool.hosts.entrypoint import enter_point
 from moonpool.hosts.identity import identity_files, identity_of, write_identity_files
 from moonpool.hosts.keyed_locks import KeyedLocks
+from moonpool.hosts.layers import Layers
 from moonpool.hosts.machine import REST_AFTER, LiveMachine
 from moonpool.hosts.members import Foundry, LiveMember, limits_of
 from moonpool.hosts.memory import SNAPSHOTS, FastFolder, MemoryStore
@@ -46,6 +48,7 @@ from moonpool.hosts.model import (
     Readiness,
     Resources,
     Room,
+    layer_of,
     snapshot_of,
 )
 from moonpool.hosts.mounting import Mounting
@@ -90,6 +93,7 @@ class Host:
         self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._copies = Copies(parts, self._memory, self._kept, threads)
         self._disks = Disks(parts.pool, threads)
+        self.layers = Layers(parts, threads, settings.fetch_policy, settings.image_limits)
         self._blanks = Blanks(self._foundry)
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
@@ -133,6 +137,7 @@ class Host:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._upkeep
         await self._unbroken.drain()
+        await self.layers.close()
         await self._warm.close()
         await self._blanks.close()
         machines = list(self._machines.values())
@@ -511,6 +516,7 @@ class Host:
         left = await self._threads.run(self._join, member, spec)
         await member.agent.enter(LATE_ROOT)
         await self._identify(member, spec, left)
+        await enter_point(member.agent, spec)
         self._records.complete(spec.id)
         self._track(spec, member)
 
@@ -589,9 +595,11 @@ class Host:
         return self._parts.pool.path / Kind.SANDBOXES.value / machine_id
 
     def _image(self, name: str) -> Path:
-        snapshot_id = snapshot_of(name)
-        kind, folder = (Kind.IMAGES, name) if snapshot_id is None else (Kind.SNAPSHOTS, snapshot_id)
-        return self._parts.pool.path / kind.value / folder
+        if (snapshot_id := snapshot_of(name)) is not None:
+            return self._parts.pool.path / Kind.SNAPSHOTS.value / snapshot_id
+        if (layer_id := layer_of(name)) is not None:
+            return self._parts.pool.path / Kind.LAYERS.value / layer_id
+        return self._parts.pool.path / Kind.IMAGES.value / name
 
     def _disk(self, machine_id: str) -> Path:
         path = self._disk_path(machine_id)

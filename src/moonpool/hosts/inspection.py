@@ -19,7 +19,7 @@ from moonpool.errors import MoonpoolError
 from moonpool.hosts.settings import GIBIBYTE, HostSettings
 
 PROGRAMS = {"btrfs": "btrfs-progs", "mkfs.btrfs": "btrfs-progs", "mmdebstrap": "mmdebstrap",
-            "nft": "nftables", "zstd": "zstd", "losetup": "util-linux"}  # fmt: skip
+            "nft": "nftables", "skopeo": "skopeo", "zstd": "zstd", "losetup": "util-linux"}  # fmt: skip
 LEAST_DISK = 10 * GIBIBYTE
 LEAST_MEMORY = 2 * GIBIBYTE
 ARCHITECTURES = ("x86_64", "aarch64")

@@ -49,7 +49,11 @@ class Mount:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """Everything a host needs to bring a sandbox up from its disk; the same for create, start and resume."""
+    """Everything a host needs to bring a sandbox up from its disk; the same for create, start and resume.
+
+    ``workdir`` is where programs start that name no folder ("": the user's home). ``entrypoint`` is run in the
+    background at each start from the disk.
+    """
 
     id: str
     image: str
@@ -59,6 +63,8 @@ class MachineSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     network: NetworkPolicy = NetworkPolicy()
     mounts: tuple[Mount, ...] = ()
+    workdir: str = ""
+    entrypoint: tuple[str, ...] = ()
 
 
 SNAPSHOT_IMAGE = "snapshots/"
@@ -72,6 +78,19 @@ def snapshot_image(snapshot_id: str) -> str:
 def snapshot_of(image: str) -> str | None:
     """The inverse of ``snapshot_image``; None for an image that was built."""
     return image.removeprefix(SNAPSHOT_IMAGE) if image.startswith(SNAPSHOT_IMAGE) else None
+
+
+LAYER_IMAGE = "layers/"
+
+
+def layer_image(layer_id: str) -> str:
+    """The image of machines that a build's step runs in."""
+    return f"{LAYER_IMAGE}{layer_id}"
+
+
+def layer_of(image: str) -> str | None:
+    """The inverse of ``layer_image``; None for any other image."""
+    return image.removeprefix(LAYER_IMAGE) if image.startswith(LAYER_IMAGE) else None
 
 
 @dataclass(frozen=True)

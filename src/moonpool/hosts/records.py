@@ -78,6 +78,7 @@ def record_from_json(document: dict[str, object]) -> Record:
             **{
                 **spec,
                 "resources": Resources(**spec["resources"]),
+                "entrypoint": tuple(spec.get("entrypoint", ())),
                 "network": NetworkPolicy(spec["network"]["block_all"], None if allow is None else tuple(allow)),
                 "mounts": tuple(Mount(**mount) for mount in spec.get("mounts", ())),
             }

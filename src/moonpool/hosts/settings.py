@@ -1,7 +1,9 @@
 """What a host needs to know before it starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from moonpool.engine.images.oci import FetchPolicy, ImageLimits
 
 GIBIBYTE = 1024**3
 
@@ -18,3 +20,5 @@ class HostSettings:
     disk_pool_bytes: int = 200 * GIBIBYTE
     operator_allow: tuple[str, ...] = ()
     operator_deny: tuple[str, ...] = ()
+    fetch_policy: FetchPolicy = field(default_factory=FetchPolicy)
+    image_limits: ImageLimits = field(default_factory=ImageLimits)

@@ -10,6 +10,7 @@ from moonpool.access.limits import LimitBook
 from moonpool.access.model import Principal
 from moonpool.archives.model import NO_BACKUP
 from moonpool.clock import Clock
+from moonpool.engine.images.oci import ImageConfig
 from moonpool.errors import InvalidInput, SnapshotNotFound
 from moonpool.hosts.model import MachineSpec, Mount, Resources
 from moonpool.ids import new_instance_id, new_sandbox_id, random_word
@@ -46,9 +47,17 @@ class Admission:
     clock: Clock
     volumes: VolumeCatalogue
 
-    def admit(self, principal: Principal, new: NewSandbox) -> Sandbox:
-        """The row of a new sandbox. InvalidInput, LimitExceeded, SnapshotNotFound, VolumeNotFound, InvalidState."""
-        snapshot = self.snapshots.resolve(principal.team_id, new.snapshot or self.default_snapshot)
+    def informed(self, sandbox: Sandbox, new: NewSandbox) -> Sandbox:
+        """The row, now that its snapshot is built. SnapshotNotFound."""
+        snapshot = self.snapshots.resolve(sandbox.team_id, new.snapshot or self.default_snapshot)
+        user = user_of(snapshot, new.usual_user) if new.user is None else new.user
+        return replace(sandbox, config=snapshot.config, user=check_user(user))
+
+    def admit(self, principal: Principal, new: NewSandbox, *, unbuilt: bool = False) -> Sandbox:
+        """The row of a new sandbox, with ``unbuilt`` of a snapshot that may still be on its way. InvalidInput,
+        LimitExceeded, SnapshotNotFound, VolumeNotFound, InvalidState."""
+        look_up = self.snapshots.find if unbuilt else self.snapshots.resolve
+        snapshot = look_up(principal.team_id, new.snapshot or self.default_snapshot)
         resources = merged(snapshot.resources, cpu=new.cpu, memory_mib=new.memory_mib, disk_mib=new.disk_mib)
         least = 0 if snapshot.general else snapshot.resources.disk_mib
         if resources.disk_mib < least:
@@ -68,7 +77,8 @@ class Admission:
             recoverable=False,
             snapshot=snapshot.name,
             image=snapshot.image,
-            user=check_user(new.user),
+            user=check_user(user_of(snapshot, new.usual_user) if new.user is None else new.user),
+            config=snapshot.config,
             env=check_env(new.env),
             labels=check_labels(new.labels),
             public=new.public,
@@ -186,6 +196,13 @@ def merged(
     )
 
 
+def user_of(snapshot: Snapshot, usual: str) -> str:
+    """Images name a user with a group after it, or by number, or none, which is root."""
+    if snapshot.config is None:
+        return usual
+    return snapshot.config.user.partition(":")[0] or "root"
+
+
 def expiry(timers: Timers, now: datetime) -> datetime | None:
     return None if timers.ttl is None else now + timedelta(seconds=timers.ttl)
 
@@ -196,13 +213,16 @@ def new_preview_token() -> str:
 
 def spec_of(sandbox: Sandbox) -> MachineSpec:
     """What a host is told of a sandbox."""
+    config = sandbox.config or ImageConfig()
     return MachineSpec(
         id=sandbox.id,
         image=sandbox.image,
         resources=sandbox.resources,
         hostname=sandbox.id,
         user=sandbox.user,
-        env=sandbox.env,
+        env={**config.env, **sandbox.env},
+        workdir=config.workdir,
+        entrypoint=config.command,
         network=sandbox.network,
         mounts=sandbox.mounts,
     )

@@ -34,6 +34,8 @@ from moonpool.sandboxes.recovery import Recovery
 BringUp = Callable[[MachineSpec], Awaitable[str | None]]
 """Answers with what could not be had, in a sentence, where the sandbox runs all the same."""
 
+Ready = Callable[[], Awaitable[None]]
+
 log = structlog.get_logger(__name__)
 
 
@@ -68,18 +70,26 @@ class Lifecycle:
         self.flights = Flights(background, self._landed)
         machines.on_exit(self.exited)
 
-    async def create(self, principal: Principal, new: NewSandbox, *, wait: bool = True) -> Sandbox:
-        sandbox = self._admission.admit(principal, new)
-        lacking = self._admission.lacking(principal, new) if new.memory else None
+    async def create(
+        self, principal: Principal, new: NewSandbox, *, wait: bool = True, ready: Ready | None = None
+    ) -> Sandbox:
+        """``ready`` is waited for before it is started, when its snapshot is still being built."""
+        sandbox = self._admission.admit(principal, new, unbuilt=ready is not None)
+        lacking = self._admission.lacking(principal, new) if new.memory and ready is None else None
         bring_up = self._create if new.memory and lacking is None else partial(self._create_from_disk, lacking=lacking)
 
         async def work(accept: Accept) -> Sandbox:
             await self._records.insert(sandbox, within=self._admission.reserve)
             self._admission.note_use(sandbox)
             accept(sandbox)
-            return await self.boot(sandbox, bring_up)
+            return await self.boot(sandbox if ready is None else await self._built(sandbox, new, ready), bring_up)
 
         return await self.flights.launch(sandbox.id, Operation.CREATE, work).outcome(wait=wait)
+
+    async def _built(self, sandbox: Sandbox, new: NewSandbox, ready: Ready) -> Sandbox:
+        """What the image says of its sandboxes is known only now."""
+        await self._attempt(sandbox, ready())
+        return await self._records.change(sandbox.id, lambda current: self._admission.informed(current, new))
 
     async def start(self, sandbox: Sandbox, *, wait: bool = True) -> Sandbox:
         """Of one that is being archived: that is called off first. Of an archived one: its disk is brought back."""

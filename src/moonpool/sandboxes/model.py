@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from moonpool.archives.model import NO_BACKUP, Backup, BackupState
+from moonpool.engine.images.oci import ImageConfig
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import Mount, NetworkPolicy, Resources
 from moonpool.volumes.model import WantedMount
@@ -97,7 +98,8 @@ class Sandbox:
 
     ``dialect_data`` holds fields that only one dialect knows, under that dialect's name. ``preview_token`` is new at
     every start and kept over a pause; ``instance_id`` (20 characters ``[a-z0-9]``) is new at every start, resume and
-    fork. ``forked_from`` is the id of the sandbox that it is a copy of, which may be gone by now.
+    fork. ``config`` is that of the image it was made from, where there was one. ``forked_from`` is the id of the
+    sandbox that it is a copy of, which may be gone by now.
 
     ``eviction_priority`` 0 to 10: when space runs out the server may destroy it while it is at rest, the lowest first;
     None: never. One that is ``recreatable`` can be made anew under its id after it was destroyed.
@@ -134,6 +136,7 @@ class Sandbox:
     eviction_priority: int | None = None
     recreatable: bool = False
     mounts: tuple[Mount, ...] = ()
+    config: ImageConfig | None = None
 
     @property
     def never_ran(self) -> bool:
@@ -165,13 +168,14 @@ class NewSandbox:
     """What a create asks for. None: the snapshot's, the dialect's or the server's default.
 
     ``name`` None becomes the id. ``snapshot`` is a name or an id; what memory it holds is resumed, with the volumes
-    that were mounted then, unless ``memory`` is False. Resources are given each on its own; ``cpu`` in cores, the
-    others in MiB. ``id`` is for dialects that must know it beforehand (see ``ids.new_sandbox_id``).
+    that were mounted then, unless ``memory`` is False. ``user`` None: the one of the snapshot's image, and
+    ``usual_user`` where it was made from none. Resources are given each on its own; ``cpu`` in cores, the others in
+    MiB. ``id`` is for dialects that must know it beforehand (see ``ids.new_sandbox_id``).
     """
 
     snapshot: str | None = None
     name: str | None = None
-    user: str = "root"
+    user: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     public: bool = False
@@ -186,6 +190,7 @@ class NewSandbox:
     eviction_priority: int | None = None
     recreatable: bool = False
     mounts: tuple[WantedMount, ...] = ()
+    usual_user: str = "root"
 
 
 @dataclass(frozen=True)

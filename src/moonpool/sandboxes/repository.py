@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from moonpool.archives.model import backup_document, backup_of
+from moonpool.engine.images.oci import ImageConfig
 from moonpool.errors import NameTaken
 from moonpool.hosts.model import Mount, NetworkPolicy, Resources
 from moonpool.sandboxes.filters import conditions, sort_value, step
@@ -100,6 +101,7 @@ def values_of(sandbox: Sandbox) -> dict[str, Any]:
             "dialect_data": dict(sandbox.dialect_data),
             "backup": backup_document(sandbox.backup),
             "mounts": [asdict(mount) for mount in sandbox.mounts],
+            "config": None if sandbox.config is None else sandbox.config.document(),
         }
     )
 
@@ -117,6 +119,7 @@ def sandbox_of(row: Row[Any]) -> Sandbox:
             "timers": Timers(**row.timers),
             "backup": backup_of(row.backup),
             "mounts": tuple(Mount(**mount) for mount in row.mounts),
+            "config": None if row.config is None else ImageConfig.of(row.config),
         }
     )
 

@@ -16,7 +16,7 @@ from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.changes import Changes
 from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.holdings import Holdings, held_together
-from moonpool.sandboxes.lifecycle import Lifecycle
+from moonpool.sandboxes.lifecycle import Lifecycle, Ready
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import AT_REST, AgentSession, Fork, NewSandbox, Sandbox, SandboxChange, SandboxState
 from moonpool.sandboxes.mounting import Mounting
@@ -102,8 +102,11 @@ class SandboxService:
 
     # -- changing state ------------------------------------------------------------------------------------------------
 
-    async def create(self, principal: Principal, new: NewSandbox, *, wait: bool = True) -> Sandbox:
-        """Make a sandbox and run it. One database write before, one after.
+    async def create(
+        self, principal: Principal, new: NewSandbox, *, wait: bool = True, ready: Ready | None = None
+    ) -> Sandbox:
+        """Make a sandbox and run it. One database write before, one after. Where its snapshot is still being built,
+        ``ready`` returns when it is there, or raises why it will not be.
 
         InvalidInput, LimitExceeded, RateLimited, SnapshotNotFound, NameTaken: nothing was made. NoCapacity, EngineError
         (raised with ``wait`` alone): the sandbox is there in state ``error``, with its reason.
@@ -112,7 +115,7 @@ class SandboxService:
         if new.mounts:
             self._access.require(principal, Scope.VOLUMES_READ)
         self._access.throttles.spend(principal, Throttle.CREATES)
-        return await self._lifecycle.create(principal, new, wait=wait)
+        return await self._lifecycle.create(principal, new, wait=wait, ready=ready)
 
     async def start(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Run it: a stopped or failed one from its disk, a paused one with its memory, an archived one from its

@@ -24,7 +24,7 @@ MAX_TIMER = 10 * 365 * 24 * 3600.0  # seconds
 MAX_NETWORKS = 100
 MAX_BYTES = 2**62
 MAX_PRIORITY = 10  # of what is evicted
-USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}")
 ID = re.compile(rf"[a-z][a-z0-9]{{{SANDBOX_ID_LENGTH - 1}}}")
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from moonpool.engine.images.oci import ImageConfig
 from moonpool.hosts.model import Mount, Resources
 
 BASE_IMAGE = "base"
@@ -37,11 +38,12 @@ UNREADY: Mapping[SnapshotState, str] = {
 class Snapshot:
     """``team_id`` None: there for every team. ``resources`` are what a sandbox gets when it asks for nothing else.
 
-    One that was taken of a sandbox names it in ``source_sandbox_id`` and its user in ``user``. With ``has_memory`` the
-    sandboxes made from it go on where that one was, with the volumes of ``mounts``. ``dialect_data`` holds each
-    dialect's own fields under its name. ``reason`` says why it could not be made, or was removed by itself.
-    ``eviction_priority`` 0 to 10: the server may remove it when space runs out, the lowest first; None: never. A
-    removed one was removed at ``updated_at``.
+    One that was taken of a sandbox names it in ``source_sandbox_id`` and its user in ``user``. With ``has_memory``
+    the sandboxes made from it go on where that one was, with the volumes of ``mounts``. ``config`` is that of the
+    image it was made from, where there was one: sandboxes have its environment, folder and user, and run its command.
+    ``dialect_data`` holds each dialect's own fields under its name. ``reason`` says why it could not be made, or was
+    removed by itself. ``eviction_priority`` 0 to 10: the server may remove it when space runs out, the lowest first;
+    None: never. A removed one was removed at ``updated_at``.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Snapshot:
     source_sandbox_id: str | None = None
     user: str | None = None
     reason: str | None = None
+    config: ImageConfig | None = None
     dialect_data: Mapping[str, Any] = field(default_factory=dict)
     eviction_priority: int | None = None
     mounts: tuple[Mount, ...] = ()

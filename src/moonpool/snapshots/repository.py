@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, sele
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from moonpool.engine.images.oci import ImageConfig
 from moonpool.errors import NameTaken
 from moonpool.hosts.model import Mount, Resources
 from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotState
@@ -94,11 +95,15 @@ def values_of(snapshot: Snapshot) -> dict[str, Any]:
     resources: Resources = values.pop("resources")
     sizes = {"cpu": resources.cpu, "memory_mib": resources.memory_mib, "disk_mib": resources.disk_mib}
     mounts = [asdict(mount) for mount in snapshot.mounts]
-    return values | sizes | {"dialect_data": dict(snapshot.dialect_data), "mounts": mounts}
+    config = None if snapshot.config is None else snapshot.config.document()
+    own = {"dialect_data": dict(snapshot.dialect_data), "mounts": mounts, "config": config}
+    return values | sizes | own
 
 
 def snapshot_of(row: Row[Any]) -> Snapshot:
     fields = dict(row._mapping)
     resources = Resources(fields.pop("cpu"), fields.pop("memory_mib"), fields.pop("disk_mib"))
     mounts = tuple(Mount(**mount) for mount in row.mounts)
-    return Snapshot(**fields | {"state": SnapshotState(row.state), "resources": resources, "mounts": mounts})
+    config = None if row.config is None else ImageConfig.of(row.config)
+    own = {"state": SnapshotState(row.state), "resources": resources, "mounts": mounts, "config": config}
+    return Snapshot(**fields | own)

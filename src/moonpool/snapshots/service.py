@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import re
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,17 +13,18 @@ import structlog
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
+from moonpool.engine.images.oci import ImageConfig
 from moonpool.errors import Forbidden, InvalidInput, InvalidState, LimitExceeded, MoonpoolError, SnapshotNotFound
 from moonpool.events.model import EventType, NewEvent
 from moonpool.events.service import EventService
-from moonpool.hosts.model import snapshot_image
+from moonpool.hosts.model import Resources, snapshot_image
 from moonpool.ids import new_uuid
 from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.eviction import Candidate
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import Sandbox
 from moonpool.sandboxes.service import SandboxService
-from moonpool.sandboxes.validation import check_name, check_priority
+from moonpool.sandboxes.validation import check_name, check_priority, check_resources
 from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotSort, SnapshotState
 from moonpool.snapshots.repository import SnapshotRepository, name_taken
@@ -72,7 +73,7 @@ class SnapshotService:
         """At the start of a server: a capture that was cut off has failed, a removal is finished, and what no row
         names is removed. One that cannot be is tried again at the next start."""
         for snapshot in self._catalogue.all():
-            if snapshot.state is SnapshotState.BUILDING:
+            if snapshot.state is SnapshotState.BUILDING and snapshot.source_sandbox_id is not None:
                 await self._contained(self._failed(snapshot, INTERRUPTED), snapshot.id)
             elif snapshot.state is SnapshotState.REMOVING:
                 log.warning("snapshot_removed", snapshot=snapshot.id, was=snapshot.state)
@@ -176,6 +177,70 @@ class SnapshotService:
             raise InvalidState(f"Snapshot is {old.state}", state=old.state)
         await asyncio.shield(self._background.spawn(self._delete(old), f"delete snapshot {old.id}"))
 
+    # -- builds --------------------------------------------------------------------------------------------------------
+
+    async def begin(
+        self,
+        principal: Principal,
+        *,
+        name: str | None,
+        resources: Resources,
+        id: str | None = None,
+        dialect_data: Mapping[str, Any] | None = None,
+    ) -> Snapshot:
+        """A snapshot that is being built; ``complete`` or ``fail`` ends that. NameTaken, InvalidInput."""
+        self._access.require(principal, Scope.SNAPSHOTS_WRITE)
+        check_resources(resources, self._sandboxes.limits(principal))
+        snapshot_id = new_uuid() if id is None else check_id(id)
+        now = self._clock.now()
+        building = Snapshot(
+            id=snapshot_id,
+            team_id=principal.team_id,
+            name=snapshot_id if name is None else check_name(name),
+            state=SnapshotState.BUILDING,
+            image=snapshot_image(snapshot_id),
+            resources=resources,
+            size_bytes=None,
+            created_at=now,
+            updated_at=now,
+            last_used_at=None,
+            dialect_data=dict(dialect_data or {}),
+        )
+        await self._make_way(principal.team_id, building.name)
+        await self._insert(building)
+        return building
+
+    async def complete(self, snapshot_id: str, *, size_bytes: int, config: ImageConfig) -> None:
+        """Its disk is there: it can be started from. Nothing to do for one that was deleted meanwhile."""
+        building = self._unbuilt(snapshot_id)
+        if building is None:
+            await self._machines.forget(snapshot_id)
+            return
+        whole = replace(building, state=SnapshotState.ACTIVE, size_bytes=size_bytes, config=config)
+        await self._write(building, whole, EventType.SNAPSHOT_STATE_UPDATED)
+
+    async def fail(self, snapshot_id: str, reason: str) -> None:
+        """It could not be built."""
+        building = self._unbuilt(snapshot_id)
+        if building is not None:
+            await self._failed(building, reason)
+
+    async def fail_unbuilt(self, being_built: Collection[str]) -> None:
+        """At the start: those that no build is about to make any more have failed."""
+        for snapshot in self._catalogue.all():
+            if snapshot.state is SnapshotState.BUILDING and snapshot.id not in being_built:
+                await self._contained(self._failed(snapshot, INTERRUPTED), snapshot.id)
+
+    def _unbuilt(self, snapshot_id: str) -> Snapshot | None:
+        return next(
+            (
+                found
+                for found in self._catalogue.all()
+                if found.id == snapshot_id and found.state is SnapshotState.BUILDING
+            ),
+            None,
+        )
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     async def _capture(self, principal: Principal, source: Sandbox, building: Snapshot, memory: bool) -> Snapshot:
@@ -258,6 +323,7 @@ class SnapshotService:
             last_used_at=None,
             source_sandbox_id=source.id,
             user=source.user,
+            config=source.config,
             dialect_data=dict(dialect_data),
         )
 

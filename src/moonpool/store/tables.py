@@ -142,6 +142,7 @@ snapshots = Table(
     Column("reason", Text),
     Column("eviction_priority", Integer),
     Column("mounts", Json, nullable=False, server_default="[]"),
+    Column("config", Json),
 )
 # The record of a removed one is kept for a while; its name is free.
 Index(
@@ -221,6 +222,7 @@ sandboxes = Table(
     Column("eviction_priority", Integer),
     Column("recreatable", Boolean, nullable=False, server_default=false()),
     Column("mounts", Json, nullable=False, server_default="[]"),
+    Column("config", Json),
 )
 # A destroyed sandbox's row is kept for a day; its name is free as soon as its destruction is asked for.
 Index(
@@ -346,4 +348,54 @@ ssh_tokens = Table(
     Column("digest", String(64), nullable=False, unique=True),
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp, nullable=False),
+)
+
+# A recipe becoming a snapshot; its log is a file in the data folder.
+builds = Table(
+    "builds",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("snapshot_id", String(36), nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("recipe", Json, nullable=False),
+    Column("phases", Json, nullable=False),
+    Column("planned", Json, nullable=False),
+    Column("reason", Text),
+    Column("code", Text),
+    Column("created_at", Timestamp, nullable=False),
+    Column("started_at", Timestamp),
+    Column("finished_at", Timestamp),
+    Column("dialect_data", Json, nullable=False),
+    Index("ix_builds_team_id_created_at", "team_id", "created_at"),
+)
+
+# The disks that builds stand on: found by a hash of all that went into one.
+build_layers = Table(
+    "build_layers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("config", Json),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("last_used_at", Timestamp, nullable=False, index=True),
+    Index("uq_build_layers_team_id_key", "team_id", "key", unique=True),
+)
+
+# Where a team has images of its own; the password is encrypted with the server's key.
+registries = Table(
+    "registries",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Index("uq_registries_team_id_name", "team_id", "name", unique=True),
 )

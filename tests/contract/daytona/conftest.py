@@ -38,6 +38,7 @@ from moonpool.hosts.model import (
 )
 from moonpool.store.database import Store
 from tests.disks import MemoryDisks
+from tests.layers import DisksInMemory
 from tests.volumes import MemoryVolumes
 
 KEY = "contract-test-key"
@@ -57,6 +58,7 @@ class MemoryMachines(MemoryVolumes, MemoryDisks):
         self.specs: dict[str, MachineSpec] = {}
         self.states: dict[str, MachineState] = {}
         self.kept: dict[str, bool] = {}  # snapshot -> whether it has memory
+        self.layers = DisksInMemory(lambda snapshot_id: self.kept.setdefault(snapshot_id, False))
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.failure: Exception | None = None

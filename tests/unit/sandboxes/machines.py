@@ -21,6 +21,7 @@ from moonpool.hosts.model import (
     snapshot_of,
 )
 from tests.disks import MemoryDisks
+from tests.layers import DisksInMemory
 from tests.volumes import MemoryVolumes
 
 
@@ -47,6 +48,7 @@ class MemoryMachines(MemoryVolumes, MemoryDisks):
         self.resources: dict[str, Resources] = {}
         self.networks: dict[str, NetworkPolicy] = {}
         self.kept: dict[str, bool] = {}  # snapshots: whether they hold memory
+        self.layers = DisksInMemory(lambda snapshot_id: self.kept.setdefault(snapshot_id, False))
         self.closed: bool | None = None
         self.warming: Readiness | None = None
         self.bytes: dict[str, int] = {}

@@ -73,7 +73,8 @@ async def create(call: Call, snapshot: Snapshot, wanted: Wanted) -> Sandbox:
     details, size = wanted.details, SIZES[wanted.options.tier] if wanted.options.tier else None
     new = NewSandbox(
         snapshot=snapshot.id,
-        user=snapshot.user or USER,
+        user=snapshot.user,
+        usual_user=USER,
         labels=labels_with(details.tags),
         public=details.public,
         cpu=float(size.cpu) if size else None,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from moonpool.access.service import AccessService
+from moonpool.builds.registry_service import RegistryService
+from moonpool.builds.service import BuildService
 from moonpool.clock import Clock
 from moonpool.events.service import EventService
 from moonpool.metrics.service import MetricsService
@@ -48,3 +50,5 @@ class Services:
     tags: TagService
     units: UnitService
     volumes: VolumeService
+    builds: BuildService
+    registries: RegistryService

@@ -106,14 +106,15 @@ def size_class(resources: Resources) -> schemas.Class:
 
 
 def snapshot_json(snapshot: Snapshot, view: View) -> dict[str, Any]:
+    own = snapshot.dialect_data.get(mapping.DIALECT, {})
     dto = SnapshotDto(
         id=snapshot.id,
         general=snapshot.general,
         name=snapshot.name,
-        imageName=snapshot.image,
-        state=mapping.SNAPSHOT_STATES[snapshot.state],
+        imageName=own.get("imageName") or snapshot.image,
+        state=mapping.snapshot_state(snapshot),
         size=gigabytes(snapshot.size_bytes),
-        entrypoint=None,
+        entrypoint=own.get("entrypoint"),
         cpu=math.ceil(snapshot.resources.cpu),
         gpu=0,
         mem=snapshot.resources.memory_mib / mapping.MEBIBYTES_PER_GIBIBYTE,
@@ -127,6 +128,9 @@ def snapshot_json(snapshot: Snapshot, view: View) -> dict[str, Any]:
         sandboxClass=SANDBOX_CLASS,
     )
     answer = dto.model_dump(mode="json")
+    if own.get("buildInfo"):
+        moments = {"createdAt": answer["createdAt"], "updatedAt": answer["updatedAt"]}
+        answer["buildInfo"] = {**own["buildInfo"], **moments, "snapshotRef": snapshot.id}
     return answer if snapshot.general else {**answer, "organizationId": snapshot.team_id}
 
 

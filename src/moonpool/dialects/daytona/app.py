@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona import (
+    builds,
     copies,
     keys,
     operations,
     organizations,
+    registries,
     sandboxes,
     server,
     settings,
@@ -44,7 +46,8 @@ def create_app(services: Services) -> ASGIApp:
     app.state.started_at = services.clock.now()
     app.router.routes[:0] = toolbox.create_routes(services)
     app.include_router(operations.create_router())
-    for part in (server, sandboxes, settings, copies, snapshots, keys, organizations, volumes):
+    parts = (server, sandboxes, settings, copies, snapshots, builds, registries, keys, organizations, volumes)
+    for part in parts:
         app.include_router(part.router)
     add_error_handlers(app)
     app.include_router(usage.router)

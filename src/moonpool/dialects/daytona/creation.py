@@ -16,7 +16,6 @@ UNPROCESSABLE = 422
 
 # Fields that this server knows and cannot honour: asking for one is refused, and not silently passed over.
 UNSUPPORTED = {
-    "buildInfo": "Building from an image or a Dockerfile is not supported; create the sandbox from a snapshot",
     "secrets": "Secrets are not supported; pass environment variables in env",
     "gpu": "There are no GPUs here",
     "spot": "There are no spot sandboxes here",
@@ -40,7 +39,8 @@ def new_sandbox(principal: Principal, body: CreateSandbox, region: str) -> NewSa
         id=sandbox_id,
         snapshot=snapshot,
         name=body.name,
-        user=user,
+        user=body.user,
+        usual_user=user,
         env={**(body.env or {}), **identity},
         labels=body.labels or {},
         public=bool(body.public),
@@ -52,6 +52,12 @@ def new_sandbox(principal: Principal, body: CreateSandbox, region: str) -> NewSa
         dialect_data={mapping.DIALECT: own} if own else {},
         mounts=tuple(WantedMount(one.volumeId, one.mountPath, one.subpath) for one in body.volumes or ()),
     )
+
+
+def checked(body: CreateSandbox) -> CreateSandbox:
+    """The same; raises as ``new_sandbox``."""
+    check(body)
+    return body
 
 
 def check(body: CreateSandbox) -> None:

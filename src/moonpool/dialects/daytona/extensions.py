@@ -5,7 +5,7 @@ served at once; unknown fields are ignored by all of them. What the SDK takes on
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -75,6 +75,13 @@ class SandboxVolume(RequestModel):
     subpath: str | None = None
 
 
+class BuildInfo(RequestModel):
+    """A Dockerfile, and the names of the archives with the files that it copies."""
+
+    dockerfileContent: Annotated[str, Field(min_length=1, max_length=1_048_576)]
+    contextHashes: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=100, default_factory=list)]
+
+
 class CreateSandbox(RequestModel):
     """``schemas.CreateSandbox`` with its ranges, and what came later."""
 
@@ -103,9 +110,40 @@ class CreateSandbox(RequestModel):
     ttlMinutes: Minutes | None = None
     queueTimeout: Annotated[int, Field(ge=1, le=MAX_MINUTES)] | None = None
     volumes: list[SandboxVolume] | None = None
-    buildInfo: dict[str, Any] | None = None
+    buildInfo: BuildInfo | None = None
     linkedSandbox: str | None = None
     secrets: list[dict[str, str]] | None = None
+
+
+class CreateSnapshot(RequestModel):
+    """``schemas.CreateSnapshot`` with its ranges; sizes in cores and GiB."""
+
+    name: Name
+    imageName: Name | None = None
+    entrypoint: Annotated[list[str], Field(max_length=1000)] | None = None
+    cpu: Annotated[int, Field(ge=1, le=1024)] | None = None
+    gpu: Annotated[int, Field(ge=0)] | None = None
+    memory: Annotated[int, Field(ge=1, le=65536)] | None = None
+    disk: Annotated[int, Field(ge=1, le=65536)] | None = None
+    buildInfo: BuildInfo | None = None
+    regionId: str | None = None
+    sandboxClass: str | None = None
+
+
+class CreateRegistry(RequestModel):
+    name: Name
+    url: Name
+    username: Annotated[str, Field(max_length=255)]
+    password: Annotated[str, Field(max_length=65536)]
+    project: Annotated[str, Field(max_length=255)] = ""
+
+
+class UpdateRegistry(RequestModel):
+    name: Name
+    url: Name
+    username: Annotated[str, Field(max_length=255)]
+    password: Annotated[str, Field(max_length=65536)] | None = None
+    project: Annotated[str, Field(max_length=255)] | None = None
 
 
 class SandboxLabels(RequestModel):

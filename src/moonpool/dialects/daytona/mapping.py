@@ -12,9 +12,10 @@ from moonpool.dialects.daytona.extensions import SandboxDesiredState as WireDesi
 from moonpool.dialects.daytona.extensions import SandboxState as WireState
 from moonpool.sandboxes.model import DesiredState, Sandbox, SandboxState
 from moonpool.sandboxes.query import SandboxSort
-from moonpool.snapshots.model import SnapshotSort, SnapshotState
+from moonpool.snapshots.model import Snapshot, SnapshotSort, SnapshotState
 
 DIALECT = "daytona"  # the name of this dialect's own fields in a sandbox
+BUILD = "build"  # the field that names the snapshot a sandbox waits for
 DEFAULT_USER = "daytona"
 MEBIBYTES_PER_GIBIBYTE = 1024
 SECONDS_PER_MINUTE = 60
@@ -67,10 +68,23 @@ SNAPSHOT_STATES: Mapping[SnapshotState, schemas.SnapshotState] = {
 }
 
 
+def snapshot_state(snapshot: Snapshot) -> schemas.SnapshotState:
+    """An image is pulled, a Dockerfile built; which of both failed has a name of its own, too."""
+    own = snapshot.dialect_data.get(DIALECT, {})
+    if snapshot.state is SnapshotState.BUILDING and own.get("imageName"):
+        return schemas.SnapshotState.pulling
+    if snapshot.state is SnapshotState.ERROR and own.get("buildInfo"):
+        return schemas.SnapshotState.build_failed
+    return SNAPSHOT_STATES[snapshot.state]
+
+
 def wire_state(sandbox: Sandbox) -> WireState:
     """Only a first start is called creating."""
+    built = sandbox.never_ran and BUILD in sandbox.dialect_data.get(DIALECT, {})
     if sandbox.state is SandboxState.STARTING and sandbox.never_ran:
-        return WireState.CREATING
+        return WireState.BUILDING_SNAPSHOT if built else WireState.CREATING
+    if sandbox.state is SandboxState.ERROR and built:
+        return WireState.BUILD_FAILED
     return STATES[sandbox.state]
 
 
@@ -129,6 +143,9 @@ STATUSES: Mapping[type[errors.MoonpoolError], HTTPStatus] = {
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NotSupported: HTTPStatus.NOT_IMPLEMENTED,
     errors.GuestError: HTTPStatus.BAD_REQUEST,
+    errors.ImageError: HTTPStatus.BAD_REQUEST,
+    errors.ImageUnavailable: HTTPStatus.BAD_GATEWAY,
+    errors.BuildError: HTTPStatus.BAD_REQUEST,
     errors.CheckpointRefused: HTTPStatus.CONFLICT,
     errors.AgentUnavailable: HTTPStatus.BAD_GATEWAY,
     errors.AgentTimeout: HTTPStatus.GATEWAY_TIMEOUT,

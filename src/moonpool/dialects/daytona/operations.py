@@ -21,18 +21,8 @@ METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a san
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     SNAPSHOTS_HINT: (
-        "POST /snapshots create_snapshot",
-        "GET /snapshots/{id}/build-logs get_snapshot_build_logs",
-        "GET /snapshots/{id}/build-logs-url get_snapshot_build_logs_url",
-        "GET /sandbox/{sandboxIdOrName}/build-logs get_build_logs",
-        "GET /sandbox/{sandboxIdOrName}/build-logs-url get_build_logs_url",
         "GET /object-storage/push-access get_push_access",
-        "POST /docker-registry create_registry",
-        "GET /docker-registry list_registries",
         "GET /docker-registry/registry-push-access get_transient_push_access",
-        "GET /docker-registry/{id} get_registry",
-        "PATCH /docker-registry/{id} update_registry",
-        "DELETE /docker-registry/{id} delete_registry",
     ),
     FILES_HINT: (
         "GET /sandbox/{sandboxId}/signing-key get_sandbox_signing_key",

@@ -127,7 +127,8 @@ async def boot(call: Call, layer: Layer, base: Snapshot, timers: Timers, data: M
     new = NewSandbox(
         snapshot=base.id,
         name=None if data.get("building") else data.get("name"),
-        user=base.user or USER,
+        user=base.user,
+        usual_user=USER,
         cpu=size.cpu,
         memory_mib=size.memory_mib,
         disk_mib=size.disk_mib,

@@ -111,7 +111,7 @@ def new_sandbox(request: CreateCapsuleRequest) -> NewSandbox:
     given = request.model_fields_set
     return NewSandbox(
         snapshot=request.template or DEFAULT_TEMPLATE,
-        user=USER,
+        usual_user=USER,
         labels=metadata,
         cpu=request.vcpus if "vcpus" in given else None,
         memory_mib=request.memory_mb if "memory_mb" in given else None,

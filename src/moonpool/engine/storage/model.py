@@ -15,6 +15,7 @@ class Kind(Enum):
     IMAGES = "images"
     SANDBOXES = "sandboxes"
     SNAPSHOTS = "snapshots"
+    LAYERS = "layers"
     VOLUMES = "volumes"
     STAGING = "staging"
     BASES = "bases"

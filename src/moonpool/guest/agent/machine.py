@@ -64,6 +64,7 @@ class Machine:
         environment = request.table("env")
         self._users.default = request.optional_text("user") or "root"
         self._processes.environment = dict(environment)
+        self._processes.workdir = request.optional_text("workdir") or ""
         self._secret = request.body
         skew = time.time() - (request.seconds("time_unix") or time.time())
         contents = {

@@ -32,6 +32,7 @@ class Child(Protocol):
 class Processes:
     def __init__(self, users: Users) -> None:
         self.environment: dict[str, str] = {}
+        self.workdir = ""
         self._users = users
         self._children: dict[int, Child] = {}  # alive, by process id
         self._known: dict[int, Process] = {}  # started with `start`, in order
@@ -89,7 +90,8 @@ class Processes:
             merge_output=request.flag("merge_output"),
             replay_bytes=request.integer("replay_bytes", 0, 1 << 40, 0),
         )
-        program = Program(tuple(argv), shell, request.optional_text("cwd"), user, environment)
+        folder = request.optional_text("cwd") or (self.workdir if os.path.isdir(self.workdir) else None)
+        program = Program(tuple(argv), shell, folder, user, environment)
         process = Process(program, settings)
         self.watch(process.pid, process)
         return process

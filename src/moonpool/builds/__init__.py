@@ -1,0 +1,1 @@
+"""Recipes becoming snapshots: images, Dockerfiles, their layers, their logs."""

@@ -1,0 +1,167 @@
+"""One build at work: its stages, each once, and everything that a stage asks for, out of the cache or made."""
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moonpool.builds.cache import LayerCache, Made, key_of
+from moonpool.builds.contexts import Contexts
+from moonpool.builds.disks import Disks
+from moonpool.builds.dockerfile import Dockerfile
+from moonpool.builds.logs import BuildLog
+from moonpool.builds.machine import BuildMachines, Command
+from moonpool.builds.model import Layer, Login, Recipe
+from moonpool.builds.stage import Result, StageRun
+from moonpool.engine.images.oci import Credentials, ImageConfig, Registry, parse_reference
+from moonpool.engine.images.oci.copying import Placement, Selection
+from moonpool.engine.images.oci.layout import architecture
+from moonpool.errors import BuildError, BuildInvalid, ImageError, InvalidInput
+
+SCRATCH = "scratch"
+Begin = Callable[[str, bool], Awaitable[None]]
+"""A phase begins; whether what it makes was there already."""
+
+
+@dataclass
+class BuildSteps:
+    """``logins`` have their passwords in the clear; ``pins`` are the layers in use."""
+
+    team_id: str
+    recipe: Recipe
+    logins: tuple[Login, ...]
+    cache: LayerCache
+    disks: Disks
+    machines: BuildMachines
+    contexts: Contexts
+    log: BuildLog
+    begin: Begin
+    pins: set[str]
+    file: Dockerfile | None = None
+    _stages: dict[int, Result] = field(default_factory=dict)
+    _bases: dict[str, Result] = field(default_factory=dict)
+    _title: str = ""
+
+    async def phase(self, name: str) -> None:
+        self._title = name
+        self.log.line(name)
+        await self.begin(name, False)
+
+    def say(self, text: str) -> None:
+        self.log.line(text)
+
+    # -- where stages begin --------------------------------------------------------------------------------------------
+
+    async def stage(self, number: int) -> Result:
+        if number not in self._stages:
+            assert self.file
+            run = StageRun(self.file, number, self.recipe.arguments, self)
+            try:
+                self._stages[number] = await run.run()
+            except (ImageError, InvalidInput) as error:
+                raise BuildError(
+                    f"Dockerfile line {run.line or self.file.stages[number].line}: {error.message}", hint=error.hint
+                ) from error
+        return self._stages[number]
+
+    async def base(self, name: str, line: int) -> Result:
+        if name not in self._bases:
+            try:
+                self._bases[name] = await (self._scratch() if name == SCRATCH else self.image(name))
+            except InvalidInput as error:
+                raise BuildInvalid(f"Dockerfile line {line}: {error.message}", line=line, hint=error.hint) from error
+            except ImageError as error:
+                raise BuildError(f"Dockerfile line {line}: {error.message}", line=line, hint=error.hint) from error
+        return self._bases[name]
+
+    async def image(self, name: str) -> Result:
+        """An image of a registry: asked for each time, fetched when it is another one than before."""
+        reference = parse_reference(name)
+        source = Registry(reference, self._credentials(reference.registry))
+        digest = await self.disks.resolve(source)
+        exact = Registry(reference.at(digest), source.credentials)
+        key = key_of("image", reference.registry, reference.repository, digest, architecture())
+
+        async def make(layer_id: str) -> Made:
+            fetched = await self.disks.fetch(exact, layer_id, self.log.line)
+            return fetched.bytes, fetched.config.document()
+
+        self.log.line(f"{reference.name} is {digest}")
+        layer = await self._get(key, make, reuse=True)
+        return Result(layer.id, key, ImageConfig.of(layer.config or {}))
+
+    def _credentials(self, registry: str) -> Credentials | None:
+        for login in self.logins:
+            if login.registry == registry:
+                return Credentials(registry, login.username, login.password)
+        return None
+
+    async def _scratch(self) -> Result:
+        key = key_of(SCRATCH)
+
+        async def make(layer_id: str) -> Made:
+            await self.disks.empty(layer_id)
+            return 0, None
+
+        return Result((await self._get(key, make, reuse=True)).id, key, ImageConfig())
+
+    # -- what stages do ------------------------------------------------------------------------------------------------
+
+    async def run(self, parent: str, key: str, command: Command) -> Layer:
+        async def make(layer_id: str) -> Made:
+            return await self.machines.run(parent, layer_id, command, self.log.write), None
+
+        return await self._get(key, make)
+
+    async def digest(self, source: str, selection: Selection) -> tuple[str, bool]:
+        found = await self.cache.look(source, selection)
+        return found.digest, found.single
+
+    async def copy(self, parent: str, key: str, source: str, selection: Selection, placement: Placement) -> Layer:
+        async def make(layer_id: str) -> Made:
+            return await self.disks.copy(parent, layer_id, source, selection, placement), None
+
+        return await self._get(key, make)
+
+    async def folders(self, parent: str, key: str, folders: tuple[str, ...]) -> Layer:
+        async def make(layer_id: str) -> Made:
+            return await self.disks.add_folders(parent, layer_id, folders), None
+
+        return await self._get(key, make)
+
+    async def context(self) -> Layer:
+        """The files that came with the recipe; none is an empty folder."""
+        key = key_of("context", *self.recipe.context)
+
+        async def make(layer_id: str) -> Made:
+            with self.contexts.joined(self.team_id, self.recipe.context) as archives:
+                return await self.disks.import_archives(archives, layer_id), None
+
+        return await self._get(key, make, reuse=True)
+
+    async def files(self, contents: Mapping[str, str]) -> Layer:
+        """Small files that stand in the Dockerfile itself."""
+        key = key_of("files", dict(contents))
+
+        async def make(layer_id: str) -> Made:
+            with tempfile.NamedTemporaryFile(suffix=".tar") as file:
+                with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+                    for name, text in contents.items():
+                        member = tarfile.TarInfo(name)
+                        member.size, member.mode = len(text.encode()), 0o644
+                        archive.addfile(member, io.BytesIO(text.encode()))
+                file.flush()
+                return await self.disks.import_archives([Path(file.name)], layer_id), None
+
+        return await self._get(key, make, reuse=True)
+
+    async def _get(self, key: str, make: Callable[[str], Awaitable[Made]], *, reuse: bool = False) -> Layer:
+        """``reuse``: even where everything is to be made anew, since it could not be another."""
+        fresh = self.recipe.skip_cache and not reuse
+        layer, cached = await self.cache.get(self.team_id, key, self.pins, make, fresh=fresh)
+        if cached:
+            self.log.line("CACHED")
+            await self.begin(self._title, True)
+        return layer

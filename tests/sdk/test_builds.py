@@ -1,0 +1,202 @@
+"""Real images and Dockerfiles on a real server, with Daytona's SDK and over plain HTTP; and a server that is killed."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from daytona import (
+    CreateSandboxFromImageParams,
+    CreateSandboxFromSnapshotParams,
+    CreateSnapshotParams,
+    Daytona,
+    DaytonaConfig,
+    DaytonaError,
+    Image,
+)
+
+from tests.images import Entry, busybox, folder, layout, musl
+from tests.registry import PASSWORD, USER, LoopbackRegistry, loopback_registry
+from tests.servers import Server, create, execute, open_client, running_server
+
+LONGEST = 60.0  # seconds for a build
+STEP_SECONDS = 4
+
+
+@dataclass
+class Workshop:
+    """A server and the images that it may fetch, by name."""
+
+    server: Server
+    images: dict[str, str]
+    registry: LoopbackRegistry
+    client: httpx.Client
+
+    def build(self, name: str, dockerfile: str, **body: Any) -> str:
+        """The snapshot's id; its build goes on."""
+        body = {"name": name, "buildInfo": {"dockerfileContent": dockerfile.format(**self.images)}, **body}
+        return self.begun(body)
+
+    def begun(self, body: dict[str, Any]) -> str:
+        answer = self.client.post("/api/snapshots", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    def ended(self, snapshot: str) -> tuple[str, str | None, str]:
+        """State, reason and log, once the build has ended."""
+        log = self.client.get(f"/api/snapshots/{snapshot}/build-logs", params={"follow": "true"}, timeout=LONGEST).text
+        found = self.client.get(f"/api/snapshots/{snapshot}").json()
+        return found["state"], found["errorReason"], log
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    path = tmp_path_factory.mktemp("images")
+    with loopback_registry() as registry, loopback_registry(authenticated=True) as private:
+        config = {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "WorkingDir": "/root", "Cmd": ["sleep", "1000"]}
+        names = {
+            "box": registry.push(layout(path / "box", busybox(), config=config), "box:1"),
+            "alpine": registry.push(layout(path / "alpine", musl(), config={"Env": ["PATH=/bin"]}), "alpine:1"),
+            "empty": registry.push(layout(path / "empty", [Entry("hello", b"x"), folder("data")]), "empty:1"),
+            "private": private.push(path / "box", "box:1"),
+        }
+        settings = {
+            "MOONPOOL_REGISTRIES_INSECURE": f"{registry.host},{private.host}",
+            "MOONPOOL_BUILD_STEP_SECONDS": str(STEP_SECONDS),
+            "MOONPOOL_BUILD_DISK_MIB": "64",
+        }
+        with running_server(**settings) as server, open_client(server) as client:
+            yield Workshop(server, names, registry, client)
+
+
+@pytest.fixture(scope="module")
+def sdk(workshop: Workshop) -> Daytona:
+    return Daytona(DaytonaConfig(api_key=workshop.server.api_key, api_url=f"{workshop.server.url}/api"))
+
+
+class TestImages:
+    def test_musl_and_an_image_without_shell(self, workshop: Workshop) -> None:
+        snapshots = [workshop.begun({"name": name, "imageName": workshop.images[name]}) for name in ("alpine", "empty")]
+        assert [workshop.ended(snapshot)[0] for snapshot in snapshots] == ["active", "active"]
+        alpine = create(workshop.client, snapshot="alpine")
+        assert "musl libc" in execute(workshop.client, alpine, "/lib/ld-musl-*.so.1 2>&1 || true")
+        empty = create(workshop.client, snapshot="empty")
+        files = workshop.client.get(f"/toolbox/{empty}/files", params={"path": "/"}).json()
+        assert {"hello", "data"} <= {file["name"] for file in files}
+        for sandbox in (alpine, empty):
+            workshop.client.delete(f"/api/sandbox/{sandbox}")
+
+    def test_a_private_one_with_its_password(self, workshop: Workshop) -> None:
+        refused = workshop.ended(workshop.begun({"name": "refused", "imageName": workshop.images["private"]}))
+        assert refused[0] == "error"
+        assert "does not let us" in (refused[1] or "")
+        host = workshop.images["private"].split("/")[0]
+        login = {"name": "private", "url": host, "username": USER, "password": PASSWORD}
+        workshop.client.post("/api/docker-registry", json=login).raise_for_status()
+        state, _, log = workshop.ended(workshop.begun({"name": "let-in", "imageName": workshop.images["private"]}))
+        assert state == "active"
+        assert PASSWORD not in log + (workshop.server.data / "server.log").read_text()
+        for path in workshop.server.data.glob("db.sqlite*"):
+            assert PASSWORD.encode() not in path.read_bytes()
+
+    def test_a_sandbox_is_as_its_image_says(self, workshop: Workshop, sdk: Daytona) -> None:
+        said: list[str] = []
+        dockerfile = (
+            f"FROM {workshop.images['box']}\nENV NAME=world\nWORKDIR /srv\nRUN echo hello $NAME > greeting\n"
+            'RUN chown app greeting\nUSER app\nENTRYPOINT ["sh", "-c", "echo ready > /home/app/ready; sleep 1000"]\n'
+        )
+        path = Path(workshop.server.data) / "Dockerfile.test"
+        path.write_text(dockerfile)
+        image = Image.from_dockerfile(path)
+        sandbox = sdk.create(CreateSandboxFromImageParams(image=image), timeout=60, on_snapshot_create_logs=said.append)
+        answer = sandbox.process.exec("id -un; pwd; cat greeting; echo $NAME $FROM_IMAGE; cat /home/app/ready")
+        assert answer.result.split() == ["app", "/srv", "hello", "world", "world", "yes", "ready"]
+        assert any("RUN echo hello" in line for line in said)
+        again = sdk.create(CreateSandboxFromImageParams(image=image), timeout=60)
+        assert again.process.exec("cat /srv/greeting").result.strip() == "hello world"
+        for each in (sandbox, again):
+            each.delete()
+
+    def test_snapshots_by_the_sdk(self, workshop: Workshop, sdk: Daytona) -> None:
+        said: list[str] = []
+        params = CreateSnapshotParams(
+            name="by-sdk", image=Image.base(workshop.images["box"]).run_commands("touch /made")
+        )
+        made = sdk.snapshot.create(params, on_logs=said.append)
+        assert made.state == "active"
+        sandbox = sdk.create(CreateSandboxFromSnapshotParams(snapshot="by-sdk"))
+        assert sandbox.process.exec("ls /made").exit_code == 0
+        sandbox.delete()
+        with pytest.raises(DaytonaError, match="RUN false failed with exit code 1"):
+            sdk.snapshot.create(
+                CreateSnapshotParams(name="bad", image=Image.base(workshop.images["box"]).run_commands("false"))
+            )
+
+
+class TestDockerfiles:
+    def test_stages_and_the_cache(self, workshop: Workshop) -> None:
+        text = (
+            "FROM {box} AS one\nRUN mkdir /out && echo 1 > /out/a && ln -s /etc/passwd /out/link\n"
+            "COPY <<F /out/doc\nx\nF\nFROM {box}\nCOPY --from=one --chown=app:app /out /in\nRUN cat /in/a /in/doc\n"
+        )
+        state, _, log = workshop.ended(workshop.build("first", text))
+        assert (state, log.count("CACHED")) == ("active", 1)
+        again = workshop.ended(workshop.build("second", text))[2]
+        assert again.count("CACHED") == 6
+        edited = workshop.ended(workshop.build("third", text + "RUN echo last\n"))[2]
+        assert edited.count("CACHED") == 6
+        assert "last" in edited
+
+    def test_a_step_has_neither_the_host_nor_what_others_left(self, workshop: Workshop) -> None:
+        text = "FROM {box}\nRUN sleep 1000 & true\nRUN ! cat /proc/[0-9]*/comm | grep sleep\n"
+        assert workshop.ended(workshop.build("alone", text))[0] == "active"
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            (
+                "FROM {box}\nRUN echo why >&2; exit 3\n",
+                "Dockerfile line 2: RUN echo why >&2; exit 3 failed with exit code 3",
+            ),
+            ("FROM {box}\n\nRUN sleep 100\n", "did not end within 4 seconds"),
+            ("FROM {box}\nRUN dd if=/dev/urandom of=/big bs=1M count=200\n", "failed with exit code 1"),
+            ("FROM {box}\nUSER nobody-here\nRUN true\n", "no such user"),
+            ("FROM {empty}\nRUN true\n", "cannot be run"),
+            ("FROM {box}\nCOPY nothing /x\n", "nothing is not there"),
+            ("FROM {box}\nCOPY --from=nowhere /a /x\n", "nowhere"),
+        ],
+    )
+    def test_what_fails_says_why(self, workshop: Workshop, text: str, reason: str) -> None:
+        name = f"fails-{abs(hash(text))}"
+        state, told, log = workshop.ended(workshop.build(name, text))
+        assert (state, reason in (told or "")) == ("build_failed", True), told
+        assert told in log
+
+    def test_a_step_that_fills_the_disk_is_told_in_its_own_words(self, workshop: Workshop) -> None:
+        text = "FROM {box}\nRUN dd if=/dev/urandom of=/big bs=1M count=200 || (rm -f /big; false)\n"
+        log = workshop.ended(workshop.build("full", text))[2]
+        assert "quota exceeded" in log or "No space left" in log
+
+
+def test_a_server_that_is_killed_goes_on_from_the_last_step(workshop: Workshop) -> None:
+    text = "FROM {box}\nRUN date > /first; echo first-step\nRUN echo second-step; sleep 3; echo second-is-over\n"
+    snapshot = workshop.build("killed", text)
+    with workshop.client.stream("GET", f"/api/snapshots/{snapshot}/build-logs", params={"follow": "true"}) as log:
+        seen = ""
+        for piece in log.iter_text():
+            seen += piece
+            if "second-step\n" in seen.replace("echo second-step", ""):
+                break
+        workshop.server.kill()
+    workshop.server.start_again()
+    state, _, whole = workshop.ended(snapshot)
+    assert state == "active"
+    assert whole.replace("echo first-step", "").count("first-step") == 1
+    assert "second-is-over\n" in whole
+    layers = subprocess.run(
+        ["ls", workshop.server.data / "pool" / "staging"], capture_output=True, text=True, check=True
+    )
+    assert layers.stdout == ""
