@@ -109,7 +109,7 @@ def execute(client: httpx.Client, sandbox: str, command: str) -> str:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    with running_server() as running:
+    with running_server(MOONPOOL_SSH_LISTEN="127.0.0.1:0") as running:
         yield running
 
 

@@ -44,7 +44,7 @@ from moonpool.dialects.daytona import app as daytona
 from moonpool.dialects.daytona import gateway as daytona_gateway
 from moonpool.dialects.wrenn import gateway as wrenn_gateway
 from moonpool.engine.network.addresses import AGENT_PORT
-from moonpool.errors import MoonpoolError
+from moonpool.errors import MachineUnfit, MoonpoolError
 from moonpool.events.service import EventService
 from moonpool.hosts.host import Host
 from moonpool.hosts.settings import HostSettings
@@ -75,6 +75,8 @@ from moonpool.sandboxes.tags import TagService
 from moonpool.sandboxes.traffic import TrafficWatch
 from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.service import SnapshotService
+from moonpool.ssh.server import SshServer
+from moonpool.ssh.service import SshService
 from moonpool.store.database import Store
 from moonpool.volumes.catalogue import VolumeCatalogue
 from moonpool.volumes.service import VolumeHost, VolumeLimits, VolumeService
@@ -149,6 +151,8 @@ class Core:
             self.background,
             clock,
         )
+        self.ssh = SshService(store, self.access, self.sandboxes, clock)
+        self._ssh_server: SshServer | None = None
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
         self.traffic = TrafficWatch(self.records, host, self._activity)
@@ -164,6 +168,9 @@ class Core:
             public_url=settings.origin,
             preview_domain=settings.preview_domain,
             preview_domain_is_set=settings.domain is not None,
+            ssh_address=settings.ssh_address,
+            wrenn_previews_are_public=settings.wrenn_previews == "public",
+            proxy_key=settings.proxy_key.get_secret_value() if settings.proxy_key else None,
             region=settings.region,
             terminal_frames=settings.wrenn_terminal_frames,
             signing_key=self._key,
@@ -183,6 +190,7 @@ class Core:
             volumes=self.volumes,
             builds=self.builds,
             registries=self.registries,
+            ssh=self.ssh,
         )
 
     def _open_gateway(self) -> PreviewGateway:
@@ -197,9 +205,18 @@ class Core:
         )
         doors, wakes = self.previews.doors, codesandbox_gateway.wakes
         opened = PreviewGateway(gateway, self.access, self.sandboxes, doors, self.background, wakes, self._clock)
-        self.previews.links.reserved = opened.owns
+        self.previews.links.reserved, self.previews.links.own_domain = opened.owns, opened.domain
         self.records.listen(opened.sandbox_changed)
         return opened
+
+    async def _open_ssh(self, listen: str) -> None:
+        host, _, port = listen.rpartition(":")
+        server = SshServer(self.ssh, self.sandboxes, self._clock, self._settings.data.resolve())
+        try:
+            log.info("ssh_listens", port=await server.start(host.strip("[]"), int(port)))
+        except OSError as error:
+            raise MachineUnfit(f"SSH cannot listen on {listen}: {error.strerror}") from error
+        self._ssh_server = server
 
     async def start(self) -> None:
         """Rows, machines and events as an earlier run left them are put right before anything is served."""
@@ -217,6 +234,8 @@ class Core:
         await self.builds.start()
         await self.events.start()
         await self.previews.doors.load()
+        if self._settings.ssh_listen is not None:
+            await self._open_ssh(self._settings.ssh_listen)
         self.rules.start()
         self._eviction.watch()
         self.traffic.start()
@@ -228,6 +247,8 @@ class Core:
         await self.rules.close()
         self.gateway.close()
         await self.traffic.close()
+        if self._ssh_server is not None:
+            await self._ssh_server.close()
         if self._upkeep is not None:
             self._upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):

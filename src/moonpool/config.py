@@ -42,6 +42,15 @@ class Settings(BaseSettings):
         "paused", description="Which sandboxes a request to a preview wakes; stopped: those and paused ones."
     )
     preview_timeout: float = Field(300, gt=0, description="Seconds for an app behind a preview to begin its answer.")
+    ssh_listen: str | None = Field(
+        None, pattern=r"^(\S+|\[\S+\]):\d{1,5}$", description="ADDRESS:PORT for SSH into sandboxes; off otherwise."
+    )
+    ssh_address: str | None = Field(
+        None, description="HOST:PORT by which clients reach it, when not as the server itself at that port."
+    )
+    proxy_key: SecretStr | None = Field(
+        None, min_length=16, description="For a proxy of your own, that asks Daytona's /preview operations."
+    )
     tls_certificate: Path | None = Field(None, description="PEM, with its chain: HTTPS on the listener.")
     tls_key: Path | None = Field(None, description="The certificate's key, PEM, readable by the server alone.")
     region: str = Field("local", min_length=1, description="The name of this server's one region.")
@@ -98,6 +107,9 @@ class Settings(BaseSettings):
 
     language_servers: dict[str, str] = Field(
         {}, description='Commands of further language servers in images, as JSON: {"go": "gopls"}.'
+    )
+    wrenn_previews: Literal["public", "private"] = Field(
+        "public", description="Ports of capsules made by Wrenn's API: open to who knows their id, as that vendor's are."
     )
     wrenn_terminal_frames: Literal["json", "binary"] = Field("json", description="binary for Wrenn's SDK from 0.3 on.")
 

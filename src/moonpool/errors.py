@@ -102,6 +102,11 @@ class MappingNotFound(NotFound):
     default = "This domain leads to no sandbox of yours"
 
 
+class SshAccessNotFound(NotFound):
+    code = "ssh_access_not_found"
+    default = "No such SSH access"
+
+
 class Conflict(MoonpoolError):
     code = "conflict"
     default = "Conflict"

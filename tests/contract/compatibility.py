@@ -32,7 +32,7 @@ NOTES = {
     (
         "freestyle",
         "POST /v1/vms",
-    ): "No Dockerfiles and no domains of your own; each is refused by name. Ports are kept and not open yet.",
+    ): "No Dockerfiles, which are refused. Domains are not verified: who maps one first has it.",
     ("freestyle", "POST /v1/vms/snapshots"): "No Dockerfiles, which are refused.",
     (
         "daytona",
@@ -46,9 +46,6 @@ NOTES = {
         "codesandbox",
         "POST /org/workspace/{team_id}/tokens",
     ): "For the workspace of the key that asks. Scopes to create and to edit are one.",
-    ("codesandbox", "POST /sandbox/{id}/tokens"): "Kept and managed; previews that ask for them come later.",
-    ("pitcher", "message port/list"): "The hosts are named; previews behind them come later.",
-    ("codesandbox", "GET /workspace/preview_hosts"): "Kept; previews that look at them come later.",
     ("daytona", "GET /organizations"): "The key's one team.",
     ("daytona", "GET /regions"): "One region.",
     ("daytona", "GET /shared-regions"): "One region.",

@@ -45,6 +45,13 @@ def test_daytona_snippet(server: Server) -> None:
     assert "b'hello'" in printed
 
 
+def test_preview_snippet(server: Server) -> None:
+    settings = {"DAYTONA_API_URL": f"{server.url}/api", "DAYTONA_API_KEY": server.api_key}
+    printed = run(Path(sys.executable), snippet("preview"), **settings)
+    assert ".localhost:" in printed.splitlines()[0]
+    assert "<h1>hello from a sandbox</h1>" in printed
+
+
 @pytest.mark.parametrize("version", ["0.1.4", "0.2.0"])
 def test_wrenn_snippet(server: Server, version: str, wrenn_sdk: Callable[[str], str]) -> None:
     python = Path(wrenn_sdk(version))

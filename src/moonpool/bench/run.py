@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moonpool.bench import baseline, codesandbox, engine, fork, freestyle, http, sdk
+from moonpool.bench import baseline, codesandbox, engine, fork, freestyle, http, previews, sdk
 from moonpool.bench.figures import Figure
 from moonpool.bench.server import serving
 from moonpool.engine.cgroups import Cgroups
@@ -53,6 +53,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         if sdk.installed():
             say("Daytona SDK")
             figures += await sdk.sdk_figures(server, plan.runs)
+        say("previews")
+        figures += await previews.preview_figures(server, data, plan.runs)
         say("Freestyle")
         figures += await freestyle.freestyle_figures(server, plan.runs)
         say("CodeSandbox")

@@ -50,6 +50,7 @@ class LinkService:
         self._key = key
         self._repository = LinkRepository()
         self.reserved = reserved
+        self.own_domain = "localhost"  # without a port
 
     # -- signed links --------------------------------------------------------------------------------------------------
 
@@ -88,12 +89,22 @@ class LinkService:
         name = domain.strip().lower().rstrip(".")
         if not DOMAIN.fullmatch(name) or self.reserved(name):
             raise InvalidInput("A domain has letters, digits and dashes, and is not the server's own", field="domain")
-        mapping = DomainMapping(name, principal.team_id, found.id, port, self._clock.now())
+        return await self._put(DomainMapping(name, principal.team_id, found.id, port, self._clock.now()))
+
+    async def map_own(self, principal: Principal, sandbox: str, port: int) -> DomainMapping:
+        """The sandbox's own name below the server's domain leads to this port, and is open to everybody."""
+        found = await self._writable(principal, sandbox)
+        check_port(port)
+        name = f"{found.id}.{self.own_domain}"
+        return await self._put(DomainMapping(name, principal.team_id, found.id, port, self._clock.now()))
+
+    async def _put(self, mapping: DomainMapping) -> DomainMapping:
+        name, team_id, sandbox_id = mapping.domain, mapping.team_id, mapping.sandbox_id
         async with self._store.transaction() as transaction:
             taken = self._doors.mapping(name)
-            if taken is not None and taken.team_id != principal.team_id:
+            if taken is not None and taken.team_id != team_id:
                 raise DomainTaken(f"The domain {name} leads to another sandbox")
-            known = await self._repository.mappings(transaction.connection, principal.team_id, found.id)
+            known = await self._repository.mappings(transaction.connection, team_id, sandbox_id)
             if len(known) >= MAX_MAPPINGS and name not in {other.domain for other in known}:
                 raise LimitExceeded(f"This sandbox has {MAX_MAPPINGS} domains", hint="Remove some of them.")
             await self._repository.put_mapping(transaction, mapping)
@@ -145,6 +156,12 @@ class LinkService:
     async def _writable(self, principal: Principal, sandbox: str) -> Sandbox:
         self._access.require(principal, Scope.SANDBOXES_WRITE)
         return await self._sandboxes.get(principal, sandbox)
+
+
+def acting_for(sandbox: Sandbox) -> Principal:
+    """Whoever a token, link or cookie of a sandbox lets in: acts on it for its team, and can do no more than this."""
+    scopes = frozenset({Scope.SANDBOXES_READ, Scope.SANDBOXES_WRITE})
+    return Principal(sandbox.team_id, "", None, scopes)
 
 
 def check_port(port: int) -> None:

@@ -10,10 +10,12 @@ from moonpool.dialects.daytona import (
     copies,
     keys,
     organizations,
+    previews,
     sandboxes,
     server,
     settings,
     snapshots,
+    ssh,
     usage,
     volumes,
 )
@@ -34,14 +36,16 @@ def contract_operations() -> set[tuple[str, str]]:
     return found | {(method.upper(), shape(path)) for path, methods in document.items() for method in methods}
 
 
+PARTS = (copies, keys, organizations, previews, sandboxes, server, settings, snapshots, ssh, usage, volumes)
+
+
 def refused() -> list[tuple[str, str, str]]:
     entries = [operation.split() for operations in UNSUPPORTED.values() for operation in operations]
     return [(method, path, name) for method, path, name in entries]
 
 
 def offered() -> set[tuple[str, str]]:
-    parts = (copies, keys, organizations, sandboxes, server, settings, snapshots, usage, volumes)
-    routers = [part.router for part in parts]
+    routers = [part.router for part in PARTS]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     return {(method, shape(route.path.removeprefix("/api"))) for route in routes for method in route.methods}
 

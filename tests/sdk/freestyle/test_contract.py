@@ -208,7 +208,7 @@ def states(api: Api, vm: str) -> None:
         (b'{"snapshotId": "sc-00000000000000000000"}', 404, "SNAPSHOT_NOT_FOUND"),
         (b'{"snapshotId": "sc-nothing"}', 400, "INVALID_SNAPSHOT_ID"),
         (b'{"template": {"baseImage": {"dockerfileContent": "FROM debian"}}}', 400, "CREATE_VM_BAD_REQUEST"),
-        (b'{"domains": [{"domain": "a.example"}]}', 400, "CREATE_VM_BAD_REQUEST"),
+        (b'{"domains": [{"domain": "localhost"}]}', 400, "INVALID_DOMAIN"),
         (b'{"additionalFiles": {"/a": {"content": "?", "encoding": "base64"}}}', 400, "CREATE_VM_BAD_REQUEST"),
         (b'{"additionalFiles": {"/a/": {"content": ""}}}', 400, "CREATE_VM_BAD_REQUEST"),
         (b'{"activityThresholdBytes": -1}', 400, "CREATE_VM_BAD_REQUEST"),

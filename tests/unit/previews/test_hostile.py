@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from moonpool.dialects.common import front
+from moonpool.dialects.common.front import FrontProtocol
 from moonpool.previews.gateway.names import Names
 from tests.unit.previews.apps import App, Request, saying
 from tests.unit.previews.conftest import DOMAIN, Previews
@@ -144,7 +144,7 @@ async def test_headers_without_end(previews: Previews) -> None:
 async def test_a_client_that_never_comes_to_the_point(
     previews: Previews, begun: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front, "HEAD_TIMEOUT", 0.1)
+    monkeypatch.setattr(FrontProtocol, "headers_timeout", 0.1)
     async with previews.client() as client:
         client.send(begun.encode())
         await client.rest()

@@ -17,8 +17,6 @@ from moonpool.previews.gateway.gateway import PreviewGateway
 from moonpool.previews.gateway.names import Target
 from moonpool.previews.gateway.request import Head
 
-HEAD_TIMEOUT = 20.0  # seconds for a request's line and headers
-
 FindGateway = Callable[[], PreviewGateway | None]
 
 
@@ -38,15 +36,9 @@ class FrontProtocol(BoundedHttpProtocol):
         self._gateway = gateway
         self._receiving: Exchange | None = None  # whose body arrives
         self._active: Exchange | None = None  # whose turn it is to be answered
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._mid_head = True  # A request's line and headers are awaited; so are a new connection's first.
         self._host = b""
 
     # -- the connection ------------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._watch_head()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -54,11 +46,8 @@ class FrontProtocol(BoundedHttpProtocol):
             self._active.client_sent(data)
             return
         super().data_received(data)
-        self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
         for exchange in {self._active, self._receiving, *(cycle for cycle, _ in self.pipeline)}:
             if isinstance(exchange, Exchange) and not exchange.response_complete:
                 exchange.client_lost()
@@ -87,7 +76,7 @@ class FrontProtocol(BoundedHttpProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._mid_head, self._host, self._receiving = True, b"", None
+        self._host, self._receiving = b"", None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
@@ -95,13 +84,13 @@ class FrontProtocol(BoundedHttpProtocol):
             self._host = value
 
     def on_headers_complete(self) -> None:
-        self._mid_head = False
         gateway = self._gateway()
         target = None if gateway is None else gateway.target(self._host, self.url)
         if gateway is None or target is None:
             super().on_headers_complete()
             return
         self._progress = True
+        self._clear_deadline()
         self._meet(gateway, target)
 
     def on_body(self, body: bytes) -> None:
@@ -120,7 +109,6 @@ class FrontProtocol(BoundedHttpProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         if self._receiving is None:
-            self._head_done()
             super().handle_websocket_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -168,28 +156,10 @@ class FrontProtocol(BoundedHttpProtocol):
     def exchange_over(self, exchange: Exchange) -> None:
         if self._active is exchange:
             self._active = None
-        if not exchange.keep_alive and not self.transport.is_closing():
+        if not exchange.keep_alive:
             self.transport.close()
-        self.on_response_complete()
-
-    # -- those who are slow --------------------------------------------------------------------------------------------
-
-    def _watch_head(self) -> None:
-        """A client that begins a request, or connects, says what it wants before long."""
-        if not self._mid_head or self.transport.is_closing():
-            self._head_done()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._too_slow)
-
-    def _head_done(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _too_slow(self) -> None:
-        self._head_timer = None
         if not self.transport.is_closing():
-            self.transport.close()
+            self.on_response_complete()
 
 
 def front(gateway: FindGateway) -> type[FrontProtocol]:

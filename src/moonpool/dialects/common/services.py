@@ -14,6 +14,7 @@ from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.tags import TagService
 from moonpool.snapshots.service import SnapshotService
+from moonpool.ssh.service import SshService
 from moonpool.volumes.service import VolumeService
 
 
@@ -22,6 +23,8 @@ class ServerInfo:
     """``public_url`` has no slash at its end ("http://localhost:8080"); ``preview_domain`` is host[:port],
     that of this very machine where none ``is_set``.
 
+    ``ssh_address`` is host:port, where it is another one than the server's own host.
+    ``proxy_key`` is that of a proxy of the operator's own, which may ask what opens previews.
     ``terminal_frames`` is "json" or "binary" (Wrenn's terminals up to SDK 0.2 and from 0.3 on).
     ``signing_key`` is the server's own secret, the same over restarts: for tokens that it gives out and takes back.
     ``language_servers``: the operator's own, a command for each language.
@@ -35,6 +38,9 @@ class ServerInfo:
     signing_key: bytes = field(repr=False)
     preview_domain_is_set: bool = True
     language_servers: Mapping[str, str] = field(default_factory=dict)
+    proxy_key: str | None = field(default=None, repr=False)
+    ssh_address: str | None = None
+    wrenn_previews_are_public: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,3 +58,4 @@ class Services:
     volumes: VolumeService
     builds: BuildService
     registries: RegistryService
+    ssh: SshService

@@ -20,10 +20,12 @@ from moonpool.dialects.daytona import (
     operations,
     organizations,
     registries,
+    previews,
     sandboxes,
     server,
     settings,
     snapshots,
+    ssh,
     toolbox,
     usage,
     volumes,
@@ -46,7 +48,7 @@ def create_app(services: Services) -> ASGIApp:
     app.state.started_at = services.clock.now()
     app.router.routes[:0] = toolbox.create_routes(services)
     app.include_router(operations.create_router())
-    parts = (server, sandboxes, settings, copies, snapshots, builds, registries, keys, organizations, volumes)
+    parts = (ssh, server, sandboxes, settings, copies, snapshots, builds, registries, keys, organizations, previews, volumes)
     for part in parts:
         app.include_router(part.router)
     add_error_handlers(app)

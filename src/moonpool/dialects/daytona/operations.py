@@ -13,8 +13,6 @@ from moonpool.dialects.daytona.call import Authenticated
 from moonpool.errors import NotSupported
 
 SNAPSHOTS_HINT = "Make a snapshot of a sandbox instead: POST /api/sandbox/{id}/snapshot."
-FILES_HINT = "Use the toolbox's file operations with an API key."
-PREVIEW_HINT = "Reach the port from within: run a client in the sandbox through the toolbox."
 TEAM_HINT = "Teams and keys are managed with the 'moonpool' command on the server."
 HOST_HINT = "This server is its own and only host; 'moonpool doctor' tells how it is."
 METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a sandbox."
@@ -23,26 +21,6 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     SNAPSHOTS_HINT: (
         "GET /object-storage/push-access get_push_access",
         "GET /docker-registry/registry-push-access get_transient_push_access",
-    ),
-    FILES_HINT: (
-        "GET /sandbox/{sandboxId}/signing-key get_sandbox_signing_key",
-        "POST /sandbox/{sandboxId}/signing-key/rotate rotate_signing_key",
-    ),
-    PREVIEW_HINT: (
-        "GET /sandbox/{sandboxIdOrName}/ports/{port}/preview-url get_port_preview_url",
-        "GET /sandbox/{sandboxIdOrName}/ports/{port}/signed-preview-url get_signed_port_preview_url",
-        "POST /sandbox/{sandboxIdOrName}/ports/{port}/signed-preview-url/{token}/expire expire_signed_port_preview_url",
-        "GET /preview/{sandboxId}/public is_sandbox_public",
-        "GET /preview/{sandboxId}/access has_sandbox_access",
-        "GET /preview/{sandboxId}/validate/{authToken} is_valid_auth_token",
-        "GET /preview/{sandboxId}/signing-key get_signing_key",
-        "GET /preview/{sandboxId}/preview-warning is_preview_warning_enabled",
-        "GET /preview/{signedPreviewToken}/{port}/sandbox-id get_sandbox_id_from_signed_preview_url_token",
-    ),
-    "Open a terminal through the toolbox's pty operations instead.": (
-        "POST /sandbox/{sandboxIdOrName}/ssh-access create_ssh_access",
-        "DELETE /sandbox/{sandboxIdOrName}/ssh-access revoke_ssh_access",
-        "GET /sandbox/ssh-access/validate validate_ssh_access",
     ),
     METRICS_HINT: (
         "GET /sandbox/{sandboxId}/telemetry/logs get_sandbox_logs",

@@ -14,6 +14,7 @@ from moonpool.dialects.freestyle import (
     builds,
     commands,
     creation,
+    domains,
     errors,
     files,
     lifecycle,
@@ -30,7 +31,7 @@ from moonpool.dialects.freestyle.requests import Call, Handler
 from moonpool.errors import MoonpoolError
 from moonpool.hosts.keyed_locks import KeyedLocks
 
-PREFIXES = ("/v1/vms",)
+PREFIXES = ("/v1/vms", domains.PREFIX)
 PARTS = (builds, commands, creation, files, lifecycle, snapshots, stats, systemd, terminals, vms, watching)
 HANDLERS: Mapping[str, Handler] = {name: handler for part in PARTS for name, handler in part.HANDLERS.items()}
 
@@ -38,11 +39,13 @@ HANDLERS: Mapping[str, Handler] = {name: handler for part in PARTS for name, han
 def create_app(services: Services) -> ASGIApp:
     """Every operation of the contract at its full path, and this dialect's envelope for every error."""
     # Fixed segments come before parameters, else /v1/vms/snapshots would be the VM "snapshots".
-    ordered = sorted(OPERATIONS, key=lambda operation: [part.startswith("{") for part in operation.path.split("/")])
+    handlers = {**HANDLERS, **domains.HANDLERS}
+    operations = (*OPERATIONS, *domains.OPERATIONS)
+    ordered = sorted(operations, key=lambda operation: [part.startswith("{") for part in operation.path.split("/")])
     routes = [
         Route(
             operation.path.replace("{filepath}", "{filepath:path}"),
-            Endpoint(operation, HANDLERS[operation.id], services).answer,
+            Endpoint(operation, handlers[operation.id], services).answer,
             methods=[operation.method],
         )
         for operation in ordered

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from moonpool.dialects.freestyle.building import SETUP_LIFETIME, Build, boot, materialize, set_up, settings
 from moonpool.dialects.freestyle.catalogue import source_snapshot, wire_id
+from moonpool.dialects.freestyle.domains import lead_here
 from moonpool.dialects.freestyle.extensions import CreateVmRequest, Layer
 from moonpool.dialects.freestyle.layers import Plan, needs_setting_up, plan_of
 from moonpool.dialects.freestyle.mapping import IDLE_TIMEOUT, FreestyleError, data_of
@@ -25,7 +26,6 @@ MAX_RECIPE = 4 * 1024 * 1024  # characters that are kept to make a VM anew
 async def create_vm(call: Call) -> Response:
     """Answers once the VM runs and is set up. Layers become snapshots first, unless they are there already."""
     wanted = await call.parse(CreateVmRequest)
-    refuse_unknown(wanted)
     plan = plan_of(wanted, wanted.spec, wanted.template, "CREATE_VM")
     recipe = recipe_of(plan.top) if wanted.recreate else None
     base = await source_snapshot(call, plan.base)
@@ -33,7 +33,12 @@ async def create_vm(call: Call) -> Response:
     if build is not None:
         base = await materialize(call, plan.layers, base, build, CODE, {"persistence": STICKY})
     sandbox = await created(call, wanted, plan.top, base, build, recipe)
-    return answer(CreateVmResponse(id=sandbox.id, domains=[], snapshotId=wire_id(base)))
+    try:
+        domains = await lead_here(call, sandbox, wanted.domains or ())
+    except MoonpoolError:
+        await call.services.sandboxes.destroy(call.principal, sandbox.id)
+        raise
+    return answer(CreateVmResponse(id=sandbox.id, domains=domains, snapshotId=wire_id(base)))
 
 
 async def created(
@@ -89,12 +94,6 @@ def recipe_of(top: Layer) -> Mapping[str, Any]:
 
 def planned(plan: Plan) -> list[str]:
     return [f"{step} {number}" for number in range(1, len(plan.layers) + 1) for step in ("layer", "capture")]
-
-
-def refuse_unknown(wanted: CreateVmRequest) -> None:
-    """What would be a promise that this server cannot keep."""
-    if wanted.domains:
-        raise FreestyleError(400, "CREATE_VM_BAD_REQUEST", "domains: this server maps no domains of your own yet")
 
 
 HANDLERS: Mapping[str, Handler] = {"create_vm": create_vm}

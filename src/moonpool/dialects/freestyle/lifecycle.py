@@ -6,6 +6,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from moonpool.dialects.freestyle.creation import recreated
+from moonpool.dialects.freestyle.domains import domains_of, lead_here
 from moonpool.dialects.freestyle.lookup import find, not_running, settled
 from moonpool.dialects.freestyle.mapping import DATA, READY_TIMEOUT, FreestyleError, data_of, derived_id
 from moonpool.dialects.freestyle.persistence import idle_timers, removes_at_suspend
@@ -41,7 +42,7 @@ async def start_vm(call: Call) -> Response:
     sandbox = await started(call, wanted)
     if wanted.model_fields_set & {"idleTimeoutSeconds", "activityThresholdBytes"}:
         await change_idle_rule(call, sandbox, wanted)
-    return answer(StartedVmResponse(id=sandbox.id, domains=[]))
+    return answer(StartedVmResponse(id=sandbox.id, domains=await domains_of(call, sandbox)))
 
 
 async def started(call: Call, wanted: StartVmRequest) -> Sandbox:
@@ -180,7 +181,8 @@ async def fork_vm(call: Call) -> Response:
     # A name is the VM's own, not its copies'.
     data = {**sandbox.dialect_data, DATA: {**data_of(sandbox), "name": None, "recreate": False, "recipe": None}}
     forks = await call.services.sandboxes.fork(call.principal, sandbox.id, [Fork(dialect_data=data)] * count)
-    return answer(ForkVmResponse(vmId=sandbox.id, forks=[ForkedVmResponse(id=fork.id, domains=[]) for fork in forks]))
+    made = [ForkedVmResponse(id=fork.id, domains=await lead_here(call, fork)) for fork in forks]
+    return answer(ForkVmResponse(vmId=sandbox.id, forks=made))
 
 
 async def change_idle_rule(call: Call, sandbox: Sandbox, wanted: StartVmRequest) -> None:

@@ -36,7 +36,8 @@ router = APIRouter()
 async def create_capsule(request: Request, services: Provided, principal: Caller) -> Response:
     wanted = new_sandbox(await parse(request, CreateCapsuleRequest))
     # The id is chosen here, so that a creation that takes too long can be answered with it.
-    wanted = replace(wanted, id=new_sandbox_id())
+    # Its ports are open, since the SDK's get_url has no place for a token.
+    wanted = replace(wanted, id=new_sandbox_id(), public=services.server.wrenn_previews_are_public)
     return await changed(services, principal, services.sandboxes.create(principal, wanted), str(wanted.id))
 
 

@@ -1,7 +1,6 @@
 """One request and its answer, or one changed protocol: bytes both ways, each side as fast as the other takes them."""
 
 import asyncio
-import socket
 from typing import Any, Protocol
 
 import structlog
@@ -16,7 +15,6 @@ from moonpool.previews.gateway.request import Head
 MAX_WAITING = 64 * 1024  # bytes of a body that wait for the app to be found
 STALL = 120.0  # seconds that a client may read nothing of an answer that waits for it
 REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))  # seconds, seconds, times
 
 log = structlog.get_logger(__name__)
 
@@ -247,10 +245,6 @@ class Exchange:
 
     def _upgrade(self, rest: bytes) -> None:
         self._stop_watching()
-        sock = self._front.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self._front.go_on_reading()
         waiting, self._waiting = self._waiting, []
         for data in waiting:

@@ -20,8 +20,9 @@ from moonpool.previews.gateway.names import PATH, Names, Target
 from moonpool.previews.gateway.pool import Pool
 from moonpool.previews.gateway.refusals import Refusal
 from moonpool.previews.gateway.request import Head, checked, upstream_head
-from moonpool.previews.gateway.waking import Policy, Waker, Wakes, owner_of
+from moonpool.previews.gateway.waking import Policy, Waker, Wakes
 from moonpool.previews.gateway.words import Words
+from moonpool.previews.links import acting_for
 from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.model import Sandbox, SandboxState
 from moonpool.sandboxes.service import SandboxService
@@ -72,6 +73,11 @@ class PreviewGateway:
             return None
         return self._names.by_host(host) or (self._names.by_path(url) if url.startswith(PATH) else None)
 
+    @property
+    def domain(self) -> str:
+        """Under which sandboxes have names, without a port."""
+        return self._names.domain
+
     def owns(self, domain: str) -> bool:
         """Whether no user may take this domain, since previews or the APIs are there."""
         return self._names.owns(domain)
@@ -99,7 +105,7 @@ class PreviewGateway:
         active = not any(name in self._words.unnoticed for name, _ in head.headers)
         sandbox = await self._waker.awake(admitted.sandbox, websocket=head.websocket)
         try:
-            async with self._sandboxes.session(owner_of(sandbox), sandbox.id, active=active) as session:
+            async with self._sandboxes.session(acting_for(sandbox), sandbox.id, active=active) as session:
                 await self._carry(exchange, head, admitted, session.agent)
         except PortClosed:
             raise Refusal.port_closed(admitted.port) from None
@@ -146,7 +152,7 @@ class PreviewGateway:
         sandbox = self._sandboxes.peek(sandbox_id)
         if sandbox is None:
             raise InvalidState(state=SandboxState.DESTROYED)
-        async with self._sandboxes.session(owner_of(sandbox), sandbox_id, active=False) as session:
+        async with self._sandboxes.session(acting_for(sandbox), sandbox_id, active=False) as session:
             yield session.agent
 
     def _count(self, status: int) -> None:

@@ -44,6 +44,11 @@ class Names:
         self._forms = [re.compile(form) for form in (rf"{PORT}-{sandbox}", rf"{sandbox}-{PORT}", rf"{PORT}-{LINK}")]
         self._id = re.compile(sandbox)
 
+    @property
+    def domain(self) -> str:
+        """The first, without a port."""
+        return self._domains[0]
+
     def by_host(self, host: bytes) -> Target | None:
         """None: this is no preview's name."""
         if len(host) > MAX_HOST or not host.isascii():

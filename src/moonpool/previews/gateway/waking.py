@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
-from moonpool.access.model import Principal, Scope
 from moonpool.errors import MoonpoolError, NoCapacity, SandboxNotFound, TransitionInProgress
 from moonpool.previews.gateway.refusals import Refusal
+from moonpool.previews.links import acting_for
 from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.model import TRANSITIONAL, Sandbox, SandboxState
 from moonpool.sandboxes.service import SandboxService
@@ -17,12 +17,6 @@ COMING = frozenset({SandboxState.STARTING, SandboxState.RESUMING, SandboxState.R
 Wakes = Callable[[Sandbox, bool], bool]
 """Whether its owner wants this sandbox woken by a request; true as second argument: by a WebSocket."""
 Policy = Literal["never", "paused", "stopped"]
-
-
-def owner_of(sandbox: Sandbox) -> Principal:
-    """Whoever comes through a preview acts on the sandbox for its team, and can do no more than this."""
-    scopes = frozenset({Scope.SANDBOXES_READ, Scope.SANDBOXES_WRITE})
-    return Principal(sandbox.team_id, "", None, scopes)
 
 
 class Waker:
@@ -52,7 +46,7 @@ class Waker:
             raise Refusal(503, "sandbox_not_started", "The sandbox could not be started", error.hint) from error
 
     async def _running(self, sandbox: Sandbox, websocket: bool) -> Sandbox:
-        owner = owner_of(sandbox)
+        owner = acting_for(sandbox)
         current = sandbox
         if current.state in TRANSITIONAL:
             current = await self._sandboxes.settled(owner, sandbox.id, timeout=PATIENCE)

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket
 from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.daytona.toolbox.call import Call, ClientGone, Tools, json_response
 from moonpool.dialects.daytona.toolbox.errors import document, error_response
+from moonpool.dialects.daytona.toolbox.links import asker
 from moonpool.dialects.daytona.toolbox.operations import WEBSOCKET, table
 from moonpool.errors import MoonpoolError
 
@@ -50,20 +51,21 @@ class Toolbox:
             await response(scope, receive, send)
 
     async def _answer(self, request: Request, method: str, receive: Receive, send: Send) -> Response | None:
-        asker = await principal(request, self._tools.services.access)
-        found = self._table.find(method, f"/{request.path_params['path']}")
-        call = Call(self._tools, asker, request.path_params["sandbox_id"], found.parameters, request, receive, send)
+        path = f"/{request.path_params['path']}"
+        who = await asker(request, self._tools.services, method, path)
+        found = self._table.find(method, path)
+        call = Call(self._tools, who, request.path_params["sandbox_id"], found.parameters, request, receive, send)
         return await found.handler(call)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
         answer = Answer(send)
         try:
-            asker = await principal(socket, self._tools.services.access)
+            who = await principal(socket, self._tools.services.access)
             found = self._table.find(WEBSOCKET, f"/{socket.path_params['path']}")
             socket = WebSocket(scope, receive, answer.send)
             sandbox = socket.path_params["sandbox_id"]
-            await found.handler(Call(self._tools, asker, sandbox, found.parameters, socket, receive, answer.send))
+            await found.handler(Call(self._tools, who, sandbox, found.parameters, socket, receive, answer.send))
         except MoonpoolError as error:
             await self._refuse(socket, answer, error_response(socket, error))
         except Exception as error:  # noqa: BLE001 - the outermost edge, as above

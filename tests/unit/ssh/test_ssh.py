@@ -1,0 +1,214 @@
+"""OpenSSH's clients against the server: who is let in, and everything that they then do."""
+
+import asyncio
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from moonpool.errors import InvalidInput, SshAccessNotFound
+from moonpool.sandboxes.model import SandboxState
+from moonpool.ssh.hostkey import host_key
+from moonpool.ssh.server import Slowness
+from moonpool.store.tables import ssh_tokens
+from tests.conftest import free_port
+from tests.unit.ssh.conftest import LIMIT, OPTIONS, Shells
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_commands(shells: Shells) -> None:
+    token = await shells.token()
+    result = await shells.ssh(token, "cat; echo error >&2; exit 7", given=b"given\0bytes\xff")
+    assert (result.code, result.output, result.errors) == (7, b"given\0bytes\xff", b"error\n")
+    large = os.urandom(3 << 20)
+    assert (await shells.ssh(token, "cat", given=large)).output == large
+    assert (await shells.ssh(token, "kill -TERM $$")).code in (255, 143)
+
+
+async def test_a_shell_without_a_terminal_reads_its_commands(shells: Shells) -> None:
+    result = await shells.ssh(await shells.token(), given=b"echo one\necho two\nexit 3\n")
+    assert (result.code, result.output) == (3, b"one\ntwo\n")
+
+
+async def test_a_terminal(shells: Shells) -> None:
+    commands = b"stty -echo; tty >/dev/null && echo a-tty; echo $TERM; stty size; exit 5\n"
+    result = await shells.ssh(await shells.token(), given=commands, options=("-tt",))
+    assert result.code == 5
+    assert b"a-tty" in result.output
+    assert b"xterm" in result.output
+
+
+async def test_ctrl_c_and_the_end_of_input(shells: Shells) -> None:
+    process = await shells.start(
+        await shells.token(), "trap 'echo caught; exit 9' INT; echo up; sleep 60", options=("-tt",)
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    async with asyncio.timeout(LIMIT):
+        assert b"up" in await process.stdout.readline()
+        process.stdin.write(b"\x03")
+        assert b"caught" in await process.stdout.read()
+    assert await process.wait() == 9
+
+
+async def test_a_client_that_goes_takes_its_program_along(shells: Shells) -> None:
+    process = await shells.start(await shells.token(), "echo $$; exec sleep 300")
+    assert process.stdout is not None
+    async with asyncio.timeout(LIMIT):
+        pid = int(await process.stdout.readline())
+        process.kill()
+        await process.wait()
+        async with shells.inside.sandboxes.session(shells.inside.owner, shells.sandbox.id) as session:
+            ended = await session.agent.wait(pid, LIMIT)
+    assert ended.signal == signal.SIGHUP
+
+
+async def test_wrong_tokens_get_nothing_and_wait_longer_each_time(shells: Shells) -> None:
+    assert (await shells.ssh("x" * 32, "true")).code == 255
+    result = await shells.ssh("root", "true")
+    assert (result.code, b"Permission denied" in result.errors) == (255, True)
+    slowness = Slowness(shells.clock)
+    waits = [slowness.delay("1.2.3.4") for _ in range(8)]
+    assert waits == [0.5, 1, 2, 4, 8, 16, 16, 16]
+    assert slowness.delay("1.2.3.5") == 0.5
+    shells.clock.advance(301)
+    assert slowness.delay("1.2.3.4") == 0.5
+
+
+async def test_a_token_ends(shells: Shells) -> None:
+    first = await shells.token()
+    second = await shells.token(minutes=1)
+    assert (await shells.ssh(first, "true")).code == 255  # It was replaced.
+    assert (await shells.ssh(second, "true")).code == 0
+    shells.clock.advance(61)
+    assert (await shells.ssh(second, "true")).code == 255
+    with pytest.raises(InvalidInput):
+        await shells.token(minutes=0)
+
+
+async def test_a_revoked_token_ends_its_connections(shells: Shells) -> None:
+    token = await shells.token()
+    process = await shells.start(token, "echo up; exec sleep 300")
+    assert process.stdout is not None
+    async with asyncio.timeout(LIMIT):
+        await process.stdout.readline()
+        with pytest.raises(SshAccessNotFound):
+            await shells.inside.core.ssh.revoke(shells.inside.owner, shells.sandbox.id, "another")
+        await shells.inside.core.ssh.revoke(shells.inside.owner, shells.sandbox.id, token)
+        assert await process.wait() == 255
+
+
+async def test_tokens_are_stored_hashed(shells: Shells) -> None:
+    token = await shells.token()
+    async with shells.inside.core.ssh._store.reading() as connection:
+        rows = [str(row) for row in await connection.execute(ssh_tokens.select())]
+    assert len(rows) == 1
+    assert token not in rows[0]
+
+
+async def test_ports_are_forwarded(shells: Shells) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    inner, outer = server.sockets[0].getsockname()[1], free_port()
+    token = await shells.token()
+    process = await shells.start(token, "echo up; cat", options=("-L", f"127.0.0.1:{outer}:localhost:{inner}"))
+    assert process.stdout is not None
+    async with server, asyncio.timeout(LIMIT):
+        await process.stdout.readline()
+        reader, writer = await asyncio.open_connection("127.0.0.1", outer)
+        sent = os.urandom(2 << 20)
+        writer.write(sent)
+        writer.write_eof()
+        assert await reader.read() == sent
+        writer.close()
+        closed = await shells.ssh(token, options=("-W", f"localhost:{free_port()}"))
+        elsewhere = await shells.ssh(token, options=("-W", "192.0.2.1:80"))
+        process.terminate()
+        await process.wait()
+    assert (closed.code, elsewhere.code) == (255, 255)
+
+
+async def test_nothing_else_is_forwarded(shells: Shells) -> None:
+    result = await shells.ssh(
+        await shells.token(), "true", options=("-o", "ExitOnForwardFailure=yes", "-R", "0:localhost:80")
+    )
+    assert result.code == 255
+
+
+async def test_files_both_ways(shells: Shells, tmp_path: Path) -> None:
+    """The agent of this test sees this machine's own files."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir(), there.mkdir()
+    content = os.urandom(5 << 20)
+    (here / "up").write_bytes(content)
+    (here / "up").chmod(0o640)
+    token = await shells.token()
+    result = await shells.sftp(
+        token,
+        f"""
+        put -p {here}/up {there}/up
+        get {there}/up {here}/down
+        mkdir {there}/folder
+        rename {there}/up {there}/folder/moved
+        ln -s moved {there}/folder/link
+        chmod 600 {there}/folder/moved
+        ls -la {there}/folder
+        -get {there}/missing {here}/missing
+        -rmdir {there}/folder
+        rm {there}/folder/link
+        pwd
+        """,
+    )
+    assert result.code == 0, result.errors
+    assert (here / "down").read_bytes() == content
+    assert stat.S_IMODE((there / "folder" / "moved").stat().st_mode) == 0o600
+    assert os.listdir(there / "folder") == ["moved"]
+    assert b"link" in result.output
+    assert b"not found" in result.errors.lower() or b"no such file" in result.errors.lower()
+
+
+async def test_scp(shells: Shells, tmp_path: Path) -> None:
+    content = os.urandom(300_000)
+    (tmp_path / "here").write_bytes(content)
+    target = f"{await shells.token()}@127.0.0.1:{tmp_path}/there"
+    process = await asyncio.create_subprocess_exec(
+        "scp", *OPTIONS, "-P", str(shells.port), str(tmp_path / "here"), target, stdin=asyncio.subprocess.DEVNULL
+    )
+    async with asyncio.timeout(LIMIT):
+        assert await process.wait() == 0
+    assert (tmp_path / "there").read_bytes() == content
+
+
+async def test_a_file_is_written_on_from_its_end_and_not_in_its_middle(shells: Shells, tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(b"0123456789")
+    (tmp_path / "whole").write_bytes(b"0123456789abcdef")
+    result = await shells.sftp(await shells.token(), f"reput {tmp_path}/whole {tmp_path}/part\n")
+    assert result.code == 0, result.errors
+    assert (tmp_path / "part").read_bytes() == b"0123456789abcdef"
+
+
+async def test_a_paused_sandbox_is_woken_and_a_stopped_one_is_not(shells: Shells) -> None:
+    owner, sandboxes = shells.inside.owner, shells.inside.sandboxes
+    token = await shells.token()
+    await sandboxes.pause(owner, shells.sandbox.id)
+    assert (await shells.ssh(token, "echo awake")).output == b"awake\n"
+    await sandboxes.stop(owner, shells.sandbox.id)
+    result = await shells.ssh(token, "true")
+    assert (result.code, b"stopped" in result.errors) == (255, True)
+    await sandboxes.start(owner, shells.sandbox.id)
+    assert (await sandboxes.get(owner, shells.sandbox.id)).state is SandboxState.RUNNING
+
+
+async def test_the_host_key_stays(tmp_path: Path) -> None:
+    first = host_key(tmp_path)
+    assert host_key(tmp_path).export_public_key() == first.export_public_key()
+    assert stat.S_IMODE((tmp_path / "ssh_host_key").stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["ssh_host_key"]
