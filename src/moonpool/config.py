@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moonpool.archives.settings import StoreSettings
@@ -112,6 +112,12 @@ class Settings(BaseSettings):
         "public", description="Ports of capsules made by Wrenn's API: open to who knows their id, as that vendor's are."
     )
     wrenn_terminal_frames: Literal["json", "binary"] = Field("json", description="binary for Wrenn's SDK from 0.3 on.")
+
+    @model_validator(mode="after")
+    def whole_tls(self) -> "Settings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("MOONPOOL_TLS_CERTIFICATE and MOONPOOL_TLS_KEY belong together")
+        return self
 
     @property
     def database(self) -> str:

@@ -60,7 +60,7 @@ class Previews:
 
 @asynccontextmanager
 async def serving(
-    data: Path, clock: Clock, **given: object
+    data: Path, clock: Clock, *, certificate: tuple[Path, Path] | None = None, **given: object
 ) -> AsyncIterator[tuple[Application, ReachableMachines, int]]:
     port, machines = free_port(), ReachableMachines()
 
@@ -80,6 +80,8 @@ async def serving(
         lifespan="on",
         log_config=None,
         timeout_graceful_shutdown=1,
+        ssl_certfile=certificate and certificate[0],
+        ssl_keyfile=certificate and certificate[1],
     )
     server = AnnouncedServer(config)
     running = asyncio.create_task(server.serve())

@@ -62,7 +62,8 @@ async def test_a_vm_s_own_domain(previews: Previews) -> None:
     assert (await previews.ask(host=mapping.domain)).body == b"hello"
 
 
-async def test_domains_are_there_after_a_restart(tmp_path: Path) -> None:
+async def test_domains_and_links_hold_over_a_restart(tmp_path: Path) -> None:
+    link, owner = "", ""
     for turn in range(2):
         clock = ManualClock()
         async with (
@@ -75,6 +76,11 @@ async def test_domains_are_there_after_a_restart(tmp_path: Path) -> None:
                 await links.map_domain(previews.admin, (await vm(previews)).id, "gone.example.com", 80)
                 gone = (await links.mappings(previews.admin))[0].sandbox_id
                 await previews.core.sandboxes.destroy(previews.admin, gone)
+                made = await links.create(previews.admin, previews.sandbox.id, 80, 3600)
+                link, owner = made.token, made.link.sandbox_id
+            found = await previews.core.previews.doors.link(link, 80)
+            assert found is not None
+            assert found.sandbox_id == owner
             assert [mapping.domain for mapping in await links.mappings(previews.admin)] == ["kept.example.com"]
 
 
