@@ -59,6 +59,7 @@ class Answer:
         self._reason = b""
         self._headers: Headers = []
         self._pending = 0
+        self._left = 0  # bytes of a body whose length was said
         self._informed = False
         self._parser = httptools.HttpResponseParser(self)
 
@@ -66,6 +67,9 @@ class Answer:
         """Answers with what belongs to another protocol, once the app has changed it."""
         if self.complete:
             self.reusable = False
+            return b""
+        if self._left:
+            self._pass_on(data)
             return b""
         try:
             self._parser.feed_data(data)
@@ -82,6 +86,15 @@ class Answer:
             if self._pending > MAX_HEAD:
                 raise BadAnswer("headers without end")
         return b""
+
+    def _pass_on(self, data: bytes) -> None:
+        """A body of known length needs no parser: large ones would be copied once more by it."""
+        if len(data) > self._left:
+            data, self.reusable = data[: self._left], False
+        self._left -= len(data)
+        self._send(data)
+        if not self._left:
+            self._finish()
 
     def end(self) -> bool:
         """The app has closed its connection; whether this is how its answer was to end."""
@@ -100,6 +113,9 @@ class Answer:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self.complete:  # A second answer, that nobody asked for.
+            self.reusable = False
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:
             self._inform()
@@ -116,6 +132,7 @@ class Answer:
         elif self._framing is Framing.CHUNKS:
             self._send(b"%x\r\n%b\r\n" % (len(body), body))
         else:
+            self._left = max(0, self._left - len(body))
             self._send(body)
 
     def on_message_complete(self) -> None:
@@ -150,6 +167,7 @@ class Answer:
             self._framing = Framing.NONE
         elif b"content-length" in known and not chunked:
             self._framing = Framing.LENGTH
+            self._left = next(int(value) for name, value in headers if name.lower() == b"content-length")
         else:
             self._until_close = not chunked
             self._framing = Framing.CHUNKS if self._modern else Framing.CLOSE
