@@ -7,10 +7,12 @@ import httpx
 from fastapi.routing import APIRoute
 
 from moonpool.dialects.daytona import (
+    builds,
     copies,
     keys,
     organizations,
     previews,
+    registries,
     sandboxes,
     server,
     settings,
@@ -36,7 +38,7 @@ def contract_operations() -> set[tuple[str, str]]:
     return found | {(method.upper(), shape(path)) for path, methods in document.items() for method in methods}
 
 
-PARTS = (copies, keys, organizations, previews, sandboxes, server, settings, snapshots, ssh, usage, volumes)
+PARTS = (builds, copies, keys, organizations, previews, registries, sandboxes, server, settings, snapshots, ssh)
 
 
 def refused() -> list[tuple[str, str, str]]:
@@ -45,7 +47,7 @@ def refused() -> list[tuple[str, str, str]]:
 
 
 def offered() -> set[tuple[str, str]]:
-    routers = [part.router for part in PARTS]
+    routers = [part.router for part in (*PARTS, usage, volumes)]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     return {(method, shape(route.path.removeprefix("/api"))) for route in routes for method in route.methods}
 

@@ -19,8 +19,8 @@ from moonpool.dialects.daytona import (
     keys,
     operations,
     organizations,
-    registries,
     previews,
+    registries,
     sandboxes,
     server,
     settings,
@@ -48,7 +48,20 @@ def create_app(services: Services) -> ASGIApp:
     app.state.started_at = services.clock.now()
     app.router.routes[:0] = toolbox.create_routes(services)
     app.include_router(operations.create_router())
-    parts = (ssh, server, sandboxes, settings, copies, snapshots, builds, registries, keys, organizations, previews, volumes)
+    parts = (
+        ssh,
+        server,
+        sandboxes,
+        settings,
+        copies,
+        snapshots,
+        builds,
+        registries,
+        keys,
+        organizations,
+        previews,
+        volumes,
+    )
     for part in parts:
         app.include_router(part.router)
     add_error_handlers(app)
