@@ -22,7 +22,7 @@ class MemoryGauges:
         self.samples.clear()
         return told
 
-    async def disks(self, machine_ids: Collection[str]) -> Mapping[str, int]:
+    async def disk_use(self, machine_ids: Collection[str]) -> Mapping[str, int]:
         return {machine_id: self.disk[machine_id] for machine_id in machine_ids if machine_id in self.disk}
 
     async def room(self) -> Room:

@@ -300,9 +300,9 @@ class Host:
         """Of every sandbox that has been awake since it was last sampled, whether it is now or not. Wakes none."""
         return await self._sampler.sample(self._machines)
 
-    async def disks(self, machine_ids: Collection[str]) -> dict[str, int]:
+    async def disk_use(self, machine_ids: Collection[str]) -> dict[str, int]:
         """Bytes that each has written, as of the last commit; those without a disk here are left out."""
-        return await self._sampler.disks({machine_id: self._disk_path(machine_id) for machine_id in machine_ids})
+        return await self._sampler.disk_use({machine_id: self._disk_path(machine_id) for machine_id in machine_ids})
 
     async def room(self) -> Room:
         """What the machine has, and what of it is free."""

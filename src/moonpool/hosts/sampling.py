@@ -25,7 +25,7 @@ class Sampler:
         due = {name: machine for name, machine in machines.items() if self._due(machine)}
         return await self._threads.run(self._read, due) if due else {}
 
-    async def disks(self, disks: Mapping[str, Path]) -> dict[str, int]:
+    async def disk_use(self, disks: Mapping[str, Path]) -> dict[str, int]:
         """Bytes that each has written; those that are just being destroyed are left out."""
         return await self._threads.run(self._measure, disks) if disks else {}
 

@@ -88,7 +88,7 @@ class Gauges(Protocol):
         """Of each that has run since it was sampled last; one that sleeps is sampled once more, and then left out."""
         ...
 
-    async def disks(self, machine_ids: Collection[str]) -> Mapping[str, int]:
+    async def disk_use(self, machine_ids: Collection[str]) -> Mapping[str, int]:
         """Bytes that each has written; those that cannot be told are left out."""
         ...
 

@@ -325,7 +325,7 @@ class MetricsService:
     async def _measure_disks(self, sandbox_ids: Sequence[str]) -> None:
         if not sandbox_ids:
             return
-        for sandbox_id, used in (await self._gauges.disks(sandbox_ids)).items():
+        for sandbox_id, used in (await self._gauges.disk_use(sandbox_ids)).items():
             if course := self._courses.get(sandbox_id):
                 course.disk_bytes = used
 
