@@ -79,7 +79,7 @@ from moonpool.ssh.server import SshServer
 from moonpool.ssh.service import SshService
 from moonpool.store.database import Store
 from moonpool.volumes.catalogue import VolumeCatalogue
-from moonpool.volumes.service import VolumeHost, VolumeLimits, VolumeService
+from moonpool.volumes.service import Users, VolumeHost, VolumeLimits, VolumeService
 
 GRACE = 30.0  # seconds for changes of state under way when the server ends
 SAVE_EVERY = 10.0  # seconds between notes of how far events were handed out, and looks at what limits others set
@@ -145,7 +145,7 @@ class Core:
             self.access,
             self.events,
             self._volume_catalogue,
-            lambda volume: [sandbox.name for sandbox in self.records.mounting(volume)],
+            Users(lambda volume: [sandbox.name for sandbox in self.records.mounting(volume)], self.records.left),
             host,
             VolumeLimits(settings.volume_mib, settings.max_disk_mib),
             self.background,

@@ -52,7 +52,7 @@ from moonpool.hosts.model import (
     snapshot_of,
 )
 from moonpool.hosts.mounting import Mounting
-from moonpool.hosts.open_files import refuse_deleted_files
+from moonpool.hosts.open_files import explain_refusal, refuse_deleted_files
 from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
 from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
@@ -382,7 +382,7 @@ class Host:
                 if await machine.member.dies_within(0 if isinstance(error, CheckpointRefused) else DEATH):
                     self._died(machine_id)  # Nobody was told while it was being saved.
                     raise
-                await self._explain_refusal(machine, error)
+                await explain_refusal(machine, error)
                 raise
             del self._machines[machine_id]
             await self._end(machine)
@@ -454,8 +454,7 @@ class Host:
     async def _set_mounts(self, machine_id: str, mounts: tuple[Mount, ...]) -> None:
         async with self._locks.hold(machine_id):
             if machine := self._machines.get(machine_id):
-                await self._mounting.change(machine, mounts)
-                await self._note(machine)
+                await self._mounting.change(machine, mounts, self._note)
 
     async def _note(self, machine: LiveMachine) -> None:
         """Its specification has changed: so does what the next server reads of it."""
@@ -482,7 +481,7 @@ class Host:
                 yield machine
             except BaseException as error:
                 if machine is not None and machine.alive:
-                    await self._explain_refusal(machine, error)
+                    await explain_refusal(machine, error)
                 raise
             finally:
                 if machine is not None and not machine.alive:  # Nobody was told while it was held.
@@ -573,12 +572,6 @@ class Host:
             async with asyncio.timeout(QUIESCE_TIMEOUT):
                 await machine.stay_awake()
                 await machine.member.agent.quiesce()
-
-    async def _explain_refusal(self, machine: LiveMachine, error: BaseException) -> None:
-        """Names the process and file that keep memory from being saved, where that is the reason."""
-        if not isinstance(error, CheckpointRefused):
-            return
-        await refuse_deleted_files(machine, error)
 
     def _state(self, machine_id: str, paused: set[str]) -> MachineState:
         if machine_id in self._machines:

@@ -14,3 +14,9 @@ async def refuse_deleted_files(machine: LiveMachine, cause: BaseException | None
             f"Process {first.pid} ({first.process}) holds the deleted file {first.path} open",
             hint="Close the file or end the process, then pause again; or stop the sandbox instead.",
         ) from cause
+
+
+async def explain_refusal(machine: LiveMachine, error: BaseException) -> None:
+    """The same, where ``error`` is that memory cannot be saved."""
+    if isinstance(error, CheckpointRefused):
+        await refuse_deleted_files(machine, error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from moonpool.access.limits import LimitBook
 from moonpool.clock import Clock
-from moonpool.errors import InvalidState, LimitExceeded
+from moonpool.errors import InvalidInput, InvalidState, LimitExceeded
 from moonpool.hosts.model import NetworkPolicy, Resources
 from moonpool.sandboxes.admission import expiry, merged
 from moonpool.sandboxes.flights import Accept, Flights, Operation
@@ -40,6 +40,7 @@ class Changes:
         resources = resources_of(sandbox, change)
         if resources != sandbox.resources:
             check_resources(resources, self._limits.of(sandbox.team_id))
+            check_disk(sandbox.resources.disk_mib, resources.disk_mib)
         elif change.network in (None, sandbox.network):
             return await self._records.change(sandbox.id, lambda current: self._changed(current, change))
 
@@ -81,6 +82,12 @@ def checked(change: SandboxChange) -> SandboxChange:
         timers=None if change.timers is None else check_timers(change.timers),
         network=None if network is None else check_network(network),
     )
+
+
+def check_disk(old: int, new: int) -> None:
+    """In MiB; InvalidInput."""
+    if new < old:
+        raise InvalidInput(f"A disk cannot shrink: it has {old} MiB", field="disk", hint=f"Ask for {old} MiB or more.")
 
 
 def resources_of(sandbox: Sandbox, change: SandboxChange) -> Resources:

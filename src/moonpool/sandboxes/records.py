@@ -12,7 +12,7 @@ from moonpool.errors import SandboxNotFound, TransitionInProgress
 from moonpool.events.model import EventType, NewEvent
 from moonpool.events.service import EventService
 from moonpool.sandboxes.holdings import Gate
-from moonpool.sandboxes.model import Sandbox, SandboxState, is_legal
+from moonpool.sandboxes.model import AT_REST, Sandbox, SandboxState, is_legal
 from moonpool.sandboxes.query import Page, SandboxQuery
 from moonpool.sandboxes.repository import SandboxRepository, name_taken
 from moonpool.store.database import Store, Transaction
@@ -101,6 +101,12 @@ class Records:
     def mounting(self, volume_id: str) -> tuple[Sandbox, ...]:
         """Every sandbox, whatever it is doing, in which this volume is mounted."""
         return tuple(one for one in self._live.values() if any(mount.volume == volume_id for mount in one.mounts))
+
+    async def left(self, volume_id: str) -> None:
+        """Wait for those in which it is mounted and which are being destroyed."""
+        for sandbox in self.mounting(volume_id):
+            if sandbox.doomed:
+                await self.until(sandbox.id, lambda current: current.state in AT_REST)
 
     async def until(self, sandbox_id: str, fulfilled: Callable[[Sandbox], bool]) -> None:
         """Wait for the change that leaves the sandbox so; at once where it is so already, or is not known."""

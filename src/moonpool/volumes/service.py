@@ -1,7 +1,8 @@
 """Use cases of volumes."""
 
 import asyncio
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
@@ -23,10 +24,18 @@ from moonpool.volumes.model import Volume, VolumeState
 from moonpool.volumes.repository import VolumeRepository, name_taken
 
 KEEP_DELETED = timedelta(hours=24)
-UsersOf = Callable[[str], Collection[str]]
-"""Names of the sandboxes that a volume is mounted in, whatever they are doing."""
+LEAVE_TIMEOUT = 30.0  # seconds for sandboxes that are being destroyed to be gone
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Users:
+    """``of`` names the sandboxes that a volume is mounted in, whatever they are doing; ``left`` waits for those of them
+    that are being destroyed."""
+
+    of: Callable[[str], Collection[str]]
+    left: Callable[[str], Awaitable[None]]
 
 
 class VolumeHost(Protocol):
@@ -58,7 +67,7 @@ class VolumeService:
         access: AccessService,
         events: EventService,
         catalogue: VolumeCatalogue,
-        users_of: UsersOf,
+        users: Users,
         host: VolumeHost,
         limits: VolumeLimits,
         background: Background,
@@ -68,7 +77,7 @@ class VolumeService:
         self._access = access
         self._events = events
         self._catalogue = catalogue
-        self._users_of = users_of
+        self._users = users
         self._host = host
         self._limits = limits
         self._background = background
@@ -179,11 +188,14 @@ class VolumeService:
         return await self._write(volume, VolumeState.READY)
 
     async def _delete(self, volume_id: str) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                await self._users.left(volume_id)
         async with self._store.transaction() as transaction:
             volume = next(volume for volume in self._catalogue.all() if volume.id == volume_id)
             if volume.state not in (VolumeState.READY, VolumeState.ERROR):
                 raise InvalidState(f"Volume {volume.name} is {volume.state}", state=volume.state)
-            if users := self._users_of(volume_id):
+            if users := self._users.of(volume_id):
                 names = ", ".join(sorted(users)[:3]) + (" and others" if len(users) > 3 else "")
                 message = f"Volume {volume.name} is in use by {names}"
                 raise VolumeInUse(message, hint="Destroy these sandboxes, or take the volume away from them, first.")

@@ -36,6 +36,14 @@ class TestUpdate:
         changed = await world.sandboxes.update(world.admin, "one", SandboxChange())
         assert (changed.name, changed.labels, changed.public) == (sandbox.name, sandbox.labels, sandbox.public)
 
+    async def test_a_disk_grows_and_never_shrinks(self, world: World) -> None:
+        sandbox = await world.create(NewSandbox(disk_mib=4000))
+        with pytest.raises(InvalidInput, match="shrink"):
+            await world.sandboxes.update(world.admin, sandbox.id, SandboxChange(cpu=2, disk_mib=3999))
+        assert (await world.get(sandbox)).resources == sandbox.resources
+        grown = await world.sandboxes.update(world.admin, sandbox.id, SandboxChange(disk_mib=5000))
+        assert grown.resources.disk_mib == world.machines.resources[sandbox.id].disk_mib == 5000
+
     async def test_the_old_name_is_free_and_a_taken_one_is_refused(self, world: World) -> None:
         await world.create(NewSandbox(name="one"))
         await world.create(NewSandbox(name="two"))

@@ -125,6 +125,20 @@ async def test_it_is_not_deleted_while_a_sandbox_has_it_whatever_that_does(world
     assert world.machines.sizes == {}
 
 
+async def test_a_sandbox_that_is_being_destroyed_is_waited_for(sqlite_world: World) -> None:
+    world, admin = sqlite_world, sqlite_world.admin
+    made = await world.core.volumes.create(admin, "data")
+    sandbox = await world.create(NewSandbox(mounts=(WantedMount("data", "/data"),)))
+    gate = world.machines.hold("destroy")
+    await world.sandboxes.destroy(admin, sandbox.id, wait=False)
+    deleting = asyncio.ensure_future(world.core.volumes.delete(admin, made.id))
+    await gate.reached.wait()
+    assert made.id in world.machines.sizes
+    gate.open()
+    await deleting
+    assert world.machines.sizes == {}
+
+
 async def test_a_create_and_a_delete_at_once_never_leave_a_sandbox_without_its_volume(sqlite_world: World) -> None:
     world, volumes = sqlite_world, sqlite_world.core.volumes
     for number in range(10):
