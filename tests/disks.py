@@ -43,7 +43,7 @@ class MemoryDisks:
     open = 0
 
     @cached_property
-    def disks(self) -> dict[str, bytes]:
+    def contents(self) -> dict[str, bytes]:
         return {}
 
     @cached_property
@@ -56,7 +56,7 @@ class MemoryDisks:
             self.bases.add(self.base.name)
         self.open += 1
         try:
-            content = self.disks.setdefault(spec.id, b"disk of " + spec.id.encode())
+            content = self.contents.setdefault(spec.id, b"disk of " + spec.id.encode())
             yield Reader(content, self.base, self.send_fails_at)
         finally:
             self.open -= 1
@@ -75,7 +75,7 @@ class MemoryDisks:
             self.open -= 1
         if writer.finished:
             assert len(writer.content) == size_bytes
-            self.disks[spec.id] = bytes(writer.content)
+            self.contents[spec.id] = bytes(writer.content)
             self.states[spec.id] = MachineState.STOPPED
 
     async def keep_bases(self, wanted: Collection[str]) -> None:

@@ -130,7 +130,7 @@ class MemoryMachines(MemoryVolumes, MemoryDisks):
     async def destroy(self, machine_id: str) -> None:
         await self._begin("destroy", machine_id)
         self.states.pop(machine_id, None)
-        self.disks.pop(machine_id, None)
+        self.contents.pop(machine_id, None)
 
     @asynccontextmanager
     async def session(self, machine_id: str) -> AsyncIterator[AgentClient]:

@@ -50,7 +50,7 @@ def files(world: World) -> dict[str, bytes]:
 async def stopped(world: World, content: bytes | None = None, **fields: object) -> Sandbox:
     sandbox = await world.create(NewSandbox(**fields))  # type: ignore[arg-type]
     if content is not None:
-        world.machines.disks[sandbox.id] = content
+        world.machines.contents[sandbox.id] = content
     return await world.sandboxes.stop(world.admin, sandbox.id)
 
 
@@ -103,7 +103,7 @@ class TestThereAndBack:
         assert (archive.disk_bytes, moved.backup.state) == (len(content), BackupState.COMPLETED)
         assert archive.stored_bytes == sum(len(data) for name, data in files(world).items() if "/parts/" in name)
         running = await world.sandboxes.start(world.admin, sandbox.id)
-        assert (running.state, world.machines.disks[sandbox.id]) == (S.RUNNING, content)
+        assert (running.state, world.machines.contents[sandbox.id]) == (S.RUNNING, content)
         assert running.preview_token != sandbox.preview_token
         assert await world.states(sandbox) == [
             *("starting", "running", "stopping", "stopped"),
@@ -123,7 +123,7 @@ class TestThereAndBack:
         first = await archived(world, b"a" * PART + b"b" * PART)
         before = files(world)
         await world.sandboxes.start(world.admin, first.id)
-        world.machines.disks[first.id] = b"a" * PART + b"c" * PART
+        world.machines.contents[first.id] = b"a" * PART + b"c" * PART
         await world.sandboxes.stop(world.admin, first.id)
         written: list[str] = []
         target = world.core.archiving._archives._store
@@ -153,7 +153,7 @@ class TestThereAndBack:
         assert (await again.get(sandbox)) == sandbox
         assert again.machines.bases
         assert (await again.sandboxes.start(again.admin, sandbox.id)).state is S.RUNNING
-        assert again.machines.disks[sandbox.id] == b"content"
+        assert again.machines.contents[sandbox.id] == b"content"
         await again.core.stop()
 
 
@@ -230,7 +230,7 @@ class TestFailures:
         sandbox = await archived(world, b"old")
         await world.sandboxes.start(world.admin, sandbox.id)
         await world.sandboxes.stop(world.admin, sandbox.id)
-        world.machines.disks[sandbox.id] = b"x" * PART * 3
+        world.machines.contents[sandbox.id] = b"x" * PART * 3
         world.machines.send_fails_at = PART
         with pytest.raises(EngineError):
             await world.sandboxes.archive(world.admin, sandbox.id)
@@ -408,7 +408,7 @@ class TestBackups:
     @pytest.mark.parametrize("verb", [None, "pause", "stop"])
     async def test_a_sandbox_whose_disk_is_lost_is_brought_back(self, world: World, verb: str | None) -> None:
         sandbox = await world.create()
-        world.machines.disks[sandbox.id] = b"precious"
+        world.machines.contents[sandbox.id] = b"precious"
         if verb is not None:
             await getattr(world.sandboxes, verb)(world.admin, sandbox.id)
         begun = await world.sandboxes.back_up(world.admin, sandbox.id)
@@ -416,14 +416,14 @@ class TestBackups:
         kept = await backed_up(world, sandbox, BackupState.COMPLETED)
         assert kept.state is (await world.get(sandbox)).state
         world.machines.states.clear()
-        world.machines.disks.clear()
+        world.machines.contents.clear()
         again = await world.restart()
         lost = await again.get(sandbox)
         assert (lost.state, lost.recoverable) == (S.ERROR, True)
         with pytest.raises(InvalidState):
             await again.sandboxes.stop(again.admin, sandbox.id)
         assert (await again.sandboxes.start(again.admin, sandbox.id)).state is S.RUNNING
-        assert again.machines.disks[sandbox.id] == b"precious"
+        assert again.machines.contents[sandbox.id] == b"precious"
         await again.core.stop()
 
     async def test_one_that_fails_says_why(self, world: World) -> None:
