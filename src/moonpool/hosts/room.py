@@ -15,6 +15,7 @@ LEAST = 64 * MEBIBYTE  # bytes that stay free, for the database and the pool's o
 SCARCE = 256 * MEBIBYTE  # bytes free below which room is made
 ENOUGH = 512 * MEBIBYTE  # bytes free from which on it is not
 RECLAIM_TIMEOUT, RECLAIM_PAUSE = 10.0, 0.2  # seconds
+RECLAIM_STILL = 2.0  # seconds without a change after which no more is to come
 
 log = structlog.get_logger(__name__)
 
@@ -45,10 +46,13 @@ def is_scarce(parts: Parts) -> bool:
 def reclaim(parts: Parts) -> bool:
     """Blocking. Whether there is room again, now that something was removed: btrfs gives it back a while afterwards,
     and tells nobody."""
-    deadline, before = time.monotonic() + RECLAIM_TIMEOUT, -1
-    while (free := parts.pool.free_bytes()) < ENOUGH and time.monotonic() < deadline:
+    now = time.monotonic()
+    deadline, settled, before = now + RECLAIM_TIMEOUT, now + RECLAIM_STILL, -1
+    while (free := parts.pool.free_bytes()) < ENOUGH and (now := time.monotonic()) < min(deadline, settled):
         if free == before:
             time.sleep(RECLAIM_PAUSE)
+        else:
+            settled = now + RECLAIM_STILL
         before = free
         parts.pool.sync(parts.pool.path)
         balance(parts)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -122,14 +122,15 @@ class Lifecycle:
 
         return await self._launch(current, Operation.START, work, wait=wait)
 
-    async def recreate(self, destroyed: Sandbox, *, wait: bool = True) -> Sandbox:
+    async def recreate(self, destroyed: Sandbox, dialect_data: Mapping[str, Any], *, wait: bool = True) -> Sandbox:
         """A destroyed one made anew: the same id, a new disk."""
         if destroyed.state is not SandboxState.DESTROYED or not destroyed.recreatable:
             raise InvalidState(f"Sandbox is {destroyed.state} and cannot be made anew", state=destroyed.state)
         self._admission.admit_again(destroyed)
 
         async def work(accept: Accept) -> Sandbox:
-            fresh = self._admission.fresh(destroyed)
+            data = {**destroyed.dialect_data, **dialect_data}
+            fresh = {**self._admission.fresh(destroyed), "dialect_data": data}
             starting = await self._records.revive(destroyed, within=self._admission.reserve, **fresh)
             self._admission.note_use(starting)
             accept(starting)

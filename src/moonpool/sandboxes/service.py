@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from moonpool.access.limits import LimitBook
 from moonpool.access.model import Principal, Scope, TeamLimits
@@ -126,15 +127,23 @@ class SandboxService:
         found = await self._changeable(principal, sandbox)
         return await self._lifecycle.start(found, wait=wait)
 
-    async def recreate(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
-        """Make a destroyed one anew under its id, from its snapshot; it has to be ``recreatable``.
+    async def recreate(
+        self,
+        principal: Principal,
+        sandbox: str,
+        *,
+        dialect_data: Mapping[str, Any] | None = None,
+        wait: bool = True,
+    ) -> Sandbox:
+        """Make a destroyed one anew under its id, from its snapshot; it has to be ``recreatable``. ``dialect_data`` is
+        merged key by key.
 
         InvalidState, LimitExceeded, SnapshotNotFound (its snapshot is gone), SandboxNotFound (it was destroyed a month
         ago).
         """
         self._access.require(principal, Scope.SANDBOXES_WRITE)
         found = await self._records.find(principal.team_id, sandbox, include_destroyed=True)
-        return await self._lifecycle.recreate(found, wait=wait)
+        return await self._lifecycle.recreate(found, dialect_data or {}, wait=wait)
 
     async def stop(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Drop the memory, keep the disk; also of a paused one. A stopped one is left alone. An ephemeral one (its

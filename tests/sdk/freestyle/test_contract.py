@@ -90,6 +90,10 @@ def use(api: Api, vm: str) -> None:
     for encoding, content in (("utf8", "text"), ("utf-8", "text"), ("base64", "dGV4dA=="), (None, "text")):
         assert api.call("put_file", vm=vm, path=encoded, json={"content": content, "encoding": encoding}) == {}
         assert api.call("get_file", vm=vm, path=encoded) == {"content": "text", "encoding": "utf8"}
+    for odd in ("/root/a\nb", "/root/a%2Fb", "/root/a?b#c", "/root/ "):
+        here = {"filepath": quote(odd, safe="")}
+        api.call("put_file", vm=vm, path=here, json={"content": odd})
+        assert api.call("get_file", vm=vm, path=here)["content"] == odd
     for folder in ("/root", "%2Froot"):
         assert {"name": "a b.txt", "kind": "file"} in api.call("get_file", vm=vm, path={"filepath": folder})["files"]
     for name in ("a%20b.txt", "root/a%20b.txt", "/root/a b.txt"):

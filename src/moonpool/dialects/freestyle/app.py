@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -44,7 +45,7 @@ def create_app(services: Services) -> ASGIApp:
     ordered = sorted(operations, key=lambda operation: [part.startswith("{") for part in operation.path.split("/")])
     routes = [
         Route(
-            operation.path.replace("{filepath}", "{filepath:path}"),
+            operation.path.replace("{filepath}", "{filepath:anything}"),
             Endpoint(operation, handlers[operation.id], services).answer,
             methods=[operation.method],
         )
@@ -55,6 +56,21 @@ def create_app(services: Services) -> ASGIApp:
     app.state.locks = KeyedLocks()
     app.state.background = set()
     return app
+
+
+class Anything(Convertor[str]):
+    """What is left of the path, slashes and line breaks included."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", Anything())
 
 
 class Endpoint:

@@ -11,7 +11,7 @@ from moonpool.dialects.freestyle.catalogue import source_snapshot, wire_id
 from moonpool.dialects.freestyle.domains import lead_here
 from moonpool.dialects.freestyle.extensions import CreateVmRequest, Layer
 from moonpool.dialects.freestyle.layers import Plan, needs_setting_up, plan_of
-from moonpool.dialects.freestyle.mapping import IDLE_TIMEOUT, FreestyleError, data_of
+from moonpool.dialects.freestyle.mapping import DATA, IDLE_TIMEOUT, FreestyleError, data_of
 from moonpool.dialects.freestyle.persistence import STICKY, idle_timers, stored
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
 from moonpool.dialects.freestyle.schemas import CreateVmResponse
@@ -57,6 +57,7 @@ async def created(
         "build": build.document() if build else None,
         "recreate": bool(wanted.recreate),
         "recipe": recipe,
+        "setting_up": needs_setting_up(top),
     }
     timers = idle_timers(Timers(), data.get("idle", IDLE_TIMEOUT), data["persistence"], wanted.activityThresholdBytes)
     unfinished = replace(timers, ttl=SETUP_LIFETIME) if needs_setting_up(top) else timers
@@ -69,7 +70,9 @@ async def finished(call: Call, sandbox: Sandbox, top: Layer, base: Snapshot, tim
     try:
         await set_up(call, sandbox, top, base, None, CODE)
         if needs_setting_up(top):
-            await call.services.sandboxes.update(call.principal, sandbox.id, SandboxChange(timers=timers))
+            data = {DATA: {**data_of(sandbox), "setting_up": False}}
+            change = SandboxChange(timers=timers, dialect_data=data)
+            await call.services.sandboxes.update(call.principal, sandbox.id, change)
     except MoonpoolError:
         await call.services.sandboxes.destroy(call.principal, sandbox.id)
         raise
@@ -80,7 +83,8 @@ async def recreated(call: Call, deleted: Sandbox) -> Sandbox:
     """A deleted VM made anew under its id, as it was created."""
     top = Layer.model_validate(data_of(deleted).get("recipe") or {})
     base = await source_snapshot(call, data_of(deleted).get("snapshot_id"))
-    sandbox = await call.services.sandboxes.recreate(call.principal, deleted.id)
+    data = {DATA: {**data_of(deleted), "setting_up": needs_setting_up(top)}}
+    sandbox = await call.services.sandboxes.recreate(call.principal, deleted.id, dialect_data=data)
     return await finished(call, sandbox, top, base, replace(sandbox.timers, ttl=None))
 
 

@@ -27,6 +27,7 @@ from moonpool.dialects.freestyle.schemas import (
 )
 from moonpool.dialects.freestyle.sizes import check_size
 from moonpool.errors import CheckpointRefused, InvalidInput, SandboxNotFound
+from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.model import Fork, Sandbox, SandboxChange, SandboxState
 
@@ -47,9 +48,11 @@ async def start_vm(call: Call) -> Response:
 
 async def started(call: Call, wanted: StartVmRequest) -> Sandbox:
     check_times(wanted)
-    deleted = await recreatable(call)
-    if deleted is not None:
-        return await recreated(call, deleted)
+    locks: KeyedLocks = call.request.app.state.locks
+    async with locks.hold(f"start/{call.vm_id}"):
+        deleted = await recreatable(call)
+        if deleted is not None:
+            return await recreated(call, deleted)
     sandbox = await settled(call)
     boots = sandbox.state not in (SandboxState.RUNNING, SandboxState.PAUSED)
     sandbox = await call.services.sandboxes.start(call.principal, sandbox.id)
@@ -65,7 +68,10 @@ async def recreatable(call: Call) -> Sandbox | None:
         sandbox = await call.services.sandboxes.get(call.principal, call.vm_id, include_destroyed=True)
     except SandboxNotFound:
         return None
-    if sandbox.doomed and sandbox.recreatable:
+    if sandbox.recreatable and data_of(sandbox).get("setting_up") and not sandbox.doomed:
+        # The server was ended in the middle of making it; nobody has used it yet.
+        await call.services.sandboxes.destroy(call.principal, sandbox.id)
+    if sandbox.recreatable:
         sandbox = await call.services.sandboxes.settled(call.principal, sandbox.id)
     return sandbox if sandbox.state is SandboxState.DESTROYED and sandbox.recreatable else None
 

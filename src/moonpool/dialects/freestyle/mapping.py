@@ -129,7 +129,7 @@ def sentence(error: MoonpoolError) -> str:
 
 
 def state_of(sandbox: Sandbox) -> VMState:
-    if data_of(sandbox).get("building"):
+    if sandbox.state is S.RUNNING and (data_of(sandbox).get("building") or data_of(sandbox).get("setting_up")):
         return VMState.building
     if sandbox.state is S.ERROR and sandbox.recoverable:
         return VMState.stopped  # Its disk is good: a start runs it.

@@ -149,7 +149,8 @@ def persistence(wanted: SnapshotPersistence | None, default: str) -> Mapping[str
 def state_of(snapshot: Snapshot) -> SnapshotStateTag:
     if snapshot.state is SnapshotState.BUILDING:
         return SnapshotStateTag.building
-    if snapshot.state is SnapshotState.ERROR:
+    never_was = snapshot.state is SnapshotState.REMOVED and snapshot.size_bytes is None
+    if snapshot.state is SnapshotState.ERROR or never_was:
         return SnapshotStateTag.failed
     return SnapshotStateTag(data_of_snapshot(snapshot).get("state", "ready"))
 
