@@ -222,7 +222,7 @@ class Core:
         """Rows, machines and events as an earlier run left them are put right before anything is served."""
         api_key = self._settings.api_key
         await self.access.start(api_key.get_secret_value() if api_key else None)
-        await self._catalogue.start()
+        await self._catalogue.start(desktop=self._settings.desktop)
         await self._volume_catalogue.start()
         await self.records.load()
         await self.volumes.recover()

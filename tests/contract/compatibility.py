@@ -15,7 +15,6 @@ from fastapi.routing import APIRoute
 from moonpool.dialects.codesandbox import ROUTERS as CODESANDBOX_ROUTERS
 from moonpool.dialects.codesandbox.pitcher.methods import METHODS as PITCHER_METHODS
 from moonpool.dialects.daytona.operations import UNSUPPORTED
-from moonpool.dialects.daytona.toolbox.unsupported import UNSUPPORTED as TOOLBOX_UNSUPPORTED
 from moonpool.dialects.freestyle.app import HANDLERS as FREESTYLE_HANDLERS
 from moonpool.dialects.freestyle.operations import OPERATIONS as FREESTYLE_OPERATIONS
 from moonpool.dialects.wrenn import ROUTERS
@@ -58,9 +57,7 @@ def rows() -> dict[str, list[Row]]:
     endpoints = json.loads((CONTRACTS / "daytona-endpoints.json").read_text())
     return {
         "Daytona, platform (`/api`)": list(daytona(endpoints["api"], "daytona", UNSUPPORTED.values())),
-        "Daytona, toolbox (`/toolbox/{sandboxId}`)": list(
-            daytona(endpoints["toolbox"], "toolbox", TOOLBOX_UNSUPPORTED.values())
-        ),
+        "Daytona, toolbox (`/toolbox/{sandboxId}`)": list(daytona(endpoints["toolbox"], "toolbox", ())),
         "Wrenn": list(wrenn()),
         "Freestyle": list(freestyle()),
         "CodeSandbox": list(codesandbox()),

@@ -24,10 +24,11 @@ class SnapshotCatalogue:
         self._by_name: dict[tuple[str | None, str], str] = {}
         self._used: dict[str, datetime] = {}
 
-    async def start(self) -> None:
-        """Create the general snapshots that every server has, where they are missing; read them all."""
+    async def start(self, *, desktop: bool = False) -> None:
+        """Create the general snapshots that every server has, where they are missing; read them all. ``desktop``: the
+        one with a desktop is among them."""
         async with self._store.transaction() as transaction:
-            await self._repository.ensure(transaction, seeds(self._clock.now()))
+            await self._repository.ensure(transaction, seeds(self._clock.now(), desktop=desktop))
         async with self._store.reading() as connection:
             for snapshot in await self._repository.present(connection):
                 self.remember(snapshot)

@@ -10,6 +10,7 @@ from moonpool.engine.images.oci import ImageConfig
 from moonpool.hosts.model import Mount, Resources
 
 BASE_IMAGE = "base"
+DESKTOP_IMAGE = "desktop"
 WORKSPACE_IMAGE = "workspace"
 DEFAULT_SNAPSHOT = "daytona-small"
 

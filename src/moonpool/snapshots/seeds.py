@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from moonpool.hosts.model import Resources
-from moonpool.snapshots.model import BASE_IMAGE, WORKSPACE_IMAGE, Snapshot, SnapshotState
+from moonpool.snapshots.model import BASE_IMAGE, DESKTOP_IMAGE, WORKSPACE_IMAGE, Snapshot, SnapshotState
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,15 @@ SEEDS = {
     "pcz35m": Seed(Resources(cpu=4, memory_mib=8 * 1024, disk_mib=20 * 1024), WORKSPACE_IMAGE),
 }
 
+DESKTOP_SEEDS = {
+    "daytona-desktop": Seed(Resources(cpu=2, memory_mib=4096, disk_mib=10 * 1024), DESKTOP_IMAGE),
+}
+
 NAMESPACE = uuid.UUID("7c1e6f0a-6d0f-4f2c-9d53-2a6f0b8f7d11")
 
 
-def seeds(now: datetime) -> list[Snapshot]:
-    """The general snapshots; a name has the same id on every server."""
+def seeds(now: datetime, *, desktop: bool = False) -> list[Snapshot]:
+    """The general snapshots; a name has the same id on every server. ``desktop``: its image is there too."""
     return [
         Snapshot(
             id=str(uuid.uuid5(NAMESPACE, name)),
@@ -42,5 +46,5 @@ def seeds(now: datetime) -> list[Snapshot]:
             updated_at=now,
             last_used_at=None,
         )
-        for name, seed in SEEDS.items()
+        for name, seed in (SEEDS | DESKTOP_SEEDS if desktop else SEEDS).items()
     ]

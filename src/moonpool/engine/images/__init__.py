@@ -1,7 +1,7 @@
 """Images: what sandboxes start from, and the agent's own interpreter."""
 
 from moonpool.engine.images.agent import ensure_agent, prune_agents
-from moonpool.engine.images.base import ensure_base
+from moonpool.engine.images.base import ensure_base, ensure_desktop
 from moonpool.engine.images.model import Image, Progress, find_image, list_images, publish, stage
 from moonpool.engine.images.recipe import Recipe, base_recipe
 from moonpool.engine.images.workspace import ensure_workspace
@@ -13,6 +13,7 @@ __all__ = [
     "base_recipe",
     "ensure_agent",
     "ensure_base",
+    "ensure_desktop",
     "ensure_workspace",
     "find_image",
     "list_images",

@@ -1,4 +1,5 @@
-"""The image that every sandbox starts from until its user brings another."""
+"""Images that are built from Debian's packages: the one that every sandbox starts from until its user brings another,
+and the one with a desktop."""
 
 import shutil
 from pathlib import Path
@@ -8,11 +9,12 @@ from moonpool.engine.images.archive import Archive, ArchiveDamaged, exclusive
 from moonpool.engine.images.builder import build_archive, missing_tools
 from moonpool.engine.images.mirror import choose_mirrors
 from moonpool.engine.images.model import Image, Progress, find_image, publish, stage
-from moonpool.engine.images.recipe import Recipe, base_recipe
+from moonpool.engine.images.recipe import Recipe, base_recipe, desktop_recipe
 from moonpool.engine.storage import Pool, btrfs
 from moonpool.errors import EngineError, MachineUnfit
 
 BASE = "base"
+DESKTOP = "desktop"
 HASH_SHOWN = 16  # hexadecimal digits of the recipe's digest in names
 MODULES = "usr/local/lib/node_modules"
 ARCHIVES_KEPT = 2  # this recipe's, and the one before for who goes back a version
@@ -26,24 +28,32 @@ def ensure_base(
     The archive in ``cache`` spares a second data folder the build. Raises EngineError when the build fails, and
     MachineUnfit when a program for it is missing.
     """
-    recipe = recipe or base_recipe()
-    present = find_image(pool, BASE)
+    return ensure_image(pool, BASE, recipe or base_recipe(), cache, progress, mirror)
+
+
+def ensure_desktop(pool: Pool, cache: Path, progress: Progress, *, mirror: str | None = None) -> Image:
+    """As ``ensure_base``, of the image ``desktop``."""
+    return ensure_image(pool, DESKTOP, desktop_recipe(), cache, progress, mirror)
+
+
+def ensure_image(pool: Pool, name: str, recipe: Recipe, cache: Path, progress: Progress, mirror: str | None) -> Image:
+    present = find_image(pool, name)
     if present is not None and present.hash == recipe.digest:
         if not btrfs.is_read_only(present.path):
             pool.set_read_only(present.path, True)
         return present
     with exclusive(cache / "lock"):
-        archive = Archive(cache / f"base-{recipe.digest[:HASH_SHOWN]}.tar.zst")
-        return _publish(pool, archive, recipe, mirror, progress)
+        archive = Archive(cache / f"{name}-{recipe.digest[:HASH_SHOWN]}.tar.zst")
+        return _publish(pool, name, archive, recipe, mirror, progress)
 
 
-def _publish(pool: Pool, archive: Archive, recipe: Recipe, mirror: str | None, progress: Progress) -> Image:
+def _publish(pool: Pool, name: str, archive: Archive, recipe: Recipe, mirror: str | None, progress: Progress) -> Image:
     """An archive that turns out to be damaged is built again, once."""
     for attempt in (1, 2):
         if not archive.exists():
-            _build(archive, recipe, mirror, progress)
-        progress("unpacking the base image", 0.9)
-        staged = f"base-{recipe.digest[:HASH_SHOWN]}"
+            _build(name, archive, recipe, mirror, progress)
+        progress(f"unpacking the {name} image", 0.9)
+        staged = f"{name}-{recipe.digest[:HASH_SHOWN]}"
         try:
             archive.unpack(stage(pool, staged))
             break
@@ -51,12 +61,12 @@ def _publish(pool: Pool, archive: Archive, recipe: Recipe, mirror: str | None, p
             archive.remove()
             if attempt == 2:
                 raise
-    image = publish(pool, staged, BASE, recipe.digest)
-    progress("base image ready", 1.0)
+    image = publish(pool, staged, name, recipe.digest)
+    progress(f"{name} image ready", 1.0)
     return image
 
 
-def _build(archive: Archive, recipe: Recipe, mirror: str | None, progress: Progress) -> None:
+def _build(name: str, archive: Archive, recipe: Recipe, mirror: str | None, progress: Progress) -> None:
     if missing := missing_tools():
         raise MachineUnfit(f"Not installed: {', '.join(missing)}", hint="apt-get install mmdebstrap zstd util-linux")
     work = archive.path.parent / "build"
@@ -67,16 +77,16 @@ def _build(archive: Archive, recipe: Recipe, mirror: str | None, progress: Progr
         build_archive(recipe, choose_mirrors(recipe.suite, mirror), overlay, work, archive.unfinished, progress)
         progress("storing the archive", 0.87)
         archive.publish()
-        _prune(archive.path.parent)
+        _prune(archive.path.parent, name)
     except OSError as error:
-        raise EngineError(f"Cannot build the base image: {error}") from error
+        raise EngineError(f"Cannot build the {name} image: {error}") from error
     finally:
         archive.unfinished.unlink(missing_ok=True)
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _prune(cache: Path) -> None:
-    archives = sorted(cache.glob("base-*.tar.zst"), key=lambda path: path.stat().st_mtime, reverse=True)
+def _prune(cache: Path, name: str) -> None:
+    archives = sorted(cache.glob(f"{name}-*.tar.zst"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in archives[ARCHIVES_KEPT:]:
         Archive(path).remove()
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -85,6 +85,14 @@ PACKAGES = (
     "python-is-python3", "python3", "python3-pip", "python3-pylsp", "python3-venv", "sudo", "unzip", "vim-tiny",
 )  # fmt: skip
 
+# A screen without a monitor, a window manager, the screen over VNC and in a browser, what moves mouse and keyboard,
+# takes pictures and films, accessibility, and some programs to use: a terminal, an editor, a browser.
+DESKTOP_PACKAGES = (
+    "at-spi2-core", "chromium", "dbus", "dbus-x11", "ffmpeg", "fonts-dejavu-core", "fonts-noto-color-emoji",
+    "gir1.2-atspi-2.0", "maim", "mousepad", "novnc", "openbox", "python3-gi", "python3-pil", "wmctrl", "x11vnc",
+    "stterm", "xdotool", "xvfb",
+)  # fmt: skip
+
 # Debian's own npm pulls in some 350 packages; the registry's is one archive. tsx runs TypeScript, which Node 18 cannot.
 NODE_PACKAGES = (
     NodePackage(
@@ -124,6 +132,14 @@ LINKS = (
     Link("/usr/local/bin/npx", "../lib/node_modules/npm/bin/npx-cli.js"),
     Link("/usr/local/bin/tsx", "../lib/node_modules/tsx/dist/cli.mjs"),
     Link("/usr/local/bin/tsc", "../lib/node_modules/typescript/bin/tsc"),
+)
+
+# Chromium's own sandbox needs namespaces that gVisor does not give; the sandbox around it is the one that holds.
+DESKTOP_FILES = (
+    RootFile(
+        "/etc/chromium.d/sandbox",
+        'export CHROMIUM_FLAGS="$CHROMIUM_FLAGS --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"\n',
+    ),
 )
 
 # A sandbox belongs to its user: no marker that keeps pip from installing, documentation left out for good, and names
@@ -192,6 +208,13 @@ def base_recipe() -> Recipe:
         dpkg_options=DPKG_OPTIONS,
         apt_options=APT_OPTIONS,
     )
+
+
+def desktop_recipe() -> Recipe:
+    """The base image with a desktop."""
+    base = base_recipe()
+    packages = tuple(sorted((*base.packages, *DESKTOP_PACKAGES)))
+    return replace(base, packages=packages, files=(*base.files, *DESKTOP_FILES))
 
 
 def host_certificates(folder: Path = HOST_CERTIFICATES) -> tuple[RootFile, ...]:

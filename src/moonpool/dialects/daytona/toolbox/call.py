@@ -13,6 +13,7 @@ from starlette.types import Receive, Send
 from starlette.websockets import WebSocket
 
 from moonpool.access.model import Principal
+from moonpool.desktop.service import DesktopService
 from moonpool.dialects.common.bodies import read_body
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona.requests import validated
@@ -52,6 +53,7 @@ class Tools:
     files: FileService
     git: GitService
     languages: LanguageService
+    desktop: DesktopService
 
     @classmethod
     def of(cls, services: Services) -> "Tools":
@@ -67,6 +69,7 @@ class Tools:
             interpreters=InterpreterService(sandboxes),
             files=FileService(sandboxes),
             git=GitService(processes),
+            desktop=DesktopService(sandboxes),
             languages=LanguageService(sandboxes, services.server.language_servers),
         )
 
@@ -115,6 +118,10 @@ class Call:
     async def body(self, model: type[Model]) -> Model:
         """The JSON body; raises InvalidBody, TooLarge."""
         return validated(await read_body(self.request, BODY_LIMIT), model, InvalidBody)
+
+    async def optional_body(self, model: type[Model]) -> Model:
+        """As ``body``; no body at all is an empty object."""
+        return validated(await read_body(self.request, BODY_LIMIT) or b"{}", model, InvalidBody)
 
     async def unless_gone(self, work: Coroutine[Any, Any, Result]) -> Result:
         """``work``'s result; when the client hangs up meanwhile it is cancelled and ClientGone raised."""

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
 from moonpool import errors
+from moonpool.desktop import errors as desktop_errors
 from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.git import errors as git_errors
 from moonpool.languages import errors as language_errors
@@ -59,6 +60,14 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
     process_errors.SessionEnded: (410, "SESSION_ENDED"),
     process_errors.SessionCommandCompleted: (410, "COMMAND_ALREADY_COMPLETED"),
     errors.ProcessEnded: (410, "GONE"),
+    desktop_errors.DesktopToolMissing: (501, "NOT_IMPLEMENTED"),
+    desktop_errors.RecorderMissing: (503, "RECORDING_FFMPEG_NOT_FOUND"),
+    desktop_errors.DesktopFailed: (500, "INTERNAL_SERVER_ERROR"),
+    desktop_errors.DesktopProcessNotFound: (404, "NOT_FOUND"),
+    desktop_errors.RecordingNotFound: (404, "NOT_FOUND"),
+    desktop_errors.RecordingActive: (409, "RECORDING_STILL_ACTIVE"),
+    desktop_errors.AccessibilityUnavailable: (503, "A11Y_UNAVAILABLE"),
+    desktop_errors.NodeNotFound: (404, "NOT_FOUND"),
     language_errors.LanguageServerNotStarted: (400, "LSP_SERVER_NOT_INITIALIZED"),
     language_errors.LanguageServerFailed: (500, "INTERNAL_SERVER_ERROR"),
     language_errors.LanguageServerTimeout: (504, "REQUEST_TIMEOUT"),

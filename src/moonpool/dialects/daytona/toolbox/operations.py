@@ -1,7 +1,6 @@
 """The table of the toolbox's operations: method and path, and who answers.
 
-A path's ``{names}`` match one segment each; a path without names is preferred. Operations of the contract that this
-server does not offer stand in ``unsupported.py``.
+A path's ``{names}`` match one segment each; a path without names is preferred.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -12,6 +11,8 @@ from starlette.responses import Response
 from moonpool.dialects.daytona.toolbox import (
     bulk_download,
     code,
+    desktop,
+    desktop_films,
     execution,
     files,
     git,
@@ -27,7 +28,6 @@ from moonpool.dialects.daytona.toolbox import (
 )
 from moonpool.dialects.daytona.toolbox.call import Call, while_listened
 from moonpool.dialects.daytona.toolbox.errors import MethodNotAllowed, UnknownPath
-from moonpool.dialects.daytona.toolbox.unsupported import UNSUPPORTED, refuse
 
 Handler = Callable[[Call], Awaitable[Response | None]]
 WEBSOCKET = "WEBSOCKET"
@@ -108,6 +108,43 @@ OPERATIONS: Mapping[str, Handler] = {
     "POST /lsp/completions": lsp.completions,
     "GET /lsp/document-symbols": lsp.document_symbols,
     "GET /lsp/workspacesymbols": lsp.workspace_symbols,
+    "POST /computeruse/start": desktop.start,
+    "POST /computeruse/stop": desktop.stop,
+    "GET /computeruse/status": desktop.status,
+    "GET /computeruse/process-status": desktop.status,
+    "GET /computeruse/process/{process}/status": desktop.process_status,
+    "POST /computeruse/process/{process}/restart": desktop.process_restart,
+    "GET /computeruse/process/{process}/logs": desktop.process_logs,
+    "GET /computeruse/process/{process}/errors": desktop.process_errors,
+    "GET /computeruse/display/info": desktop.display,
+    "GET /computeruse/display/windows": desktop.windows,
+    "GET /computeruse/screenshot": desktop.screenshot,
+    "GET /computeruse/screenshot/region": desktop.screenshot_region,
+    "GET /computeruse/screenshot/compressed": desktop.screenshot_compressed,
+    "GET /computeruse/screenshot/region/compressed": desktop.screenshot_region_compressed,
+    "GET /computeruse/mouse/position": desktop.mouse_position,
+    "POST /computeruse/mouse/move": desktop.mouse_move,
+    "POST /computeruse/mouse/click": desktop.mouse_click,
+    "POST /computeruse/mouse/down": desktop.mouse_down,
+    "POST /computeruse/mouse/up": desktop.mouse_up,
+    "POST /computeruse/mouse/drag": desktop.mouse_drag,
+    "POST /computeruse/mouse/scroll": desktop.mouse_scroll,
+    "POST /computeruse/keyboard/type": desktop.keyboard_type,
+    "POST /computeruse/keyboard/key": desktop.keyboard_press,
+    "POST /computeruse/keyboard/hotkey": desktop.keyboard_hotkey,
+    "POST /computeruse/keyboard/down": desktop.keyboard_down,
+    "POST /computeruse/keyboard/up": desktop.keyboard_up,
+    "GET /computeruse/recordings": desktop_films.list_recordings,
+    "POST /computeruse/recordings/start": desktop_films.start_recording,
+    "POST /computeruse/recordings/stop": desktop_films.stop_recording,
+    "GET /computeruse/recordings/{recording}": desktop_films.get_recording,
+    "DELETE /computeruse/recordings/{recording}": desktop_films.delete_recording,
+    "GET /computeruse/recordings/{recording}/download": while_listened(desktop_films.download_recording),
+    "GET /computeruse/a11y/tree": desktop_films.tree,
+    "POST /computeruse/a11y/find": desktop_films.find,
+    "POST /computeruse/a11y/node/focus": desktop_films.focus,
+    "POST /computeruse/a11y/node/invoke": desktop_films.invoke,
+    "POST /computeruse/a11y/node/value": desktop_films.set_value,
 }
 
 
@@ -162,6 +199,4 @@ def match(pattern: Iterable[str], segments: Iterable[str]) -> dict[str, str] | N
 
 
 def table() -> Table:
-    return Table(
-        {**OPERATIONS, **{operation: refuse for operations in UNSUPPORTED.values() for operation in operations}}
-    )
+    return Table(OPERATIONS)

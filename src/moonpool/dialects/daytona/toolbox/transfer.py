@@ -21,9 +21,13 @@ MAX_FILES = 10_000  # of one bulk upload
 
 
 async def download(call: Call) -> None:
+    await send_path(call, call.query("path"))
+
+
+async def send_path(call: Call, path: str) -> None:
     async with (
         call.tools.files.open(call.principal, call.sandbox) as files,
-        files.read(call.query("path")) as reader,
+        files.read(path) as reader,
     ):
         size, chunks = await measured(reader)
         headers = {
