@@ -8,7 +8,14 @@ WIDTH, HEIGHT = 1280, 800
 DISPLAY = ":0"
 FOLDER = "/tmp/.desktop"  # noqa: S108 - inside a sandbox, made with a mode of its own
 BUS = f"unix:path={FOLDER}/bus"
-ENVIRONMENT = {"DISPLAY": DISPLAY, "DBUS_SESSION_BUS_ADDRESS": BUS, "NO_AT_BRIDGE": "0", "GTK_A11Y": "atspi"}
+# dconf replaces its file while programs have it open, and open deleted files keep a sandbox's memory from being saved.
+ENVIRONMENT = {
+    "DISPLAY": DISPLAY,
+    "DBUS_SESSION_BUS_ADDRESS": BUS,
+    "NO_AT_BRIDGE": "0",
+    "GTK_A11Y": "atspi",
+    "GSETTINGS_BACKEND": "memory",
+}
 VNC_PORT = 5901  # on loopback, for the program below
 BROWSER_PORT = 6080  # noVNC's pages: /vnc.html
 
