@@ -178,6 +178,12 @@ class TestHeaderLimit:
         async with asyncio.timeout(10):
             assert (await exchange(running.port, start + upgrade)).startswith(b"HTTP/1.1 " + status)
 
+    @pytest.mark.parametrize("path", [b"*", b"/", b"//", b"/%00", b"/api/../healthz", b"http://elsewhere/nope"])
+    async def test_odd_paths(self, running: Running, path: bytes) -> None:
+        request = b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        answer = await exchange(running.port, request, half_close=False)
+        assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 401 "))
+
     async def test_nonsense_is_a_bad_request(self, running: Running) -> None:
         assert (await exchange(running.port, b"\x00\x01\x02\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 

@@ -71,7 +71,7 @@ class Observed:
             self._record(scope, api, status, time.perf_counter() - begun)
 
     def _api_of(self, scope: Scope) -> str:
-        first: str = scope["path"].split("/", 2)[1]
+        first: str = scope["path"].lstrip("/").partition("/")[0]
         return first if first in self._apis else "unknown"  # Else any client could add to the figures without end.
 
     def _record(self, scope: Scope, api: str, status: int, seconds: float) -> None:
