@@ -136,6 +136,29 @@ class TestImages:
             )
 
 
+class TestFreestyle:
+    def test_a_vm_stands_on_a_dockerfile(self, workshop: Workshop) -> None:
+        image = {"dockerfileContent": f"FROM {workshop.images['box']}\nRUN <<'EOF'\necho one > /built\nEOF\nENV V=w\n"}
+        vms = []
+        for _ in range(2):
+            made = workshop.client.post("/v1/vms", json={"baseImage": image})
+            assert made.status_code == 200, made.text
+            vms.append(made.json())
+        assert vms[0]["snapshotId"] == vms[1]["snapshotId"]
+        command = {"command": "cat /built; echo $V"}
+        told = workshop.client.post(f"/v1/vms/{vms[1]['id']}/exec-await", json=command).json()
+        assert told["stdout"].split() == ["one", "w"]
+        for vm in vms:
+            workshop.client.delete(f"/v1/vms/{vm['id']}")
+
+    def test_one_that_cannot_be_built_is_explained(self, workshop: Workshop) -> None:
+        image = {"dockerfileContent": f"FROM {workshop.images['box']}\nRUN echo the reason; exit 4\n"}
+        answer = workshop.client.post("/v1/vms", json={"spec": {"baseImage": image}})
+        assert (answer.status_code, answer.json()["code"]) == (500, "DOCKER_SNAPSHOT_FAILED")
+        assert "the reason" in str(answer.json())
+        assert "exit code 4" in answer.json()["message"]
+
+
 class TestDockerfiles:
     def test_stages_and_the_cache(self, workshop: Workshop) -> None:
         text = (

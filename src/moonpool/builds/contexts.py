@@ -17,23 +17,23 @@ class Contexts:
     """``folder``/TEAM/NAME/context.tar, as they are uploaded."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def prepare(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, team_id: str, name: str) -> Path:
         """Where it is, or will be."""
         if not NAME.fullmatch(name) or not TEAM.fullmatch(team_id):
             raise InvalidInput(f"Not the name of a context: {name[:80]!r}", field="contextHashes")
-        return self._folder / team_id / name / ARCHIVE
+        return self.folder / team_id / name / ARCHIVE
 
     def has(self, team_id: str, name: str) -> bool:
         return self.path(team_id, name).is_file()
 
     def size(self, team_id: str) -> int:
         """Bytes of all of a team's."""
-        return sum(path.stat().st_size for path in (self._folder / team_id).glob(f"*/{ARCHIVE}"))
+        return sum(path.stat().st_size for path in (self.folder / team_id).glob(f"*/{ARCHIVE}"))
 
     @contextmanager
     def joined(self, team_id: str, names: Sequence[str]) -> Iterator[list[Path]]:
@@ -47,6 +47,6 @@ class Contexts:
 
     def prune(self, before: float) -> None:
         """Remove those unused since that moment (seconds since 1970)."""
-        for path in self._folder.glob(f"*/*/{ARCHIVE}"):
+        for path in self.folder.glob(f"*/*/{ARCHIVE}"):
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)

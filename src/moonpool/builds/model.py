@@ -125,7 +125,8 @@ class Layer:
 class BuildLimits:
     """``resources`` of the machine that a RUN gets, ``step_seconds`` for one, ``seconds`` for a build, ``log_bytes`` of
     its log; ``parallel`` builds at once, ``queued`` of one team. ``cache_bytes``, ``cache_seconds``: layers above that
-    size in all, or unused for so long, are removed."""
+    size in all, or unused for so long, are removed. ``context_bytes`` of the files that come with a recipe,
+    ``contexts_bytes`` of all of a team's."""
 
     resources: Resources
     step_seconds: float = 1800.0
@@ -133,5 +134,7 @@ class BuildLimits:
     log_bytes: int = 16 << 20
     parallel: int = 2
     queued: int = 100
+    context_bytes: int = 2 << 30
+    contexts_bytes: int = 10 << 30
     cache_bytes: int = 50 << 30
     cache_seconds: float = 14 * 24 * 3600.0

@@ -19,6 +19,7 @@ from moonpool.builds.registry_service import RegistryService
 from moonpool.builds.repository import BuildRepository
 from moonpool.builds.runner import Outcome, Runner
 from moonpool.builds.secrets import Secrets
+from moonpool.builds.uploads import Uploads
 from moonpool.clock import Clock
 from moonpool.engine.images.oci import parse_reference
 from moonpool.errors import BuildError, BuildNotFound, InvalidInput, LimitExceeded, MoonpoolError
@@ -57,6 +58,7 @@ class BuildService:
         self._runner, self._cache, self._logs = runner, cache, logs
         self._secrets, self._limits = secrets, limits
         self.contexts = contexts
+        self.uploads = Uploads(contexts, limits.context_bytes, limits.contexts_bytes)
         self._repository = BuildRepository()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._builds: dict[str, Build] = {}
@@ -161,6 +163,7 @@ class BuildService:
         await self._cache.collect()
         oldest = self._clock.now() - timedelta(seconds=self._limits.cache_seconds)
         await asyncio.to_thread(self.contexts.prune, oldest.timestamp())
+        await asyncio.to_thread(self.uploads.prune)
 
     # -- doing ---------------------------------------------------------------------------------------------------------
 

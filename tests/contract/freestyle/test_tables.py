@@ -188,7 +188,7 @@ def test_a_layer_of_sizes_alone_is_no_layer() -> None:
     ("form", "code"),
     [
         ({"spec": {"snapshot": {}, "snapshotId": "sc-x"}}, "CONFLICTING_SPEC_SOURCES_ERROR"),
-        ({"spec": {"baseImage": {"dockerfileContent": "FROM debian"}}}, "CREATE_VM_BAD_REQUEST"),
+        ({"spec": {"baseImage": {"dockerfileContent": "FROM debian\nNO"}}}, "CREATE_VM_BAD_REQUEST"),
         (
             {
                 "gitRepos": [{"repo": "https://a/b", "path": "x"}],

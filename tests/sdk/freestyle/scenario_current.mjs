@@ -142,7 +142,7 @@ await step("errors", async () => {
   ok(error.message.includes("to be seen"), error.message);
   const debug = await freestyle.vms.create({ snapshotId: error.body.snapshotId });
   await debug.vm.delete();
-  const image = new VmSpec().baseImage(new VmBaseImage("FROM debian:trixie-slim"));
+  const image = new VmSpec().baseImage(new VmBaseImage("FROM debian:trixie-slim\nNO"));
   await rejects(freestyle.vms.create({ spec: image }), "CreateVmBadRequestError");
   await rejects(freestyle.vms.create({ spec: new VmSpec().vcpuCount(3) }), "CreateVmVcpuNotPowerOfTwoError");
   await rejects(freestyle.vms.create({ snapshotId: "sc-aaaaaaaaaaaaaaaaaaaa" }), "SnapshotNotFoundError");

@@ -211,7 +211,7 @@ def states(api: Api, vm: str) -> None:
         (b'{"vcpuCount": 1024}', 403, "VCPU_OVER_PLAN_LIMIT"),
         (b'{"snapshotId": "sc-00000000000000000000"}', 404, "SNAPSHOT_NOT_FOUND"),
         (b'{"snapshotId": "sc-nothing"}', 400, "INVALID_SNAPSHOT_ID"),
-        (b'{"template": {"baseImage": {"dockerfileContent": "FROM debian"}}}', 400, "CREATE_VM_BAD_REQUEST"),
+        (b'{"template": {"baseImage": {"dockerfileContent": "FROM debian\\nNO"}}}', 400, "CREATE_VM_BAD_REQUEST"),
         (b'{"domains": [{"domain": "localhost"}]}', 400, "INVALID_DOMAIN"),
         (b'{"additionalFiles": {"/a": {"content": "?", "encoding": "base64"}}}', 400, "CREATE_VM_BAD_REQUEST"),
         (b'{"additionalFiles": {"/a/": {"content": ""}}}', 400, "CREATE_VM_BAD_REQUEST"),

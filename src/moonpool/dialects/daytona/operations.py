@@ -19,7 +19,6 @@ METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a san
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     SNAPSHOTS_HINT: (
-        "GET /object-storage/push-access get_push_access",
         "GET /docker-registry/registry-push-access get_transient_push_access",
     ),
     METRICS_HINT: (

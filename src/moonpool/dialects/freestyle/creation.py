@@ -10,6 +10,7 @@ from moonpool.dialects.freestyle.building import SETUP_LIFETIME, Build, boot, ma
 from moonpool.dialects.freestyle.catalogue import source_snapshot, wire_id
 from moonpool.dialects.freestyle.domains import lead_here
 from moonpool.dialects.freestyle.extensions import CreateVmRequest, Layer
+from moonpool.dialects.freestyle.images import base_of
 from moonpool.dialects.freestyle.layers import Plan, needs_setting_up, plan_of
 from moonpool.dialects.freestyle.mapping import DATA, IDLE_TIMEOUT, FreestyleError, data_of
 from moonpool.dialects.freestyle.persistence import STICKY, idle_timers, stored
@@ -28,7 +29,7 @@ async def create_vm(call: Call) -> Response:
     wanted = await call.parse(CreateVmRequest)
     plan = plan_of(wanted, wanted.spec, wanted.template, "CREATE_VM")
     recipe = recipe_of(plan.top) if wanted.recreate else None
-    base = await source_snapshot(call, plan.base)
+    base = await base_of(call, plan, wanted.dockerCredentials)
     build = Build(call.services.clock, planned(plan)) if plan.layers else None
     if build is not None:
         base = await materialize(call, plan.layers, base, build, CODE, {"persistence": STICKY})

@@ -62,6 +62,7 @@ class CreateVmRequest(Layer):
     recreate: StrictBool | None = None
     domains: list[schemas.VmDomainConfig] | None = None
     activityThresholdBytes: Count = None
+    dockerCredentials: schemas.DockerCredentials | None = None
 
 
 class CreateSnapshotRequest(WireModel):
@@ -69,6 +70,7 @@ class CreateSnapshotRequest(WireModel):
     spec: Layer | None = None
     template: Layer | None = None
     persistence: schemas.SnapshotPersistence | None = None
+    dockerCredentials: schemas.DockerCredentials | None = None
 
 
 class WriteFileRequest(WireModel):

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from moonpool.builds.dockerfile import parse
 from moonpool.dialects.freestyle.extensions import GitOptions, Layer, SystemdConfig
 from moonpool.dialects.freestyle.files import decoded
 from moonpool.dialects.freestyle.mapping import FreestyleError
 from moonpool.dialects.freestyle.sizes import check_size
 from moonpool.dialects.freestyle.units import patches_of, specs_of
 from moonpool.dialects.freestyle.users import check_groups, check_users
-from moonpool.errors import InvalidInput
+from moonpool.errors import BuildError, InvalidInput
 
 MAX_DEPTH = 32
 PORTS = (443, 8081)
@@ -29,11 +30,12 @@ UNHASHED = frozenset({"snapshot", "snapshotId", "baseImage", "skipCache", "persi
 @dataclass(frozen=True)
 class Plan:
     """``layers``: what becomes snapshots, the innermost first; ``top``: what is done to the VM itself; ``base``: the
-    snapshot below them all (None: the default)."""
+    snapshot below them all (None: the default), unless ``image``, a Dockerfile, is."""
 
     layers: tuple[Layer, ...]
     top: Layer
     base: str | None
+    image: str | None = None
 
 
 def plan_of(request: Layer, spec: Layer | None, template: Layer | None, prefix: str) -> Plan:
@@ -49,7 +51,8 @@ def plan_of(request: Layer, spec: Layer | None, template: Layer | None, prefix: 
         check_layer(layer, depth, prefix)
     base = next((layer.snapshotId for layer in reversed(chain) if layer.snapshotId), None)
     layers = folded(list(reversed(chain)))
-    return Plan(tuple(layers[:-1]), layers[-1], base)
+    image = next((layer.baseImage.dockerfileContent for layer in reversed(chain) if layer.baseImage), None)
+    return Plan(tuple(layers[:-1]), layers[-1], base, image)
 
 
 def own_fields(request: Layer) -> Layer:
@@ -135,12 +138,7 @@ def check_layer(layer: Layer, depth: int, prefix: str) -> None:
     if len(bases) > 1:
         raise conflicting(depth, *bases[:2])
     if layer.baseImage:
-        raise FreestyleError(
-            400,
-            f"{prefix}_BAD_REQUEST",
-            "This server does not build Dockerfiles (baseImage) yet; start from its default image or a snapshot, and "
-            "use aptDeps, additionalFiles and systemd services",
-        )
+        check_dockerfile(layer.baseImage.dockerfileContent, prefix)
     check_size("CREATE_VM", layer.vcpuCount, layer.memSizeGb, layer.rootfsSizeGb)
     check_groups(layer.groups or ())
     check_users(layer.users or ())
@@ -197,3 +195,11 @@ def template_hash(layer: Layer, base: str) -> str:
     document: Mapping[str, Any] = layer.model_dump(mode="json", exclude=set(UNHASHED), exclude_none=True)
     text = json.dumps([base, document], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_dockerfile(text: str, prefix: str) -> None:
+    """What is wrong in it is told before anything is made."""
+    try:
+        parse(text, {})
+    except (BuildError, InvalidInput) as error:
+        raise FreestyleError(400, f"{prefix}_BAD_REQUEST", error.message) from error

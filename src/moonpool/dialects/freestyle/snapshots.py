@@ -13,11 +13,11 @@ from moonpool.dialects.freestyle.catalogue import (
     capture,
     data_of_snapshot,
     find_snapshot,
-    source_snapshot,
     wire_id,
 )
 from moonpool.dialects.freestyle.creation import planned
 from moonpool.dialects.freestyle.extensions import CreateSnapshotRequest, Layer
+from moonpool.dialects.freestyle.images import base_of
 from moonpool.dialects.freestyle.layers import Plan, has_content, has_size, plan_of
 from moonpool.dialects.freestyle.lookup import settled
 from moonpool.dialects.freestyle.mapping import DATA, PRIORITY, FreestyleError, data_of
@@ -69,7 +69,7 @@ async def create_snapshot(call: Call) -> Response:
     plan = plan_of(Layer(), wanted.spec or wanted.template, wanted.template if wanted.spec else None, "CREATE_SNAPSHOT")
     layers = plan.layers if plan.layers and empty(plan.top) else (*plan.layers, plan.top)
     build = Build(call.services.clock, planned(Plan(layers, plan.top, plan.base)))
-    base = await source_snapshot(call, plan.base)
+    base = await base_of(call, plan, wanted.dockerCredentials)
     kept = {"name": wanted.name, "persistence": persistence(wanted.persistence, "persistent")}
     snapshot = await materialize(call, layers, base, build, "SNAPSHOT_SETUP_FAILED", kept)
     return answer(CreateSnapshotResponse(snapshotId=snapshot.id))
