@@ -1,6 +1,8 @@
 """Real images and Dockerfiles on a real server, with Daytona's SDK and over plain HTTP; and a server that is killed."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +136,34 @@ class TestImages:
             sdk.snapshot.create(
                 CreateSnapshotParams(name="bad", image=Image.base(workshop.images["box"]).run_commands("false"))
             )
+
+
+def moonpool(workshop: Workshop, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "MOONPOOL_URL": workshop.server.url, "MOONPOOL_API_KEY": workshop.server.api_key}
+    command = [sys.executable, "-m", "moonpool", "image", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST)
+
+
+class TestCommandLine:
+    def test_a_folder_with_its_files(self, workshop: Workshop, tmp_path: Path) -> None:
+        (tmp_path / "src").mkdir()
+        (tmp_path / "src/main").write_text("of the folder")
+        (tmp_path / "secret").write_text("left out")
+        (tmp_path / ".dockerignore").write_text("# what is not sent\nsecret\n")
+        dockerfile = "FROM {box}\nCOPY . /app\nRUN test ! -e /app/secret && cat /app/src/main\n"
+        (tmp_path / "Dockerfile").write_text(dockerfile.format(**workshop.images))
+        done = moonpool(workshop, "build", str(tmp_path), "--name", "of-a-folder")
+        assert (done.returncode, done.stdout) == (0, "of-a-folder\n"), done.stderr
+        assert "of the folder" in done.stderr
+        (tmp_path / "Dockerfile").write_text("FROM a\nNO\n")
+        done = moonpool(workshop, "build", str(tmp_path), "--name", "bad")
+        assert (done.returncode, "line 2" in done.stderr) == (1, True)
+
+    def test_an_image(self, workshop: Workshop) -> None:
+        done = moonpool(workshop, "pull", workshop.images["box"], "--name", "pulled")
+        assert (done.returncode, done.stdout) == (0, "pulled\n"), done.stderr
+        done = moonpool(workshop, "pull", f"{workshop.registry.host}/none:1")
+        assert (done.returncode, "There is no image" in done.stderr) == (1, True)
 
 
 class TestFreestyle:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,9 +32,32 @@ def list_command(as_json: Json = False) -> None:
         print_table(("name", "recipe"), [(row["name"], row["recipe"]) for row in rows])
 
 
+@app.command("pull")
+def pull(
+    reference: Annotated[str, typer.Argument(help="An image of a registry: NAME:TAG or NAME@sha256:...")],
+    name: Annotated[str | None, typer.Option(help="Of the snapshot; the reference when left out.")] = None,
+) -> None:
+    """Fetch an image by way of a running server; sandboxes can then start from the snapshot of that name."""
+    from moonpool.cli.building import follow, make
+
+    follow(make({"name": name or reference.replace("/", "-"), "imageName": reference}))
+
+
 @app.command("build")
-def build() -> None:
-    """Build the base image where it is missing or its recipe has changed; seconds where it has not."""
+def build(
+    folder: Annotated[
+        Path | None, typer.Argument(help="With a Dockerfile in it; the base image when left out.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="The Dockerfile, when it is another one.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the snapshot; the folder's name when left out.")] = None,
+) -> None:
+    """Build a snapshot from a folder with a Dockerfile, by way of a running server. Without a folder: build the base
+    image where it is missing or its recipe has changed, which takes seconds where it has not."""
+    if folder is not None:
+        from moonpool.cli.building import build_folder
+
+        build_folder(folder, file or folder / "Dockerfile", name or folder.resolve().name)
+        return
     from moonpool.hosts.images import build_images
 
     settings = load_settings()

@@ -57,13 +57,7 @@ def verify(
         raise Unauthorized("The request was signed too long ago, or clocks differ")
     if not {"host", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"} <= set(signature.signed):
         raise Unauthorized("The request's signature leaves out a header")
-    scope = f"{signature.day}/{signature.region}/{signature.service}/aws4_request"
-    request = canonical(signature, method, path, query, headers)
-    text = "\n".join((ALGORITHM, moment, scope, hashlib.sha256(request.encode()).hexdigest()))
-    key = f"AWS4{secret}".encode()
-    for part in (signature.day, signature.region, signature.service, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    expected = hmac.digest(key, text.encode(), "sha256").hex()
+    expected = signature_of(signature, secret, moment, canonical(signature, method, path, query, headers))
     if not hmac.compare_digest(expected.encode(), signature.value.encode()):
         raise Unauthorized("The request's signature does not match")
 
@@ -89,3 +83,36 @@ def canonical(signature: Signature, method: str, path: str, query: str, headers:
 
 def encoded(text: str) -> str:
     return quote(text, safe=UNRESERVED)
+
+
+def headers_of(
+    access_key: str,
+    secret: str,
+    token: str,
+    *,
+    method: str,
+    host: str,
+    path: str,
+    digest: str,
+    region: str,
+    now: datetime,
+) -> dict[str, str]:
+    """What a client sends with a request whose content has the SHA-256 ``digest``: the inverse of ``verify``."""
+    moment = now.strftime("%Y%m%dT%H%M%SZ")
+    sent = {"host": host, "x-amz-content-sha256": digest, "x-amz-date": moment, "x-amz-security-token": token}
+    unsigned = Signature(access_key, moment[:8], region, "s3", tuple(sorted(sent)), "")
+    request = canonical(unsigned, method, path, "", {name: [value] for name, value in sent.items()})
+    value = signature_of(unsigned, secret, moment, request)
+    scope = f"{access_key}/{moment[:8]}/{region}/s3/aws4_request"
+    names = ";".join(unsigned.signed)
+    return {**sent, "authorization": f"{ALGORITHM} Credential={scope}, SignedHeaders={names}, Signature={value}"}
+
+
+def signature_of(signature: Signature, secret: str, moment: str, request: str) -> str:
+    """Hexadecimal, of a canonical request."""
+    scope = f"{signature.day}/{signature.region}/{signature.service}/aws4_request"
+    text = "\n".join((ALGORITHM, moment, scope, hashlib.sha256(request.encode()).hexdigest()))
+    key = f"AWS4{secret}".encode()
+    for part in (signature.day, signature.region, signature.service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256").hex()
