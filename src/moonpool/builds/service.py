@@ -151,6 +151,8 @@ class BuildService:
     async def until_built(self, principal: Principal, snapshot: str) -> None:
         """Returns when the snapshot can be started from. BuildError where it cannot be made."""
         build = await self.ended(principal, snapshot)
+        if not build.ended:  # The server ends; the next one goes on with the build.
+            raise asyncio.CancelledError
         if build.state is not BuildState.SUCCEEDED:
             raise BuildError(build.reason or "")
 

@@ -65,7 +65,6 @@ async def test_bad_create(client: httpx.AsyncClient) -> None:
 
 
 UNSUPPORTED: list[dict[str, Any]] = [
-    {"buildInfo": {"dockerfileContent": "FROM debian:12\n"}},
     {"gpu": 1},
     {"kvm": True},
     {"spot": True},

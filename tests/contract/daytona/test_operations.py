@@ -18,6 +18,7 @@ from moonpool.dialects.daytona import (
     settings,
     snapshots,
     ssh,
+    storage,
     telemetry,
     usage,
     volumes,
@@ -48,7 +49,7 @@ def refused() -> list[tuple[str, str, str]]:
 
 
 def offered() -> set[tuple[str, str]]:
-    routers = [part.router for part in (*PARTS, telemetry, usage, volumes)]
+    routers = [part.router for part in (*PARTS, storage, telemetry, usage, volumes)]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     return {(method, shape(route.path.removeprefix("/api"))) for route in routes for method in route.methods}
 

@@ -66,6 +66,7 @@ def create_app(services: Services) -> ASGIApp:
     )
     for part in parts:
         app.include_router(part.router)
+    app.include_router(storage.store)
     add_error_handlers(app)
     app.include_router(usage.router)
     # Outside of the app, so that the answer to an unexpected error passes through them as well.

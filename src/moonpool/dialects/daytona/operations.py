@@ -18,9 +18,7 @@ HOST_HINT = "This server is its own and only host; 'moonpool doctor' tells how i
 METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a sandbox."
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
-    SNAPSHOTS_HINT: (
-        "GET /docker-registry/registry-push-access get_transient_push_access",
-    ),
+    SNAPSHOTS_HINT: ("GET /docker-registry/registry-push-access get_transient_push_access",),
     METRICS_HINT: (
         "GET /sandbox/{sandboxId}/telemetry/logs get_sandbox_logs",
         "GET /sandbox/{sandboxId}/telemetry/traces get_sandbox_traces",

@@ -37,6 +37,7 @@ NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 CODES = {Unauthorized: (403, "AccessDenied"), NotFound: (404, "NoSuchKey"), TooLarge: (400, "EntityTooLarge")}
 
 router = APIRouter()
+store = APIRouter()  # S3's own words, which are none of the vendor's operations
 
 
 @router.get("/api/object-storage/push-access")
@@ -85,7 +86,7 @@ class Object:
     name: str | None
 
 
-@router.api_route(f"{PATH}/{{path:path}}", methods=["GET", "HEAD", "PUT", "POST", "DELETE"], include_in_schema=False)
+@store.api_route(f"{PATH}/{{path:path}}", methods=["GET", "HEAD", "PUT", "POST", "DELETE"], include_in_schema=False)
 async def storage(request: Request, path: str) -> Response:
     try:
         return await answered(request, object_of(path, authorized(request)))
