@@ -18,6 +18,23 @@ import pytest
 
 from moonpool.ids import random_word
 from moonpool.store.database import Store
+from tests.contract.run import (
+    pytest_addoption,
+    pytest_deselected,
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
+
+__all__ = [
+    "pytest_addoption",
+    "pytest_deselected",
+    "pytest_runtest_logreport",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+]
 
 POSTGRESQL = Path("/usr/lib/postgresql")
 LOOPBACK = "127.0.0.1"

@@ -7,7 +7,9 @@ from daytona import Daytona, DaytonaConfig, Sandbox
 from daytona.common.errors import DaytonaError
 from daytona.common.lsp_server import LspCompletionPosition, LspLanguageId
 
-from tests.servers import Server
+from tests.contract.documents import TOOLBOX
+from tests.contract.record import listening_sync
+from tests.servers import Server, open_client
 
 PROJECT = "/home/daytona/project"
 PYTHON = b'import json\n\n\nclass Greeter:\n    """Says hello."""\n\n    def greet(self):\n        return json.\n'
@@ -67,3 +69,21 @@ def test_a_server_goes_on_after_a_pause(sandbox: Sandbox) -> None:
     sandbox.start()
     assert server.document_symbols(f"{PROJECT}/main.py")
     assert sandbox.process.exec("pgrep -f pylsp").result == pid
+
+
+def test_answers_are_as_the_document_says(server: Server, sandbox: Sandbox) -> None:
+    project = {"languageId": "python", "pathToProject": PROJECT}
+    main = {**project, "uri": f"file://{PROJECT}/main.py"}
+    with open_client(server) as http:
+        http.event_hooks = listening_sync(TOOLBOX)
+        for name, body in (
+            ("start", project),
+            ("did-open", main),
+            ("completions", {**main, "position": {"line": 7, "character": 20}}),
+            ("did-close", main),
+        ):
+            assert http.post(f"/toolbox/{sandbox.id}/lsp/{name}", json=body).is_success
+        for name, query in (("document-symbols", main), ("workspacesymbols", {**project, "query": "greet"})):
+            assert http.get(f"/toolbox/{sandbox.id}/lsp/{name}", params=query).json()
+        assert http.post(f"/toolbox/{sandbox.id}/lsp/stop", json=project).is_success
+        assert http.post(f"/toolbox/{sandbox.id}/lsp/completions", json=project).is_error

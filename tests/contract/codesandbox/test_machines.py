@@ -12,6 +12,7 @@ from moonpool.dialects.codesandbox.pitcher.tokens import Tokens
 from moonpool.errors import CheckpointRefused, EngineError, NoCapacity
 from moonpool.hosts.model import Resources
 from moonpool.sandboxes.model import SandboxState
+from tests.contract.codesandbox.conftest import KEY, client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -68,9 +69,8 @@ async def test_what_is_done_already_is_a_success(api: Any, sandbox: str) -> None
     for operation in ("vm/hibernate", "vm/hibernate", "vm/shutdown", "vm/shutdown"):
         assert await api.call(operation, path=here) == {}
     assert "not running" in await api.call("vm/hibernate", 404, path=here)
-    for _ in range(2):
-        assert await api.call("vm/delete", path=here) == {}
-    for operation in ("vm/start", "vm/hibernate", "vm/shutdown"):
+    assert await api.call("vm/delete", path=here) == {}
+    for operation in ("vm/start", "vm/hibernate", "vm/shutdown", "vm/delete"):
         await api.call(operation, 404, path=here)
 
 
@@ -199,9 +199,10 @@ async def test_what_runs(api: Any, stranger: Any, core: Any, sandbox: str) -> No
     assert (await stranger.call("vm/list_running_vms"))["vms"] == []
 
 
-async def test_the_sdk_reads_numbers(api: Any, core: Any, sandbox: str) -> None:
-    """It takes a text's leading digits for a number, so the year would become the time."""
-    answer = await api.send("vm/list_running_vms", headers={"User-Agent": "node codesandbox-sdk/2.4.2"})
+async def test_the_sdk_reads_numbers(api: Any, app: Any, core: Any, sandbox: str) -> None:
+    """It takes a text's leading digits for a number, so the year would become the time. This is not the document's."""
+    async with client(app, KEY, listen=False) as http:
+        answer = await http.get("/vm/running", headers={"User-Agent": "node codesandbox-sdk/2.4.2"})
     (running,) = answer.json()["data"]["vms"]
     started = core.sandboxes.peek(sandbox).started_at.timestamp()
     assert running["session_started_at"] == int(started * 1000)

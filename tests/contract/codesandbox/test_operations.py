@@ -60,7 +60,6 @@ async def test_every_operation(api: Any) -> None:
     assert "Workspaces" in await api.call("workspace/create", 501, json={"name": "another"})
     assert (await api.call("vm/delete", path=here)) == {}
     await api.call("sandbox/get", 404, path=here)
-    assert api.called == set(OPERATIONS)
 
 
 async def test_routes_are_the_contract() -> None:

@@ -37,6 +37,8 @@ from moonpool.hosts.model import (
     snapshot_of,
 )
 from moonpool.store.database import Store
+from tests.contract.documents import DAYTONA
+from tests.contract.record import listening
 from tests.disks import MemoryDisks
 from tests.layers import DisksInMemory
 from tests.volumes import MemoryVolumes
@@ -204,7 +206,8 @@ def access(running: Running) -> AccessService:
 def asking(app: Any, key: str) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.AsyncClient(transport=transport, base_url="http://daytona.test", headers=headers)
+    hooks = listening(DAYTONA)
+    return httpx.AsyncClient(transport=transport, base_url="http://daytona.test", headers=headers, event_hooks=hooks)
 
 
 @pytest.fixture

@@ -45,7 +45,9 @@ from moonpool.hosts.model import (
 )
 from moonpool.sandboxes.model import NewSandbox
 from moonpool.store.database import Store
+from tests.contract.documents import TOOLBOX
 from tests.contract.machines import WithoutCopies
+from tests.contract.record import listening, opened
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
 KEY = "a-key-of-these-tests"
@@ -232,8 +234,21 @@ async def client(url: str, sandbox: str) -> AsyncIterator[httpx.AsyncClient]:
     """Talks to the toolbox of ``sandbox``."""
     headers = {"Authorization": f"Bearer {KEY}"}
     base = f"{url}/toolbox/{sandbox}"
-    async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=base, headers=headers, trust_env=False, timeout=60, event_hooks=listening(TOOLBOX)
+    ) as client:
         yield client
+
+
+class Connect(websockets.connect):
+    """What opens at a path of the toolbox is recorded."""
+
+    path = ""
+
+    async def __aenter__(self) -> websockets.ClientConnection:
+        connection = await super().__aenter__()
+        opened(TOOLBOX, self.path)
+        return connection
 
 
 @dataclass
@@ -242,7 +257,9 @@ class Sockets:
 
     def __call__(self, path: str, key: str = KEY, **options: Any) -> websockets.connect:
         headers = {"Authorization": f"Bearer {key}", **options.pop("headers", {})}
-        return websockets.connect(self.base + path, additional_headers=headers, proxy=None, **options)
+        connect = Connect(self.base + path, additional_headers=headers, proxy=None, **options)
+        connect.path = path
+        return connect
 
     @staticmethod
     async def rest(socket: websockets.ClientConnection) -> list[str | bytes]:

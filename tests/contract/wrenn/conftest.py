@@ -46,7 +46,9 @@ from moonpool.hosts.model import (
     Resources,
 )
 from moonpool.store.database import Store
+from tests.contract.documents import WRENN
 from tests.contract.machines import WithoutCopies
+from tests.contract.record import listening, opened
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
 CONTRACT = json.loads((Path(__file__).parents[1] / "wrenn.contract.json").read_text())
@@ -223,20 +225,19 @@ class Api:
 
     url: str
     http: httpx.AsyncClient
-    called: set[str]
 
     async def call(self, operation: str, status: int, path: Mapping[str, str] | None = None, **request: Any) -> Any:
         """The parsed body, or the raw bytes of a file; the answer must have ``status`` and conform."""
         method, template = OPERATIONS[operation]
         answer = await self.http.request(method, template.format(**(path or {})), **request)
         assert answer.status_code == status, answer.text
-        self.called.add(operation)
         return conforming(operation, answer)
 
     async def connect(self, operation: str, path: Mapping[str, str], key: str = KEY) -> websockets.ClientConnection:
-        self.called.add(operation)
         address = self.url.replace("http", "ws", 1) + OPERATIONS[operation][1].format(**path)
-        return await websockets.connect(address, additional_headers={"X-API-Key": key}, proxy=None)
+        socket = await websockets.connect(address, additional_headers={"X-API-Key": key}, proxy=None)
+        opened(WRENN, address.removeprefix(self.url.replace("http", "ws", 1)))
+        return socket
 
     async def capsule(self, **wanted: Any) -> str:
         return (await self.call("createCapsule", 202, json=wanted))["id"]
@@ -279,8 +280,10 @@ def validate(schema: Mapping[str, Any], value: Any) -> None:
 
 @each
 async def api(url: str) -> AsyncIterator[Api]:
-    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": KEY}, trust_env=False, timeout=60) as http:
-        yield Api(url, http, set())
+    async with httpx.AsyncClient(
+        base_url=url, headers={"X-API-Key": KEY}, trust_env=False, timeout=60, event_hooks=listening(WRENN)
+    ) as http:
+        yield Api(url, http)
         for left in (await http.get("/v1/capsules")).json():
             await http.delete(f"/v1/capsules/{left['id']}")
 

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 import websockets
+from jsonschema import ValidationError
 from pydantic import SecretStr
 
 from moonpool.access.model import Principal
@@ -21,12 +22,14 @@ from moonpool.app import Core
 from moonpool.clock import SystemClock
 from moonpool.config import Settings
 from moonpool.dialects import codesandbox
-from moonpool.dialects.codesandbox.pitcher.tokens import Permission, Tokens
+from moonpool.dialects.codesandbox.pitcher.tokens import Grant, Permission, Tokens
 from moonpool.dialects.common.protocol import BoundedHttpProtocol
 from moonpool.dialects.common.sockets import MAX_MESSAGE_BYTES, PatientWebSocketProtocol
 from moonpool.sandboxes.model import NewSandbox, SandboxState
 from moonpool.store.database import Store
+from tests.contract import record
 from tests.contract.codesandbox.machines import AgentMachines
+from tests.contract.codesandbox.pitcher import shapes
 
 KEY = "a-key-of-these-tests"
 WORKSPACE = "/project/workspace"
@@ -67,16 +70,15 @@ class Peer:
                 message = msgpack.unpackb(frame)
                 if "id" not in message:
                     assert set(message) == {"method", "params"}
+                    shapes.check(shapes.NOTIFICATIONS[message["method"]], message["params"])
                     await self.note(message["method"], message["params"])
                     continue
-                assert ("result" in message) != ("error" in message)
-                assert message["status"] == ("error" in message)
                 self.order.append(f"answer {message['method']}")
                 answer = self.answers.pop(message["id"])
-                if "error" in message:
-                    answer.set_exception(Refused(message["error"]))
-                else:
-                    answer.set_result(message["result"])
+                try:
+                    answer.set_result(result_of(message))
+                except (AssertionError, ValidationError, Refused) as error:
+                    answer.set_exception(error)
         await self.note("closed", None)
 
     async def note(self, method: str, params: Any) -> None:
@@ -134,6 +136,20 @@ class Peer:
             await self.reading
 
 
+def result_of(message: Mapping[str, Any]) -> Any:
+    """Once the answer has been found to be as the SDK wants it."""
+    assert ("result" in message) != ("error" in message)
+    assert message["status"] == ("error" in message)
+    if "error" in message:
+        shapes.check_error(message["error"])
+    else:
+        shapes.check(shapes.RESULTS[message["method"]], message["result"])
+    if "error" in message:
+        raise Refused(message["error"])
+    record.add("pitcher", f"message {message['method']}")
+    return message["result"]
+
+
 @dataclass
 class World:
     """A server with sandboxes: ``base`` is its address."""
@@ -149,7 +165,7 @@ class World:
 
     def token(self, sandbox: str, permission: Permission = "write", **changed: str) -> str:
         fields = {"team_id": self.principal.team_id, "user": "root", "home": "/root", "workspace": WORKSPACE, **changed}
-        return self.tokens.mint(sandbox, permission=permission, **fields)
+        return self.tokens.mint(Grant(sandbox, permission=permission, **fields))
 
     def address(self, sandbox: str, token: str | None = None, slash: str = "/") -> str:
         return f"{self.base.replace('http', 'ws', 1)}/pitcher/{sandbox}{slash}?token={token or self.token(sandbox)}"

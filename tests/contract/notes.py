@@ -1,0 +1,34 @@
+"""What an operation that works does not do: it is then shown as *partly*. By API, then by operation."""
+
+from collections.abc import Mapping
+
+NOTES: Mapping[str, Mapping[str, str]] = {
+    "daytona": {
+        "GET /organizations": "The key's one team.",
+        "GET /regions": "One region.",
+        "GET /shared-regions": "One region.",
+        "POST /sandbox": "No secrets, GPU, build recipes or linked sandboxes; each is refused by name.",
+    },
+    "toolbox": {
+        "POST /process/code-run": "Charts need matplotlib in the sandbox.",
+    },
+    "wrenn": {
+        "GET /v1/capsules/{id}/metrics": "The figures of this moment; no history yet.",
+    },
+    "freestyle": {
+        "POST /v1/vms": (
+            "No Dockerfiles and no domains of your own; each is refused by name. Ports are kept and not open yet."
+        ),
+        "POST /v1/vms/snapshots": "No Dockerfiles, which are refused.",
+    },
+    "codesandbox": {
+        "POST /org/workspace/{team_id}/tokens": (
+            "For the workspace of the key that asks. Scopes to create and to edit are one."
+        ),
+        "POST /sandbox": (
+            "Always on a VM: files for the browser are in its workspace, and nothing bundles them. "
+            "External resources are refused."
+        ),
+    },
+    "pitcher": {},
+}
