@@ -12,13 +12,12 @@ import msgpack
 import websockets
 
 from moonpool.bench.figures import Figure, milliseconds_since
-from moonpool.bench.http import MEBIBYTE, call, open_client, resident
+from moonpool.bench.http import call, open_client
 from moonpool.bench.server import RunningServer, wait_until_ready
 
 TEMPLATE = "pcz35m"  # what the SDK makes sandboxes from unless told otherwise
 SIZE = {"cols": 128, "rows": 24}
 PATIENCE = 60.0  # seconds for one answer
-CLIENTS = 50
 
 
 class Client:
@@ -100,7 +99,7 @@ async def create(client: httpx.AsyncClient) -> dict[str, Any]:
     return started | {"id": made["id"]}
 
 
-async def codesandbox_figures(server: RunningServer, runs: int, echoes: int) -> list[Figure]:
+async def codesandbox_figures(server: RunningServer, runs: int) -> list[Figure]:
     creates, hibernations, resumes = [], [], []
     async with open_client(server) as client:
         for _ in range(runs):
@@ -117,40 +116,10 @@ async def codesandbox_figures(server: RunningServer, runs: int, echoes: int) -> 
             await call(client, "POST", f"/vm/{started['id']}/start", json={})
             resumes.append(milliseconds_since(begun))
             await call(client, "DELETE", f"/vm/{started['id']}")
-        typing = await typists(client, server, echoes)
     return [
         Figure(
             "create + connect + first command, CodeSandbox's requests", "ms", tuple(creates), bar="p50 <= 1.5 x runsc"
         ),
         Figure("hibernate, CodeSandbox's requests", "ms", tuple(hibernations), bar="p50 <= 2 x runsc"),
         Figure("resume, CodeSandbox's requests", "ms", tuple(resumes), bar="p50 <= 2 x runsc"),
-        *typing,
-    ]
-
-
-async def typists(client: httpx.AsyncClient, server: RunningServer, echoes: int) -> list[Figure]:
-    """CLIENTS connected clients, each with a shell of its own, typing a line a second."""
-    started = await create(client)
-    times: list[float] = []
-    ready = asyncio.Barrier(CLIENTS)
-
-    async def typist(number: int) -> None:
-        async with connected(started) as peer:
-            shell = await peer.shell("cat")
-            await peer.echo(shell, "ready\r")
-            await ready.wait()
-            await asyncio.sleep(number / CLIENTS)  # Not all in the same moment, as people do not.
-            for count in range(echoes):
-                begun = time.perf_counter()
-                times.append(await peer.echo(shell, f"line {count} of {number}\r"))
-                await asyncio.sleep(max(0.0, 1.0 - (time.perf_counter() - begun)))
-
-    before = resident(server.pid)
-    results = await asyncio.gather(*(typist(number) for number in range(CLIENTS)), return_exceptions=True)
-    growth = (resident(server.pid) - before) / MEBIBYTE
-    await call(client, "DELETE", f"/vm/{started['id']}")
-    failures = sum(isinstance(result, BaseException) for result in results)
-    return [
-        Figure(f"echo in a shell, {CLIENTS} clients at once", "ms", tuple(times), failures, "p95 <= 50 ms"),
-        Figure(f"server's memory growth over {CLIENTS} clients", "MiB", (growth,), bar="flat"),
     ]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moonpool.bench import baseline, codesandbox, engine, fork, freestyle, http, previews, sdk
+from moonpool.bench import baseline, codesandbox, engine, fork, freestyle, http, previews, sdk, typing
 from moonpool.bench.figures import Figure
 from moonpool.bench.server import serving
 from moonpool.engine.cgroups import Cgroups
@@ -25,10 +25,10 @@ class Plan:
     burst_rounds: int = 5
     resting: int = 50
     density: int = 200
-    echoes: int = 30  # lines that each connected client types
+    typing: float = 30.0  # seconds that connected clients type
 
 
-QUICK = Plan(runs=10, burst_rounds=1, resting=5, density=10, echoes=5)
+QUICK = Plan(runs=10, burst_rounds=1, resting=5, density=10, typing=5.0)
 Say = Callable[[str], None]
 
 
@@ -58,13 +58,24 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         say("Freestyle")
         figures += await freestyle.freestyle_figures(server, plan.runs)
         say("CodeSandbox")
-        figures += await codesandbox.codesandbox_figures(server, max(5, plan.runs // 5), plan.echoes)
+        figures += await codesandbox.codesandbox_figures(server, max(5, plan.runs // 5))
+        say("typing clients")
+        figures += await typing.typing_figures(server, plan.typing)
         cgroups = Cgroups.open(Instance(data))
         say("at rest")
         figures += await http.rest(server, lambda: total_cpu(cgroups), plan.resting, REST_SECONDS)
         say("density")
         figures += await http.density(server, lambda: total_memory(cgroups), plan.density)
     return [plain, *figures], plain
+
+
+async def run_typing(data: Path, seconds: float, say: Say) -> tuple[list[Figure], Figure]:
+    """The connected clients alone, beside the baseline."""
+    say("plain runsc")
+    plain = await baseline.plain_runsc(5)
+    async with serving(data, WARM_POOL) as server:
+        say("typing clients")
+        return [plain, *await typing.typing_figures(server, seconds)], plain
 
 
 def total_cpu(cgroups: Cgroups) -> float:
