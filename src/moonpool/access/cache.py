@@ -30,6 +30,10 @@ class KeyCache:
             return None
         return found.key
 
+    def by_id(self, key_id: str) -> ApiKey | None:
+        digest = self._digests.get(key_id)
+        return None if digest is None else self.get(digest)
+
     def put(self, digest: str, key: ApiKey) -> None:
         self._verified[digest] = Verified(key, self._clock.monotonic() + TRUSTED_FOR)
         self._verified.move_to_end(digest)

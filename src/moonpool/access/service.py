@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from moonpool.access.cache import KeyCache
+from moonpool.access.cache import TRUSTED_FOR, KeyCache
+from moonpool.access.changes import KeyChanges
 from moonpool.access.limits import LimitBook
 from moonpool.access.model import (
     ALL_SCOPES,
@@ -55,6 +56,7 @@ class AccessService:
         self._clock = clock
         self._repository = AccessRepository()
         self._cache = KeyCache(clock)
+        self._changes = KeyChanges()
         self._usage = KeyUsage(store, self._repository, clock)
 
     async def start(self, api_key: str | None) -> None:
@@ -95,7 +97,25 @@ class AccessService:
             self._cache.forget(key.id)
             raise KeyExpired
         self._usage.note(key.id)
-        return Principal(key.team_id, key.user_id, key.id, key.scopes)
+        return principal_of(key)
+
+    async def still(self, team_id: str, key_id: str) -> Principal:
+        """What a key may do now, for whoever it let in earlier: Unauthorized where it was revoked since, KeyExpired. A
+        change by another process on the same database is seen within ``cache.TRUSTED_FOR`` seconds."""
+        key = self._cache.by_id(key_id)
+        if key is None:
+            async with self._store.reading() as connection:
+                key = await self._repository.key(connection, team_id, key_id)
+        if key is None or key.id != key_id or key.team_id != team_id:  # Another key may be named like its id.
+            raise Unauthorized
+        if key.expires_at is not None and key.expires_at <= self._clock.now():
+            raise KeyExpired
+        return principal_of(key)
+
+    async def changed(self, key_id: str) -> None:
+        """Until the key may have changed since ``still``: at once where this process changes it, else after as long as
+        another's changes may take to be seen."""
+        await self._changes.wait(key_id, TRUSTED_FOR)
 
     def require(self, principal: Principal, scope: Scope) -> None:
         """Forbidden unless the principal's key has this scope."""
@@ -201,6 +221,7 @@ class AccessService:
             )
             await self._repository.update_key(transaction, changed)
         self._cache.forget(found.id)
+        self._changes.tell(found.id)
         return self._usage.fresh(changed)
 
     async def revoke_key(self, principal: Principal, name_or_id: str) -> ApiKey:
@@ -212,6 +233,7 @@ class AccessService:
         if key is None:
             raise KeyNotFound
         self._cache.forget(key.id)
+        self._changes.tell(key.id)
         return key
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -249,6 +271,10 @@ class AccessService:
             expires_at=expires_at,
             last_used_at=None,
         )
+
+
+def principal_of(key: ApiKey) -> Principal:
+    return Principal(key.team_id, key.user_id, key.id, key.scopes)
 
 
 def digest_of(token: str) -> str:

@@ -12,6 +12,7 @@ from moonpool.dialects.codesandbox.call import Authenticated, Call
 from moonpool.dialects.codesandbox.details import details_of
 from moonpool.dialects.codesandbox.errors import success
 from moonpool.dialects.codesandbox.mapping import USER, WORKSPACE
+from moonpool.dialects.codesandbox.pitcher.tokens import Grant
 from moonpool.dialects.codesandbox.requests import parse
 from moonpool.dialects.codesandbox.schemas import Permission, VMCreateSessionRequest
 from moonpool.dialects.codesandbox.steps import insist
@@ -124,12 +125,19 @@ def quoted(value: str) -> str:
 def session_json(call: Call, sandbox: Sandbox, body: VMCreateSessionRequest) -> dict[str, Any]:
     user = user_of(body)
     permission = Permission.read if details_of(sandbox).is_frozen else body.permission
-    token = call.shared.tokens.mint(
-        sandbox.id, sandbox.team_id, user, home_of(user), WORKSPACE, permission.value, body.session_id
+    grant = Grant(
+        sandbox_id=sandbox.id,
+        team_id=sandbox.team_id,
+        user=user,
+        home=home_of(user),
+        workspace=WORKSPACE,
+        permission=permission.value,
+        session_id=body.session_id,
+        key_id=call.principal.key_id,
     )
     return {
         "username": user,
-        "pitcher_token": token,
+        "pitcher_token": call.shared.tokens.mint(grant),
         "pitcher_url": pitcher_url(call.origin, sandbox.id),
         "user_workspace_path": WORKSPACE,
         "capabilities": [],

@@ -8,7 +8,7 @@ from moonpool.dialects.codesandbox.addresses import pitcher_url
 from moonpool.dialects.codesandbox.call import Call
 from moonpool.dialects.codesandbox.details import Details, details_of
 from moonpool.dialects.codesandbox.mapping import AGENT_VERSION, DIALECT, HOME, SIZES, USER, WORKSPACE, Bootup
-from moonpool.dialects.codesandbox.pitcher.tokens import Permission
+from moonpool.dialects.codesandbox.pitcher.tokens import Grant, Permission
 from moonpool.dialects.codesandbox.schemas import AutomaticWakeupConfig, StartOptions, Tier, VMStartRequest
 from moonpool.dialects.codesandbox.steps import bring_up, insist
 from moonpool.sandboxes.model import Sandbox, SandboxChange, SandboxState, Timers
@@ -95,7 +95,8 @@ async def make_workspace(call: Call, sandbox: Sandbox) -> None:
 
 def start_json(call: Call, sandbox: Sandbox, bootup: Bootup, *, writes: bool) -> dict[str, Any]:
     permission: Permission = "write" if writes and not details_of(sandbox).is_frozen else "read"
-    token = call.shared.tokens.mint(sandbox.id, sandbox.team_id, USER, HOME, WORKSPACE, permission)
+    grant = Grant(sandbox.id, sandbox.team_id, USER, HOME, WORKSPACE, permission, key_id=call.principal.key_id)
+    token = call.shared.tokens.mint(grant)
     return {
         "id": sandbox.id,
         "cluster": call.cluster,

@@ -14,12 +14,13 @@ from moonpool.dialects.codesandbox.pitcher.globs import choices
 from moonpool.dialects.codesandbox.pitcher.paths import resolved
 from moonpool.dialects.codesandbox.pitcher.tokens import LONGEST, Download, Tokens
 from moonpool.dialects.common.services import Services
-from moonpool.errors import GuestError, InvalidState, MoonpoolError, SandboxNotFound, TooLarge, Unauthorized
+from moonpool.errors import Forbidden, GuestError, InvalidState, MoonpoolError, SandboxNotFound, TooLarge, Unauthorized
 from moonpool.guest.client import AgentClient
 
 DEFAULT_EXCLUDES = ("node_modules",)
 STATUSES: tuple[tuple[type[MoonpoolError], int], ...] = (
     (Unauthorized, 403),
+    (Forbidden, 403),
     (SandboxNotFound, 404),
     (InvalidState, 409),
     (GuestError, 404),
@@ -53,7 +54,7 @@ class Downloads:
         async with AsyncExitStack() as stack:
             try:
                 wanted = self._tokens.verify_download(request.query_params.get("token", ""), sandbox_id)
-                principal = wanted.grant.principal
+                principal = (await wanted.grant.confirmed(self._services.access)).principal
                 session = await stack.enter_async_context(self._services.sandboxes.session(principal, sandbox_id))
                 content, headers = await self._open(stack, session.agent, wanted)
             except MoonpoolError as error:

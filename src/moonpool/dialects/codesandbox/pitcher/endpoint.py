@@ -24,6 +24,7 @@ from moonpool.dialects.common.services import Services
 from moonpool.errors import (
     AgentTimeout,
     AgentUnavailable,
+    Forbidden,
     InvalidState,
     MoonpoolError,
     SandboxNotFound,
@@ -66,7 +67,8 @@ class Pitcher:
     async def serve(self, websocket: WebSocket) -> None:
         sandbox_id = websocket.path_params["sandbox_id"]
         try:
-            grant = self._tokens.verify(websocket.query_params.get("token", ""), sandbox_id)
+            known = self._tokens.verify(websocket.query_params.get("token", ""), sandbox_id)
+            grant = await known.confirmed(self._services.access)
             await self._awake(grant)
             hub = await self._hub(grant)
         except MoonpoolError as error:
@@ -92,8 +94,8 @@ class Pitcher:
 
         talking = asyncio.create_task(client.converse(answer))
         sending = asyncio.create_task(client.outbox.drain())
-        others = [asyncio.create_task(client.outbox.watch()), asyncio.create_task(hub.resting.wait())]
-        tasks: list[asyncio.Task[Any]] = [talking, sending, *others]
+        others = (client.outbox.watch(), hub.resting.wait(), self._outlive(client.grant))
+        tasks: list[asyncio.Task[Any]] = [talking, sending, *map(asyncio.create_task, others)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             code = ending(tasks)
@@ -105,6 +107,12 @@ class Pitcher:
             with contextlib.suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
                 async with asyncio.timeout(FAREWELL):
                     await websocket.close(code)
+
+    async def _outlive(self, grant: Grant) -> None:
+        """Raises Unauthorized, KeyExpired or Forbidden once the client's key allows it less than it did."""
+        while await grant.confirmed(self._services.access) == grant:
+            await self._services.access.changed(grant.key_id or "")
+        raise Forbidden
 
     async def _answer(self, hub: Hub, client: Client, request: Incoming) -> Any:
         method = methods.find(request.method, writes=client.grant.writes)
@@ -193,7 +201,7 @@ def ending(tasks: "Sequence[asyncio.Task[Any]]") -> int | None:
     """The close code for what has ended a conversation; None: the client has gone."""
     errors = [task.exception() for task in tasks if task.done()]
     for error in errors:
-        if isinstance(error, SlowClient):
+        if isinstance(error, SlowClient | Unauthorized | Forbidden):
             return POLICY_VIOLATION
         if isinstance(error, MalformedFrame):
             return INVALID_DATA
@@ -206,7 +214,7 @@ def ending(tasks: "Sequence[asyncio.Task[Any]]") -> int | None:
 
 
 def refusal(error: MoonpoolError) -> JSONResponse:
-    statuses = ((Unauthorized, 401), (SandboxNotFound, 404), (InvalidState, 409))
+    statuses = ((Unauthorized, 401), (Forbidden, 403), (SandboxNotFound, 404), (InvalidState, 409))
     status = next((status for kind, status in statuses if isinstance(error, kind)), 503)
     return JSONResponse({"success": False, "errors": [error.message]}, status)
 

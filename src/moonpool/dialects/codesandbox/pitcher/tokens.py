@@ -9,14 +9,15 @@ import binascii
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from moonpool.access.model import Principal, Scope
+from moonpool.access.service import AccessService
 from moonpool.clock import Clock
 from moonpool.errors import Unauthorized
 
-LIFETIME = 24 * 3600.0  # seconds in which a connection can be made; one that stands is not ended
+LIFETIME = 24 * 3600.0  # seconds in which a connection can be made; one that stands is not ended by this
 DOWNLOAD_LIFETIME = 300.0  # seconds
 AGENT, DOWNLOAD = "pitcher", "pitcher-download"
 LONGEST = 16 * 1024  # characters; what is longer is none of ours
@@ -27,7 +28,8 @@ Permission = Literal["read", "write"]
 @dataclass(frozen=True)
 class Grant:
     """Who a client is: one team's, in one sandbox, as ``user`` of its image with that ``home``. ``workspace`` is where
-    relative paths begin. ``session_id`` None: the sandbox's own user, without a session."""
+    relative paths begin. ``session_id`` None: the sandbox's own user, without a session. ``key_id`` is the API key that
+    asked for the token, which lets nobody in once that key has ended."""
 
     sandbox_id: str
     team_id: str
@@ -36,6 +38,7 @@ class Grant:
     workspace: str
     permission: Permission
     session_id: str | None = None
+    key_id: str | None = None
 
     @property
     def writes(self) -> bool:
@@ -45,7 +48,15 @@ class Grant:
     def principal(self) -> Principal:
         """Reads need an open session as well, so what a reader may not do is refused method by method."""
         scopes = frozenset({Scope.SANDBOXES_READ, Scope.SANDBOXES_WRITE})
-        return Principal(self.team_id, f"session:{self.session_id or self.user}", None, scopes)
+        return Principal(self.team_id, f"session:{self.session_id or self.user}", self.key_id, scopes)
+
+    async def confirmed(self, access: AccessService) -> "Grant":
+        """The grant as far as its key still allows it. Unauthorized, KeyExpired; Forbidden where it may not read."""
+        if self.key_id is None:
+            return self
+        principal = await access.still(self.team_id, self.key_id)
+        access.require(principal, Scope.SANDBOXES_READ)
+        return self if principal.allows(Scope.SANDBOXES_WRITE) else replace(self, permission="read")
 
 
 @dataclass(frozen=True)
@@ -64,18 +75,8 @@ class Tokens:
         self._key = key
         self._clock = clock
 
-    def mint(
-        self,
-        sandbox_id: str,
-        team_id: str,
-        user: str,
-        home: str,
-        workspace: str,
-        permission: Permission,
-        session_id: str | None = None,
-    ) -> str:
+    def mint(self, grant: Grant) -> str:
         """A token for the agent's address, good for ``LIFETIME`` seconds."""
-        grant = Grant(sandbox_id, team_id, user, home, workspace, permission, session_id)
         return self._seal(AGENT, LIFETIME, asdict(grant))
 
     def verify(self, token: str, sandbox_id: str) -> Grant:
