@@ -131,7 +131,8 @@ async def test_sandbox_with_files(api: Any, machines: Any) -> None:
     assert (workspace / "src/index.js").read_text() == "console.log('ä')"
     assert (workspace / "image.png").read_bytes() == data
     assert (workspace / "empty").read_bytes() == b""
-    assert json.loads((workspace / "package.json").read_text())["dependencies"] == {"a": "1", "b": "^2"}
+    package = json.loads((workspace / "package.json").read_text())
+    assert (package["dependencies"], package["main"]) == ({"a": "1", "b": "^2"}, "src/index.js")
     assert (await api.call("sandbox/get", path={"id": made["id"]}))["settings"] == {"use_pint": False}
 
 
@@ -149,7 +150,6 @@ async def test_sandbox_with_files(api: Any, machines: Any) -> None:
         ({"files": {"a": {}, "a/b": {}}}, "irectory"),
         ({"files": {"package.json": {"code": "[]"}}, "npm_dependencies": {"a": "1"}}, "npm_dependencies"),
         ({"files": {"package.json": {"code": "{"}}, "npm_dependencies": {"a": "1"}}, "npm_dependencies"),
-        ({"files": {}, "runtime": "browser"}, "runtime"),
         ({"files": {}, "external_resources": ["https://a.test"]}, "external_resources"),
         ({"files": {}, "description": "x" * 5000}, "description"),
         ({"files": {}, "title": "x" * 256}, "title"),
@@ -160,6 +160,16 @@ async def test_sandbox_with_files(api: Any, machines: Any) -> None:
 async def test_bad_creations_leave_nothing(api: Any, body: dict[str, Any], part: str) -> None:
     assert part in await api.call("sandbox/create", 422, json=body)
     assert (await api.call("sandbox/list"))["sandboxes"] == []
+
+
+async def test_files_for_a_browser_are_in_a_workspace(api: Any, machines: Any) -> None:
+    files = {"index.html": {"code": "<p>"}, "package.json": {"code": '{"main": "own.js"}'}}
+    body = {"files": files, "runtime": "browser", "entry": "other.js"}
+    made = await api.call("sandbox/create", 201, json=body)
+    workspace = machines.root(made["id"]) / "project/workspace"
+    assert (workspace / "index.html").read_text() == "<p>"
+    assert json.loads((workspace / "package.json").read_text()) == {"main": "own.js"}
+    assert (await api.start(made["id"]))["bootup_type"] == "FORK"
 
 
 async def test_creation_from_a_template(api: Any) -> None:

@@ -5,6 +5,7 @@ import binascii
 import json
 import posixpath
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from moonpool.dialects.codesandbox.call import Call
 from moonpool.dialects.codesandbox.mapping import USER, WORKSPACE
@@ -17,13 +18,21 @@ MAX_PATH = 4000  # characters
 PACKAGE = "package.json"
 
 
-def contents(files: Mapping[str, Files], dependencies: Mapping[str, str] | None) -> dict[str, bytes]:
-    """Bytes by absolute path; ``dependencies`` go into package.json. InvalidInput names the file that is wrong."""
+@dataclass(frozen=True)
+class Package:
+    """What a request says of package.json: ``entry`` is the file that runs first, unless the file itself names one."""
+
+    entry: str | None = None
+    dependencies: Mapping[str, str] | None = None
+
+
+def contents(files: Mapping[str, Files], package: Package) -> dict[str, bytes]:
+    """Bytes by absolute path. InvalidInput names the file that is wrong."""
     if len(files) > MAX_FILES:
         raise InvalidInput(f"At most {MAX_FILES} files", field="files")
     found = {normalised(path): data_of(path, file) for path, file in files.items()}
-    if dependencies:
-        found[PACKAGE] = with_dependencies(found.get(PACKAGE, b"{}"), dependencies)
+    if package.dependencies or package.entry:
+        found[PACKAGE] = completed(found.get(PACKAGE, b"{}"), package)
     return {f"{WORKSPACE}/{path}": data for path, data in found.items()}
 
 
@@ -44,13 +53,15 @@ def data_of(path: str, file: Files) -> bytes:
         raise InvalidInput(f"files: {path[:128]!r}: binary_content is not Base64", field="files") from None
 
 
-def with_dependencies(package: bytes, dependencies: Mapping[str, str]) -> bytes:
+def completed(file: bytes, package: Package) -> bytes:
     try:
-        document = json.loads(package)
-        known = document.setdefault("dependencies", {})
-        known.update(dependencies)
+        document = json.loads(file)
+        if package.entry:
+            document.setdefault("main", package.entry)
+        if package.dependencies:
+            document.setdefault("dependencies", {}).update(package.dependencies)
     except (ValueError, AttributeError, RecursionError):
-        message = f"files: {PACKAGE} is no JSON object that npm_dependencies could be added to"
+        message = f"files: {PACKAGE} is no JSON object that entry and npm_dependencies could be added to"
         raise InvalidInput(message, field="npm_dependencies") from None
     return json.dumps(document, indent=2, ensure_ascii=False).encode()
 

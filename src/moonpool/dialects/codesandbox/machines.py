@@ -94,9 +94,10 @@ async def shutdown_vm(request: Request, call: Authenticated, id: str) -> Respons
 
 @router.delete("/vm/{id}")
 async def delete_vm(call: Authenticated, id: str) -> Response:
-    """The sandbox with it, for good; a second time as well."""
-    await call.services.sandboxes.destroy(call.principal, id)
-    call.shared.unstarted.take(id)
+    """The sandbox with it, for good; one that is gone is not found."""
+    found = await call.services.sandboxes.get(call.principal, id)
+    await call.services.sandboxes.destroy(call.principal, found.id)
+    call.shared.unstarted.take(found.id)
     return success({})
 
 

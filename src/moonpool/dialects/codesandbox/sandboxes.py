@@ -1,5 +1,6 @@
 """Sandboxes: list, get, create, fork."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -8,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from moonpool.dialects.codesandbox.call import Authenticated
-from moonpool.dialects.codesandbox.contents import contents, write_contents
+from moonpool.dialects.codesandbox.contents import Package, contents, write_contents
 from moonpool.dialects.codesandbox.creation import Wanted, checked_privacy, created_json, make
 from moonpool.dialects.codesandbox.details import TAG, Details, details_of, first_tags
 from moonpool.dialects.codesandbox.errors import success
@@ -16,7 +17,6 @@ from moonpool.dialects.codesandbox.mapping import DEFAULT_TEMPLATE, SORTS
 from moonpool.dialects.codesandbox.requests import parse, parse_query
 from moonpool.dialects.codesandbox.schemas import (
     AutomaticWakeupConfig,
-    Runtime,
     SandboxCreateRequest,
     SandboxForkRequest,
     StartOptions,
@@ -24,7 +24,7 @@ from moonpool.dialects.codesandbox.schemas import (
 from moonpool.dialects.codesandbox.starting import start, waking
 from moonpool.dialects.codesandbox.timestamps import timestamp
 from moonpool.dialects.codesandbox.wire import WireModel
-from moonpool.errors import InvalidInput, MoonpoolError
+from moonpool.errors import InvalidInput
 from moonpool.sandboxes.model import Sandbox, SandboxState
 from moonpool.sandboxes.query import SandboxQuery
 
@@ -74,24 +74,23 @@ async def get_sandbox(call: Authenticated, id: str) -> Response:
 
 @router.post("/sandbox")
 async def create_sandbox(request: Request, call: Authenticated) -> Response:
-    """On the template's machine: here every sandbox is one, and a bundler in the browser is not offered."""
+    """On the template's machine, whatever ``runtime`` is: one for the browser finds its files in a workspace, where its
+    own tools build it."""
     body = await parse(request, SandboxCreateRequest)
     check_creation(body)
-    files = contents(body.files, body.npm_dependencies)
+    files = contents(body.files, Package(body.entry, body.npm_dependencies))
     made = await make(call, body.template or DEFAULT_TEMPLATE, Wanted(details_of_body(body), StartOptions()))
     try:
         await write_contents(call, made, files)
-    except MoonpoolError:
-        await call.services.sandboxes.destroy(call.principal, made.id)
+    except BaseException:  # Also a client that has gone: it never learns the sandbox's id.
+        await asyncio.shield(call.services.sandboxes.destroy(call.principal, made.id))
         raise
     return success(created_json(made), 201)
 
 
 def check_creation(body: SandboxCreateRequest) -> None:
-    if body.runtime is Runtime.browser and "runtime" in body.model_fields_set:
-        raise InvalidInput("runtime: this server runs sandboxes on VMs; leave it out, or say 'vm'", field="runtime")
     if body.external_resources:
-        message = "external_resources: these are for sandboxes that run in a browser, which this server does not offer"
+        message = "external_resources: nothing puts them into pages here; name them in the sandbox's own HTML"
         raise InvalidInput(message, field="external_resources")
     if len(body.description or "") > MAX_DESCRIPTION:
         raise InvalidInput(f"description: at most {MAX_DESCRIPTION} characters", field="description")

@@ -12,6 +12,8 @@ PREFIX = "pitcher:"
 COMMAND_LIMIT = 64 * 1024  # characters of a command that are remembered beyond this server's life
 REPLAY = 1 << 20  # bytes of output that the agent keeps
 SHARE = "umask 002"  # What sessions make, the workspace's group may change: so they can work on the same files.
+# Without a language, programs take the names in the SDK's archives for garbage, as unzip does.
+ENVIRONMENT = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
 SHORT = 80  # characters of a command that name its shell
 # How the SDK wraps what it is to run; its terminals are not wrapped in a second bash.
 WRAPPED = re.compile(r"source \$HOME/\.private/\.env 2>/dev/null \|\| true && (?:env .*)?bash -c '", re.DOTALL)
@@ -58,7 +60,7 @@ class Identity:
             argv=None if self.command else ("bash", "-c", f"{SHARE}; exec bash -l"),
             shell=f"{SHARE}\n{self.command}" if self.command else None,
             cwd=self.cwd,
-            env={"HOME": self.home, "TERM": "xterm-256color"},
+            env={"HOME": self.home, **ENVIRONMENT},
             user=self.owner,
             tag=self.tag,
             terminal=size,
