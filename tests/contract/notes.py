@@ -12,9 +12,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     "toolbox": {
         "POST /process/code-run": "Charts need matplotlib in the sandbox.",
     },
-    "wrenn": {
-        "GET /v1/capsules/{id}/metrics": "The figures of this moment; no history yet.",
-    },
+    "wrenn": {},
     "freestyle": {
         "POST /v1/vms": (
             "No Dockerfiles and no domains of your own; each is refused by name. Ports are kept and not open yet."

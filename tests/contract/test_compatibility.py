@@ -22,7 +22,7 @@ def missing(key: str) -> set[str]:
         case "toolbox":
             return {text for texts in TOOLBOX_UNSUPPORTED.values() for text in texts}
         case "wrenn":
-            return missing_of_wrenn() | {"GET /v1/capsules/usage"}
+            return missing_of_wrenn()
         case "freestyle":
             return {f"{each.method} {each.path}" for each in FREESTYLE if each.id not in HANDLERS}
         case "codesandbox":
