@@ -14,9 +14,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     },
     "wrenn": {},
     "freestyle": {
-        "POST /v1/vms": (
-            "No Dockerfiles and no domains of your own; each is refused by name. Ports are kept and not open yet."
-        ),
+        "POST /v1/vms": "No Dockerfiles, which are refused. Domains are not verified: who maps one first has it.",
         "POST /v1/vms/snapshots": "No Dockerfiles, which are refused.",
     },
     "codesandbox": {
