@@ -4,7 +4,6 @@ import pytest
 from fastapi.routing import APIRoute
 
 from moonpool.dialects.daytona.operations import UNSUPPORTED
-from moonpool.dialects.daytona.toolbox.unsupported import UNSUPPORTED as TOOLBOX_UNSUPPORTED
 from moonpool.dialects.freestyle.app import HANDLERS
 from moonpool.dialects.freestyle.operations import OPERATIONS as FREESTYLE
 from moonpool.dialects.wrenn import ROUTERS
@@ -19,8 +18,6 @@ def missing(key: str) -> set[str]:
     match key:
         case "daytona":
             return {" ".join(text.split()[:2]) for texts in UNSUPPORTED.values() for text in texts}
-        case "toolbox":
-            return {text for texts in TOOLBOX_UNSUPPORTED.values() for text in texts}
         case "wrenn":
             return missing_of_wrenn()
         case "freestyle":

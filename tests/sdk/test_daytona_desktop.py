@@ -6,20 +6,28 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import httpx
 import pytest
 from daytona import CreateSandboxFromSnapshotParams, Daytona, DaytonaConfig, Sandbox
 from daytona.common.computer_use import ScreenshotOptions, ScreenshotRegion
 from daytona.common.errors import DaytonaBadRequestError, DaytonaConflictError, DaytonaError, DaytonaNotFoundError
 
+from tests.contract.documents import TOOLBOX
+from tests.contract.record import listening_sync
 from tests.servers import Server
 
 WIDTH, HEIGHT = 1280, 800
 
 
 @pytest.fixture(scope="module")
-def daytona(server_factory: Callable[..., AbstractContextManager[Server]]) -> Iterator[Daytona]:
-    with server_factory(MOONPOOL_DESKTOP="true", MOONPOOL_POOL_SIZE="1") as server:
-        yield Daytona(DaytonaConfig(api_key=server.api_key, api_url=f"{server.url}/api"))
+def server(server_factory: Callable[..., AbstractContextManager[Server]]) -> Iterator[Server]:
+    with server_factory(MOONPOOL_DESKTOP="true", MOONPOOL_POOL_SIZE="1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def daytona(server: Server) -> Daytona:
+    return Daytona(DaytonaConfig(api_key=server.api_key, api_url=f"{server.url}/api"))
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +39,18 @@ def sandbox(daytona: Daytona) -> Iterator[Sandbox]:
     assert {name for name, status in started.status.items() if status.running} == {"xvfb", "xfce4", "x11vnc", "novnc"}
     yield made
     made.delete()
+
+
+@pytest.fixture(scope="module")
+def toolbox(server: Server, sandbox: Sandbox) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=f"{server.url}/toolbox/{sandbox.id}/computeruse",
+        headers={"Authorization": f"Bearer {server.api_key}"},
+        event_hooks=listening_sync(TOOLBOX),
+        timeout=120,
+        trust_env=False,
+    ) as client:
+        yield client
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -168,6 +188,64 @@ def test_it_goes_on_after_a_pause_and_ends(sandbox: Sandbox) -> None:
     stopped = sandbox.computer_use.stop()
     assert not any(status.running for status in stopped.status.values())
     assert sandbox.computer_use.get_status().status == "inactive"
+
+
+def test_every_operation_answers_as_documented(sandbox: Sandbox, toolbox: httpx.Client) -> None:
+    """But for those of recordings and of elements, which need what others answered: these follow."""
+    toolbox.post("/start")
+    place = {"x": 10, "y": 10}
+    for operation, body in {
+        "mouse/move": place,
+        "mouse/click": place,
+        "mouse/down": place,
+        "mouse/up": place,
+        "mouse/drag": {"startX": 1, "startY": 1, "endX": 5, "endY": 5},
+        "mouse/scroll": {**place, "direction": "up"},
+        "keyboard/type": {"text": "a"},
+        "keyboard/key": {"key": "a"},
+        "keyboard/hotkey": {"keys": "ctrl+a"},
+        "keyboard/down": {"key": "shift"},
+        "keyboard/up": {"key": "shift"},
+        "process/x11vnc/restart": {},
+    }.items():
+        assert toolbox.post(f"/{operation}", json=body).status_code == 200, operation
+    region = "x=1&y=1&width=50&height=50"
+    looks = [
+        "status",
+        "process-status",
+        "display/info",
+        "display/windows",
+        "mouse/position",
+        "recordings",
+        "screenshot",
+    ]
+    looks += [
+        "screenshot/compressed?format=jpeg",
+        f"screenshot/region?{region}",
+        f"screenshot/region/compressed?{region}",
+    ]
+    looks += [f"process/xvfb/{what}" for what in ("status", "logs", "errors")]
+    for look in looks:
+        assert toolbox.get(f"/{look}").status_code == 200, look
+
+
+def test_recordings_and_elements_answer_as_documented(sandbox: Sandbox, toolbox: httpx.Client) -> None:
+    film = toolbox.post("/recordings/start").json()["id"]
+    assert toolbox.post("/recordings/stop", json={"id": film}).json()["status"] == "completed"
+    assert toolbox.get(f"/recordings/{film}").status_code == 200
+    assert toolbox.get(f"/recordings/{film}/download").content[4:8] == b"ftyp"
+    assert toolbox.delete(f"/recordings/{film}").status_code == 204
+
+    sandbox.process.exec("setsid mousepad >/dev/null 2>&1 &")
+    wait_for_window(sandbox, "Mousepad")
+    assert toolbox.get("/a11y/tree", params={"maxDepth": 1}).status_code == 200
+    text = toolbox.post("/a11y/find", json={"role": "text", "limit": 1}).json()["matches"][0]["id"]
+    assert toolbox.post("/a11y/node/value", json={"id": text, "value": "hello"}).status_code == 200
+    assert toolbox.post("/a11y/node/focus", json={"id": text}).status_code == 200
+    menu = toolbox.post("/a11y/find", json={"name": "File", "nameMatch": "exact"}).json()["matches"][0]
+    assert toolbox.post("/a11y/node/invoke", json={"id": menu["id"]}).status_code == 200
+    sandbox.process.exec("pkill mousepad")
+    assert toolbox.post("/stop").status_code == 200
 
 
 def test_a_sandbox_without_a_desktop_says_so(daytona: Daytona) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from daytona import Daytona, DaytonaConfig, Sandbox
 from daytona.common.errors import DaytonaError
@@ -87,3 +88,27 @@ def test_answers_are_as_the_document_says(server: Server, sandbox: Sandbox) -> N
             assert http.get(f"/toolbox/{sandbox.id}/lsp/{name}", params=query).json()
         assert http.post(f"/toolbox/{sandbox.id}/lsp/stop", json=project).is_success
         assert http.post(f"/toolbox/{sandbox.id}/lsp/completions", json=project).is_error
+
+
+def test_every_operation_answers_as_documented(server: Server, sandbox: Sandbox) -> None:
+    project = {"languageId": "python", "pathToProject": PROJECT}
+    document = {**project, "uri": f"file://{PROJECT}/main.py"}
+    with httpx.Client(
+        base_url=f"{server.url}/toolbox/{sandbox.id}/lsp",
+        headers={"Authorization": f"Bearer {server.api_key}"},
+        event_hooks=listening_sync(TOOLBOX),
+        timeout=120,
+        trust_env=False,
+    ) as client:
+        answers = [
+            client.post("/start", json=project),
+            client.post("/did-open", json=document),
+            client.post("/completions", json={**document, "position": {"line": 0, "character": 8}}),
+            client.get("/document-symbols", params=document),
+            client.get("/workspacesymbols", params={**project, "query": "Greeter"}),
+            client.post("/did-close", json=document),
+            client.post("/stop", json=project),
+        ]
+        assert [answer.status_code for answer in answers] == [200] * len(answers)
+        assert client.post("/did-open", json=document).json()["code"] == "LSP_SERVER_NOT_INITIALIZED"
+        assert client.post("/start", json={**project, "languageId": "cobol"}).status_code == 400

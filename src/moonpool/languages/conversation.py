@@ -8,10 +8,16 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from moonpool.errors import ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessEvent
 from moonpool.ids import new_uuid
-from moonpool.languages.errors import LanguageServerFailed, LanguageServerTimeout, RequestNotOffered
+from moonpool.languages.errors import (
+    LanguageServerFailed,
+    LanguageServerGone,
+    LanguageServerTimeout,
+    RequestNotOffered,
+)
 from moonpool.languages.messages import Frames, Message, framed
 
 REQUEST_TIMEOUT = 60.0  # seconds; the first completion reads a whole library
@@ -33,7 +39,7 @@ class Conversation:
         await self._send({"method": method, "params": parameters})
 
     async def request(self, method: str, parameters: Mapping[str, Any] | None) -> Any:
-        """The result; LanguageServerFailed, LanguageServerTimeout, RequestNotOffered."""
+        """The result; LanguageServerFailed, LanguageServerGone, LanguageServerTimeout, RequestNotOffered."""
         number = new_uuid()  # Answers to other conversations' requests are none to this one.
         await self._send({"id": number, "method": method, "params": parameters})
         try:
@@ -58,7 +64,7 @@ class Conversation:
                     refusal = {"code": METHOD_NOT_FOUND, "message": "Not offered by this client"}
                     await self._send({"id": message["id"], "error": refusal})
         said = self._complaints.decode(errors="replace").strip()
-        raise LanguageServerFailed(f"The language server ended: {said}" if said else "The language server ended")
+        raise LanguageServerGone(f"The language server ended: {said}" if said else LanguageServerGone.default)
 
     def _heard(self, event: Output) -> list[Message]:
         if event.stream == "stderr":
@@ -67,4 +73,7 @@ class Conversation:
         return list(self._frames.feed(event.data))
 
     async def _send(self, message: Mapping[str, Any]) -> None:
-        await self._agent.write_stdin(self._tag, framed(message))
+        try:
+            await self._agent.write_stdin(self._tag, framed(message))
+        except (ProcessEnded, ProcessNotFound) as error:
+            raise LanguageServerGone from error

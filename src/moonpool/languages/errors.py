@@ -35,3 +35,8 @@ class LanguageServerTimeout(GuestError):
 class RequestNotOffered(GuestError):
     code = "language_request_not_offered"
     default = "This language server does not offer that"
+
+
+class LanguageServerGone(LanguageServerFailed):
+    code = "language_server_gone"
+    default = "The language server ended"

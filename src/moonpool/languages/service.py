@@ -5,10 +5,10 @@ import contextlib
 import json
 import posixpath
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from moonpool.access.model import Principal
@@ -21,6 +21,7 @@ from moonpool.languages.conversation import Conversation
 from moonpool.languages.documents import Documents, Shelf, path_of, uri_of
 from moonpool.languages.errors import (
     LanguageServerFailed,
+    LanguageServerGone,
     LanguageServerMissing,
     LanguageServerNotStarted,
     LanguageServerTimeout,
@@ -35,6 +36,8 @@ STOP_TIMEOUT = 5.0  # seconds for a server to end by itself
 SEARCH_TIMEOUT = 60.0  # seconds
 REPLAY_BYTES = 1024 * 1024
 PYTHON = "python"
+
+Answer = TypeVar("Answer")
 PYTHON_SEARCH = resources.files(inside).joinpath("python_symbols.py").read_text()
 
 
@@ -68,12 +71,17 @@ class LanguageService:
 
     async def open(self, principal: Principal, sandbox: str, project: Project, uri: str) -> None:
         """Tell the server of a file; FileNotFound. It need not be told to be asked: see ``documents``."""
-        async with self._speaking(principal, sandbox, project) as talk:
+
+        async def action(talk: "Talk") -> None:
             await talk.tell(uri)
 
+        await self._ask(principal, sandbox, project, action)
+
     async def close(self, principal: Principal, sandbox: str, project: Project, uri: str) -> None:
-        async with self._speaking(principal, sandbox, project) as talk:
+        async def action(talk: "Talk") -> None:
             await talk.documents.close(talk.conversation, path_of(uri, project.path))
+
+        await self._ask(principal, sandbox, project, action)
 
     async def completions(
         self,
@@ -86,32 +94,40 @@ class LanguageService:
     ) -> Completions:
         if position.line < 0 or position.character < 0:
             raise InvalidInput("line and character must not be negative", field="position")
-        async with self._speaking(principal, sandbox, project) as talk:
+
+        async def action(talk: "Talk") -> Completions:
             path = await talk.tell(uri)
             where = {"line": position.line, "character": position.character}
             asked = {"textDocument": {"uri": uri_of(path)}, "position": where}
             asked |= {"context": dict(context)} if context else {}
             return completions_of(await talk.conversation.request("textDocument/completion", asked))
 
+        return await self._ask(principal, sandbox, project, action)
+
     async def document_symbols(
         self, principal: Principal, sandbox: str, project: Project, uri: str
     ) -> tuple[Symbol, ...]:
-        async with self._speaking(principal, sandbox, project) as talk:
+        async def action(talk: "Talk") -> tuple[Symbol, ...]:
             path = await talk.tell(uri)
             asked = {"textDocument": {"uri": uri_of(path)}}
             return symbols_of(await talk.conversation.request("textDocument/documentSymbol", asked), uri_of(path))
+
+        return await self._ask(principal, sandbox, project, action)
 
     async def workspace_symbols(
         self, principal: Principal, sandbox: str, project: Project, query: str
     ) -> tuple[Symbol, ...]:
         """RequestNotOffered where the server knows no such thing."""
-        async with self._speaking(principal, sandbox, project) as talk:
+
+        async def action(talk: "Talk") -> tuple[Symbol, ...]:
             try:
                 return symbols_of(await talk.conversation.request("workspace/symbol", {"query": query}), "")
             except RequestNotOffered:
                 if project.language != PYTHON:
                     raise
                 return await search_python(talk.session, project, query)
+
+        return await self._ask(principal, sandbox, project, action)
 
     # -- below -----------------------------------------------------------------------------------------------------
 
@@ -125,6 +141,17 @@ class LanguageService:
             lock = self._locks.setdefault(key, asyncio.Lock())
             async with lock:
                 yield session
+
+    async def _ask(
+        self, principal: Principal, sandbox: str, project: Project, action: Callable[["Talk"], Awaitable[Answer]]
+    ) -> Answer:
+        """A server that dies in the middle is started again, and asked again, once."""
+        try:
+            async with self._speaking(principal, sandbox, project) as talk:
+                return await action(talk)
+        except LanguageServerGone:
+            async with self._speaking(principal, sandbox, project) as talk:
+                return await action(talk)
 
     @asynccontextmanager
     async def _speaking(self, principal: Principal, sandbox: str, project: Project) -> AsyncIterator["Talk"]:
