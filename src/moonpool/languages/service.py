@@ -150,6 +150,9 @@ class LanguageService:
             async with self._speaking(principal, sandbox, project) as talk:
                 return await action(talk)
         except LanguageServerGone:
+            async with self._sandboxes.session(principal, sandbox) as session:
+                with contextlib.suppress(ProcessNotFound):
+                    await session.agent.wait(project.tag, STOP_TIMEOUT)
             async with self._speaking(principal, sandbox, project) as talk:
                 return await action(talk)
 
