@@ -104,6 +104,17 @@ def test_stop_start_keep_files(daytona: Any) -> None:
     assert sandbox.process.exec("cat /home/daytona/note").result.strip() == "kept"
 
 
+def test_archive_start_keep_files(daytona: Any) -> None:
+    sandbox = daytona.create()
+    sandbox.fs.upload_file(b"keep me", "kept.txt")
+    sandbox.stop()
+    sandbox.archive()
+    assert sandbox.state.value in ("archiving", "archived")
+    sandbox.start(timeout=120)
+    assert sandbox.state.value == "started"
+    assert sandbox.fs.download_file("kept.txt") == b"keep me"
+
+
 def test_pause_start_keep_memory(daytona: Any) -> None:
     sandbox = daytona.create()
     before = sandbox.process.exec("nohup sleep 1000 >/dev/null 2>&1 & echo $!").result.strip()

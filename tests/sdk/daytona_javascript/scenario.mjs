@@ -132,7 +132,8 @@ async function life(sandbox) {
   assert.ok(Object.keys(metrics).length > 0);
   await sandbox.stop();
   assert.equal(sandbox.state, "stopped");
-  await sandbox.start();
+  await sandbox.archive();
+  await sandbox.start(120);
   assert.equal((await sandbox.process.executeCommand("echo back")).result.trim(), "back");
   await sandbox.pause();
   assert.equal(sandbox.state, "paused");
