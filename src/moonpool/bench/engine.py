@@ -14,9 +14,9 @@ TRUE = ProcessSpec(argv=("/bin/true",))
 ECHO = ProcessSpec(argv=("/bin/echo", "hi"))
 
 
-def specification() -> MachineSpec:
+def specification(image: str = "base") -> MachineSpec:
     identifier = new_sandbox_id()
-    return MachineSpec(id=identifier, image="base", resources=SMALL, hostname=identifier, user="daytona")
+    return MachineSpec(id=identifier, image=image, resources=SMALL, hostname=identifier, user="daytona")
 
 
 async def create_and_run(host: Host) -> float:

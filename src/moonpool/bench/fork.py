@@ -41,13 +41,12 @@ while True:
 
 async def fork_figures(host: Host, runs: int) -> list[Figure]:
     """``runs`` forks of one, a third as many of many."""
-    async with _watched(host) as source:
+    async with watched(host) as source:
         ones, frozen = [], []
         for _ in range(runs):
-            await _ask(host, source, "rm -f /tmp/began; pkill -USR1 python3; until test -e /tmp/began; do :; done")
-            ones.append(await fork(host, source, 1))
-            told = "rm -f /tmp/longest; pkill -USR2 python3; until test -e /tmp/longest; do :; done; cat /tmp/longest"
-            frozen.append(float(await _ask(host, source, told)))
+            async with watching(host, source) as longest:
+                ones.append(await fork(host, source, 1))
+            frozen.append(longest[0])
         many = [await fork(host, source, MANY) for _ in range(max(3, runs // 3))]
     what = f"of a sandbox holding {HELD} MiB, engine alone"
     return [
@@ -76,7 +75,18 @@ async def fork(host: Host, source: MachineSpec, count: int) -> float:
 
 
 @asynccontextmanager
-async def _watched(host: Host) -> AsyncIterator[MachineSpec]:
+async def watching(host: Host, source: MachineSpec) -> AsyncIterator[list[float]]:
+    """Has, after the block, for how many milliseconds at most the source stood still during it."""
+    longest: list[float] = []
+    await _ask(host, source, "rm -f /tmp/began; pkill -USR1 python3; until test -e /tmp/began; do :; done")
+    yield longest
+    told = "rm -f /tmp/longest; pkill -USR2 python3; until test -e /tmp/longest; do :; done; cat /tmp/longest"
+    longest.append(float(await _ask(host, source, told)))
+
+
+@asynccontextmanager
+async def watched(host: Host) -> AsyncIterator[MachineSpec]:
+    """A sandbox that holds memory and looks at the clock."""
     spec = specification()
     await host.create(spec)
     try:

@@ -4,7 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moonpool.bench import archives, baseline, codesandbox, engine, fork, freestyle, http, previews, sdk, typing
+from moonpool.bench import (
+    archives,
+    baseline,
+    codesandbox,
+    engine,
+    fork,
+    freestyle,
+    http,
+    previews,
+    sdk,
+    states,
+    typing,
+)
 from moonpool.bench.figures import Figure
 from moonpool.bench.server import serving
 from moonpool.engine.cgroups import Cgroups
@@ -42,6 +54,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures = await engine.engine_figures(host, plan.runs)
         say("forks")
         figures += await fork.fork_figures(host, max(5, plan.runs // 5))
+        say("memory and files")
+        figures += await states.state_figures(host, max(5, plan.runs // 5))
         say("archives")
         figures += await archives.archive_figures(host, data, max(2, plan.runs // 20))
     finally:
