@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from moonpool.engine.gvisor import Capabilities, Driver
 from moonpool.engine.gvisor import checkpoint as images
+from moonpool.engine.gvisor.linux import memory_filesystem
 from moonpool.errors import CheckpointCorrupt, CheckpointIncompatible, CheckpointRefused, EngineError
 
 HERE = Capabilities(
@@ -161,6 +164,19 @@ class TestRealOnes:
                 with box.agent() as agent:
                     assert agent.ask("identity")
             engine.driver.verify(tmp_path / "image", checksum=True)
+
+    def test_connections_are_cut_for_a_folder_in_memory_too(self, engine):
+        descriptor = memory_filesystem()
+        try:
+            image = Path(f"/proc/{os.getpid()}/fd/{descriptor}/image")
+            with engine.box() as box, box.agent() as cut:
+                engine.driver.checkpoint(box.name, image, leave_running=True)
+                cut.abandon()
+                with box.agent() as agent:
+                    assert agent.ask("identity")
+                engine.driver.verify(image, checksum=True)
+        finally:
+            os.close(descriptor)
 
     def test_connections_inside_the_sandbox_last(self, engine, tmp_path):
         with engine.box() as box:

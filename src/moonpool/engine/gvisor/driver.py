@@ -22,6 +22,7 @@ from moonpool.errors import CheckpointRefused, EngineError
 START_TIMEOUT = 60.0  # seconds, for boot and restore
 CALL_TIMEOUT = 30.0  # seconds, for pause and resume
 RUNSC_LOG, AGENT_LOG = "runsc.log", "agent.log"
+NOWHERE = "nowhere"  # folder in which a checkpoint finds no room
 HELD = "held"  # file that tells whether the sandbox is paused
 LONGEST_NAME = 40  # characters of a member's name
 LONGEST_SOCKET_PATH = 108  # bytes, see unix(7)
@@ -310,18 +311,20 @@ class Driver:
             raise EngineError(f"there is no sandbox {name}")
         with self._cgroups.uncounted(self._cgroup(name), running.sandbox_pid):
             if connected:
-                self._cut_connections(name, folder)
+                self._cut_connections(name)
             self._save(name, launch.spawn(self._checkpoint_command(name, folder), subprocess.DEVNULL))
 
-    def _cut_connections(self, name: str, partial: Path) -> None:
+    def _cut_connections(self, name: str) -> None:
         """Have runsc drop all connections, by a checkpoint that comes to nothing for want of room.
 
         runsc drops them while it writes, so that what it has written of an epoll set with one of them in it is torn:
         the program that waits on it spins after the restore and hears of nothing any more. Dropped beforehand they do
         no harm.
         """
+        nowhere = self._members / name / NOWHERE  # Nothing can be mounted in a folder that is itself mounted nowhere.
+        nowhere.mkdir(exist_ok=True)
         with contextlib.suppress(CheckpointRefused):
-            self._save(name, launch.start_without_room(partial, self._checkpoint_command(name, partial)))
+            self._save(name, launch.start_without_room(nowhere, self._checkpoint_command(name, nowhere)))
 
     def _save(self, name: str, process: launch.Process) -> None:
         if launch.finish(process, CHECKPOINT_TIMEOUT):
