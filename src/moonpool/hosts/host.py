@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 
 from moonpool.engine.gvisor import Warm
-from moonpool.engine.network.links import traffic as link_traffic
 from moonpool.engine.storage import Kind
 from moonpool.errors import (
     CheckpointRefused,
@@ -19,7 +18,6 @@ from moonpool.errors import (
     InvalidState,
     MoonpoolError,
     SandboxNotFound,
-    SnapshotNotFound,
 )
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.adoption import Adopted, adopt, sweep
@@ -27,11 +25,12 @@ from moonpool.hosts.blanks import Blanks
 from moonpool.hosts.copies import Copies
 from moonpool.hosts.disks import DiskReader, Disks, DiskWriter
 from moonpool.hosts.entrypoint import enter_point
-from moonpool.hosts.identity import identity_files, identity_of, write_identity_files
+from moonpool.hosts.identity import identity_files
+from moonpool.hosts.joining import LATE_ROOT, Joining, image_path
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.hosts.layers import Layers
 from moonpool.hosts.machine import REST_AFTER, LiveMachine
-from moonpool.hosts.members import Foundry, LiveMember, limits_of
+from moonpool.hosts.members import Foundry, LiveMember
 from moonpool.hosts.memory import SNAPSHOTS, FastFolder, MemoryStore
 from moonpool.hosts.model import (
     MEBIBYTE,
@@ -48,8 +47,6 @@ from moonpool.hosts.model import (
     Readiness,
     Resources,
     Room,
-    layer_of,
-    snapshot_of,
 )
 from moonpool.hosts.mounting import Mounting
 from moonpool.hosts.open_files import explain_refusal, refuse_deleted_files
@@ -66,7 +63,6 @@ from moonpool.hosts.volumes import Volumes
 from moonpool.hosts.warm import ensure_warm_image
 from moonpool.hosts.warm_pool import WarmPool
 
-LATE_ROOT = "/.late/root"
 NETWORK_UPKEEP = 30.0  # seconds
 ROOM_UPKEEP = 1.0  # seconds
 DEATH = 0.5  # seconds that a killed process may take to be gone
@@ -91,6 +87,7 @@ class Host:
         self._memory = MemoryStore(parts.instance.data / "memory", FastFolder.open())
         self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS, None)
         self._mounting = Mounting(parts.driver, self._volumes, threads)
+        self._joining = Joining(parts, self._records, self._mounting)
         self._copies = Copies(parts, self._memory, self._kept, threads)
         self._disks = Disks(parts.pool, threads)
         self.layers = Layers(parts, threads, settings.fetch_policy, settings.image_limits)
@@ -293,8 +290,7 @@ class Host:
     async def traffic(self) -> dict[str, int]:
         """Bytes that went over the network of each running sandbox since its processes were made, the server's own talk
         with it included."""
-        linked = {name: machine.member.slot.link for name, machine in self._machines.items()}
-        return await self._threads.run(lambda: {name: link_traffic(link) for name, link in linked.items()})
+        return await self._sampler.traffic(self._machines)
 
     async def sample(self) -> dict[str, MachineSample]:
         """Of every sandbox that has been awake since it was last sampled, whether it is now or not. Wakes none."""
@@ -339,7 +335,7 @@ class Host:
         async with self._locks.hold(spec.id):
             with self._warm.quiet():
                 try:
-                    await self._threads.run(self._lay_root, image, spec)
+                    await self._threads.run(self._joining.lay_root, image, spec)
                     await self._bring_up(spec)
                 except BaseException:
                     await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, spec.id)
@@ -359,7 +355,7 @@ class Host:
             if machine := self._machines.pop(machine_id, None):
                 await machine.close()
                 if ask:
-                    await self._sync_inside(machine)
+                    await machine.sync(QUIESCE_TIMEOUT)
                 await self._end(machine)
             await self._threads.run(self._memory.remove, machine_id)
 
@@ -402,8 +398,8 @@ class Host:
                 else:
                     member = await self._foundry.fill(blank, image, disk, spec, secret)
                 try:
-                    await self._threads.run(self._set_bounds, member, spec)
-                    await self._identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
+                    await self._threads.run(self._joining.bound, member, spec, self._disk_path(spec.id))
+                    await self._joining.identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
                     self._records.complete(spec.id)
                 except BaseException:
                     await self._abandon(member, spec.id)
@@ -464,13 +460,6 @@ class Host:
 
     # -- their steps ---------------------------------------------------------------------------------------------------
 
-    def _lay_root(self, image: Path, spec: MachineSpec) -> None:
-        require_disk(self._parts)
-        if not image.is_dir():
-            raise SnapshotNotFound(f"Image '{spec.image}' is not on this host")
-        limit = spec.resources.disk_mib * MEBIBYTE
-        self._parts.pool.snapshot(image, Kind.SANDBOXES, spec.id, limit_bytes=limit)
-
     @contextlib.asynccontextmanager
     async def _copied(self, machine_id: str) -> AsyncIterator[LiveMachine | None]:
         """For as long as it is copied nothing else is done to it; None where it does not run."""
@@ -512,45 +501,12 @@ class Host:
 
     async def _become(self, member: LiveMember, spec: MachineSpec) -> None:
         self._threads.run(self._read_ahead.of, spec.image, self._disk_path(spec.id))
-        left = await self._threads.run(self._join, member, spec)
+        left = await self._threads.run(self._joining.join, member, spec, self._disk(spec.id))
         await member.agent.enter(LATE_ROOT)
-        await self._identify(member, spec, left)
+        await self._joining.identify(member, spec, left)
         await enter_point(member.agent, spec)
         self._records.complete(spec.id)
         self._track(spec, member)
-
-    async def _identify(self, member: LiveMember, spec: MachineSpec, files: Mapping[str, str]) -> None:
-        problems = await member.agent.thaw(identity_of(spec, member.secret, files))
-        if problems:  # Its disk may be full: it runs all the same.
-            log.warning("identity_incomplete", sandbox=spec.id, problems=problems)
-        for mount in spec.mounts:
-            await member.agent.mount_volume(mount.path, mount.slot)
-
-    def _join(self, member: LiveMember, spec: MachineSpec) -> Mapping[str, str]:
-        """Everything between a warm member and a sandbox's disk that needs no answer from inside, in one thread hop.
-
-        Answers with the identity's files that are left for the agent to write.
-        """
-        disk, files = self._disk(spec.id), identity_files(spec, self._parts.network.resolv_conf)
-        try:
-            write_identity_files(disk, files)
-            files = {}
-        except OSError as error:
-            log.warning("identity_left_to_agent", sandbox=spec.id, error=str(error))
-        sweep_staged(disk)
-        self._records.prepare(Record(spec, member.name, member.slot.number, member.secret))
-        self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
-        self._parts.cgroups.thaw(member.name)
-        if spec.network != NetworkPolicy():
-            self._parts.network.set_policy(member.slot.number, spec.network.to_engine())
-        self._parts.driver.attach(member.running, disk, LATE_ROOT)
-        self._mounting.attach(member, spec.mounts)
-        return files
-
-    def _set_bounds(self, member: LiveMember, spec: MachineSpec) -> None:
-        sweep_staged(self._disk_path(spec.id))
-        self._records.prepare(Record(spec, member.name, member.slot.number, member.secret))
-        self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
 
     def _track(self, spec: MachineSpec, member: LiveMember) -> None:
         disk = self._disk_path(spec.id)
@@ -567,12 +523,6 @@ class Host:
         await self._foundry.retire(machine.member)
         self._records.remove(machine.spec.id)
 
-    async def _sync_inside(self, machine: LiveMachine) -> None:
-        with contextlib.suppress(MoonpoolError, TimeoutError):  # A sandbox that cannot answer is stopped all the same.
-            async with asyncio.timeout(QUIESCE_TIMEOUT):
-                await machine.stay_awake()
-                await machine.member.agent.quiesce()
-
     def _state(self, machine_id: str, paused: set[str]) -> MachineState:
         if machine_id in self._machines:
             return MachineState.RUNNING
@@ -588,11 +538,7 @@ class Host:
         return self._parts.pool.path / Kind.SANDBOXES.value / machine_id
 
     def _image(self, name: str) -> Path:
-        if (snapshot_id := snapshot_of(name)) is not None:
-            return self._parts.pool.path / Kind.SNAPSHOTS.value / snapshot_id
-        if (layer_id := layer_of(name)) is not None:
-            return self._parts.pool.path / Kind.LAYERS.value / layer_id
-        return self._parts.pool.path / Kind.IMAGES.value / name
+        return image_path(self._parts.pool, name)
 
     def _disk(self, machine_id: str) -> Path:
         path = self._disk_path(machine_id)

@@ -9,7 +9,7 @@ import structlog
 
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.network.addresses import AGENT_PORT
-from moonpool.errors import AgentTimeout, AgentUnavailable
+from moonpool.errors import AgentTimeout, AgentUnavailable, MoonpoolError
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.members import CONNECT_TIMEOUT, LiveMember, connect
 from moonpool.hosts.model import MachineSpec
@@ -69,6 +69,13 @@ class LiveMachine:
             self._sessions -= 1
             if not self._sessions:
                 self.rest_later(REST_AFTER)
+
+    async def sync(self, timeout: float) -> None:
+        """Have the agent write out what programs wrote, within ``timeout`` seconds; nothing where it cannot answer."""
+        with contextlib.suppress(MoonpoolError, TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.stay_awake()
+                await self.member.agent.quiesce()
 
     async def stay_awake(self) -> None:
         """Awake from now on; for an operation of the host's that ends the sandbox or its memory."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 from moonpool.engine.cgroups import Cgroups
+from moonpool.engine.network.links import traffic as link_traffic
 from moonpool.engine.storage import Pool
 from moonpool.errors import EngineError
 from moonpool.hosts.machine import LiveMachine
@@ -28,6 +29,11 @@ class Sampler:
     async def disk_use(self, disks: Mapping[str, Path]) -> dict[str, int]:
         """Bytes that each has written; those that are just being destroyed are left out."""
         return await self._threads.run(self._measure, disks) if disks else {}
+
+    async def traffic(self, machines: Mapping[str, LiveMachine]) -> dict[str, int]:
+        """Bytes over the network of each, to and fro."""
+        linked = {name: machine.member.slot.link for name, machine in machines.items()}
+        return await self._threads.run(lambda: {name: link_traffic(link) for name, link in linked.items()})
 
     def _measure(self, disks: Mapping[str, Path]) -> dict[str, int]:
         """Blocking."""
