@@ -1,4 +1,4 @@
-"""Information, environment, ports, figures; who may call; and what is not offered."""
+"""Information, environment, ports, figures; who may call."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from moonpool.dialects.daytona.toolbox.operations import OPERATIONS
-from moonpool.dialects.daytona.toolbox.unsupported import UNSUPPORTED
 
 CONTRACT = json.loads((Path(__file__).parents[1] / "daytona-endpoints.json").read_text())["toolbox"]
 NOT_IN_THE_CONTRACT = {  # old aliases, and what only the SDK's source tells of
@@ -20,7 +19,6 @@ NOT_IN_THE_CONTRACT = {  # old aliases, and what only the SDK's source tells of
     "WEBSOCKET /process/session/{}/command/{}/logs",
 }
 WEBSOCKETS = {"/process/pty/{}/connect", "/process/interpreter/execute"}
-UNSUPPORTED_OPERATIONS = [operation for operations in UNSUPPORTED.values() for operation in operations]
 
 
 def shape(operation: str) -> str:
@@ -29,25 +27,13 @@ def shape(operation: str) -> str:
     return f"{method} " + "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
 
 
-def test_every_operation_of_the_contract_is_in_exactly_one_table() -> None:
+def test_every_operation_of_the_contract_is_offered() -> None:
     wanted = set()
     for operation in CONTRACT:
         method, path = shape(f"{operation['method']} {operation['path']}").split(" ")
         wanted.add(f"{'WEBSOCKET' if path in WEBSOCKETS else method} {path}")
     offered = {shape(operation) for operation in OPERATIONS} - NOT_IN_THE_CONTRACT
-    refused = {shape(operation) for operation in UNSUPPORTED_OPERATIONS}
-    assert offered & refused == set()
-    assert offered | refused == wanted
-
-
-@pytest.mark.parametrize("operation", UNSUPPORTED_OPERATIONS)
-async def test_what_is_not_offered_says_so(client: httpx.AsyncClient, operation: str) -> None:
-    method, path = operation.split(" ")
-    answer = await client.request(method, path.replace("{id}", "x").replace("{processName}", "x"))
-    assert answer.status_code == 501
-    known = sdk.ErrorResponse.from_dict(answer.json())
-    assert known is not None
-    assert "does not offer" in known.message
+    assert offered == wanted
 
 
 async def test_folders(client: httpx.AsyncClient) -> None:
