@@ -143,7 +143,8 @@ class Daytona(Document):
 
     def check(self, operation: str, answer: httpx.Response) -> None:
         if answer.is_error:
-            self._error.validate(answer.json())
+            partly = operation in PARTLY_DONE and "errors" in answer.json()
+            (DONE_AND_NOT if partly else self._error).validate(answer.json())
         elif self.has_json(operation, answer):
             self._known[operation].check(answer, import_module(self._sdk))
         else:
@@ -153,6 +154,18 @@ class Daytona(Document):
 
 def validator(schema: Mapping[str, Any]) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
+
+
+# What these have done is told also where the rest failed.
+PARTLY_DONE = frozenset({"POST /files/bulk-upload"})
+DONE_AND_NOT = validator(
+    {
+        "type": "object",
+        "required": ["files", "errors"],
+        "properties": {"files": {"type": "array"}, "errors": {"type": "array", "items": {"type": "string"}}},
+        "additionalProperties": False,
+    }
+)
 
 
 def nullable(schema: Any) -> Any:

@@ -22,7 +22,7 @@ from moonpool.dialects.freestyle.mapping import (
     status_and_code,
 )
 from moonpool.dialects.freestyle.operations import OPERATIONS
-from moonpool.dialects.freestyle.persistence import idle_timers, stored
+from moonpool.dialects.freestyle.persistence import TRAFFIC, idle_timers, stored
 from moonpool.dialects.freestyle.schemas import LinuxGroupSpec, LinuxUserSpec, VmPersistence
 from moonpool.dialects.freestyle.sizes import check_size
 from moonpool.dialects.freestyle.terminals import plain_lines
@@ -206,10 +206,12 @@ def test_plans_that_cannot_be(form: dict[str, object], code: str) -> None:
 
 def test_persistence_is_timers() -> None:
     ephemeral = stored(VmPersistence.model_validate({"type": "ephemeral"}))
-    assert idle_timers(Timers(), 60, None) == Timers(auto_pause=60)
-    assert idle_timers(Timers(), None, None) == Timers()
-    assert idle_timers(Timers(), 60, ephemeral) == Timers(auto_stop=60, auto_delete=0)
-    assert idle_timers(Timers(), 60, {**ephemeral, "deleteEvent": "OnStop"}) == Timers(auto_pause=60, auto_delete=0)
+    assert idle_timers(Timers(), 60, None) == Timers(auto_pause=60, activity_bytes=TRAFFIC)
+    assert idle_timers(Timers(), None, None) == Timers(activity_bytes=TRAFFIC)
+    stopped = Timers(auto_stop=60, auto_delete=0, activity_bytes=TRAFFIC)
+    assert idle_timers(Timers(), 60, ephemeral) == stopped
+    paused = Timers(auto_pause=60, auto_delete=0, activity_bytes=TRAFFIC)
+    assert idle_timers(Timers(), 60, {**ephemeral, "deleteEvent": "OnStop"}) == paused
 
 
 def test_plain_lines_of_a_terminal() -> None:

@@ -20,8 +20,8 @@ def test_every_transition_can_fail(state: SandboxState) -> None:
     assert is_legal(state, S.ERROR)
 
 
-def test_nothing_comes_back_from_destruction() -> None:
-    assert not TRANSITIONS[S.DESTROYED]
+def test_only_being_made_anew_comes_after_destruction() -> None:
+    assert TRANSITIONS[S.DESTROYED] == {S.STARTING}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import pytest
 
 from moonpool.errors import EngineError, InvalidState, LimitExceeded, SandboxNotFound, SnapshotNotFound
 from moonpool.sandboxes.model import Fork, NewSandbox, SandboxState, Timers
-from moonpool.sandboxes.validation import Limits
 from tests.unit.sandboxes.conftest import STRANGER, World
 
 S = SandboxState
@@ -65,8 +64,7 @@ async def test_limits_hold(sqlite_world: World) -> None:
     first = await sqlite_world.create(AGAIN)
     await sqlite_world.sandboxes.destroy(sqlite_world.admin, first.id)
     await sqlite_world.create()
-    lifecycle = sqlite_world.core.lifecycle
-    object.__setattr__(lifecycle._admission, "limits", Limits(8, 16384, 20480, sandboxes=1))
+    await sqlite_world.core.access.limits.change(sqlite_world.admin.team_id, {"sandboxes": 1})
     with pytest.raises(LimitExceeded):
         await sqlite_world.sandboxes.recreate(sqlite_world.admin, first.id)
 
