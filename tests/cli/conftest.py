@@ -41,7 +41,9 @@ def start(cli: Cli) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     begun: list[subprocess.Popen[bytes]] = []
 
     def begin(*words: str, **options: object) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen([PROGRAM, *words], env=cli.environment, **options)  # type: ignore[call-overload]
+        # Tests may run in the background, where a shell has programs ignore interrupts.
+        command = ["env", "--default-signal=INT", PROGRAM, *words]
+        process = subprocess.Popen(command, env=cli.environment, **options)  # type: ignore[call-overload]
         begun.append(process)
         return process
 

@@ -1,6 +1,7 @@
 """The official Daytona SDK, unchanged, against a real server: what its users do inside a sandbox."""
 
 import asyncio
+import gc
 import io
 import os
 import random
@@ -22,6 +23,14 @@ def connected(server: Any) -> Any:
     from daytona import Daytona, DaytonaConfig
 
     return Daytona(DaytonaConfig(api_key=server.api_key, api_url=f"{server.url}/api"))
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """The SDK's interpreter leaves its WebSocket to the garbage collector, whose turn may come while the SDK's next
+    request holds the very lock that is needed to close it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
