@@ -14,8 +14,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     },
     "wrenn": {},
     "freestyle": {
-        "POST /v1/vms": "No Dockerfiles, which are refused. Domains are not verified: who maps one first has it.",
-        "POST /v1/vms/snapshots": "No Dockerfiles, which are refused.",
+        "POST /v1/vms": "Domains are not verified: who maps one first has it.",
+        "POST /v1/vms/snapshots": "A Dockerfile's steps are no phases of the build.",
     },
     "codesandbox": {
         "POST /org/workspace/{team_id}/tokens": (
