@@ -295,12 +295,12 @@ class TestInterpreter:
         assert sandbox.code_interpreter.run_code("print('alive')").stdout == "alive\n"
 
 
-def test_what_is_not_offered_is_said(sandbox: Any) -> None:
+def test_a_repository_that_is_not_there(sandbox: Any) -> None:
     from daytona import DaytonaError
 
-    with pytest.raises(DaytonaError, match="does not offer") as failure:
+    with pytest.raises(DaytonaError, match="No such file or directory") as failure:
         sandbox.git.status("x")
-    assert failure.value.status_code == 501
+    assert failure.value.status_code == 404
 
 
 def test_async_sdk(server: Any, sandbox: Any) -> None:

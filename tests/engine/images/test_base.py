@@ -189,6 +189,6 @@ def test_old_archives_go(tmp_path: Path) -> None:
         archive.unfinished.touch()
         archive.publish()
         os.utime(archive.path, (number, number))
-    _prune(tmp_path)
+    _prune(tmp_path, "base")
     assert sorted(path.name for path in tmp_path.glob("*.zst")) == ["base-2.tar.zst", "base-3.tar.zst"]
     assert len(list(tmp_path.glob("*.sha256"))) == 2

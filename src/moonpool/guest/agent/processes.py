@@ -38,12 +38,14 @@ class Processes:
         self._known: dict[int, Process] = {}  # started with `start`, in order
         self._alone = asyncio.Event()  # set while there is no process but the agent
         self.started: Callable[[], None] = lambda: None  # called after each start
+        self.reaping: Callable[[], None] = lambda: None  # called while what has ended is still known
 
     # -- children ---------------------------------------------------------------------------------------------------
 
     def reap(self) -> None:
         """Collect everything that has ended, orphans included."""
         self._alone.clear()
+        self.reaping()
         for _ in range(REAPED_AT_ONCE):
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

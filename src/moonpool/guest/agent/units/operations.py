@@ -32,6 +32,7 @@ class Units:
         self._processes, self._workers = processes, workers
         self._control = Control(self.manager, suffix)
         self._syslog = Syslog(self.manager.journal, self.manager.owner)
+        processes.reaping = self._syslog.read  # said by a process before its end: belongs to its service
         self._placing: asyncio.Task[None] | None = None
 
     def live(self) -> None:

@@ -44,10 +44,14 @@ class Syslog:
             made.bind(PATH)
             os.chmod(PATH, 0o666)  # noqa: S103 - everybody may say something
             made.setblocking(False)
-            asyncio.get_running_loop().add_reader(made, self._readable, made)
+            asyncio.get_running_loop().add_reader(made, self.read)
             self._socket = made
 
-    def _readable(self, source: socket.socket) -> None:
+    def read(self) -> None:
+        """Take what has been said by now."""
+        source = self._socket
+        if source is None:
+            return
         space = socket.CMSG_SPACE(CREDENTIALS.size)
         for _ in range(AT_ONCE):
             try:
