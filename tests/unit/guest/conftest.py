@@ -20,7 +20,29 @@ import moonpool.guest.agent
 from moonpool.guest.client import AgentClient
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
-ISOLATED = ("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc")
+# A /dev of its own: agents of other tests listen at /dev/log too.
+DEVICES = """
+set -e
+mount -t tmpfs -o mode=755,size=4m tmpfs /dev
+while read name major minor; do mknod -m 666 /dev/$name c $major $minor; done << NODES
+null 1 3
+zero 1 5
+full 1 7
+random 1 8
+urandom 1 9
+tty 5 0
+NODES
+mkdir /dev/pts /dev/shm
+mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+ln -s pts/ptmx /dev/ptmx
+for name in fd stdin=fd/0 stdout=fd/1 stderr=fd/2; do
+  target=${name#*=}
+  ln -s "/proc/self/$target" "/dev/${name%%=*}"
+done
+exec "$@"
+"""
+ISOLATED = ("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "sh", "-c", DEVICES, "sh")
 
 
 @dataclass
