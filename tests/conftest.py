@@ -26,6 +26,7 @@ from tests.contract.run import (
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from tests.databases import migrate, prepare
 
 __all__ = [
     "pytest_addoption",
@@ -131,9 +132,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def prepared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of each kind, the slower one with its tables already."""
+    """A database of each kind that has its tables already."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'db.sqlite'}"
+        return f"sqlite:///{prepare(tmp_path)}"
     server, name = request.getfixturevalue("postgresql_server"), f"test_{random_word(12)}"
     asyncio.run(create_database(server, name, request.getfixturevalue("postgresql_template")))
     return f"{server}/{name}"
@@ -153,8 +154,3 @@ async def create_database(server: str, name: str, template: str = "template0") -
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     finally:
         await connection.close()
-
-
-async def migrate(url: str) -> None:
-    store = await Store.open(url)
-    await store.close()

@@ -12,8 +12,8 @@ from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import MachineState
 from moonpool.sandboxes.model import NewSandbox, Sandbox
 from moonpool.sandboxes.service import SandboxService
-from moonpool.store.database import Store
 from tests.conftest import ManualClock
+from tests.databases import open_store
 from tests.unit.guest.conftest import RunningAgent, running_agent
 from tests.unit.sandboxes.machines import MemoryMachines
 
@@ -59,7 +59,7 @@ class Inside:
 @asynccontextmanager
 async def running_inside(clock: ManualClock, data: Path, user: str = "root") -> AsyncIterator[Inside]:
     settings = Settings(data=data, on_exit="keep")
-    store = await Store.open(f"sqlite:///{data / 'db.sqlite'}")
+    store = await open_store(data)
     async with running_agent() as running:
         machines = AgentMachines(running)
         core = Core(settings, store, machines, clock)

@@ -19,10 +19,10 @@ from moonpool.app import Core
 from moonpool.clock import SystemClock
 from moonpool.config import Settings
 from moonpool.dialects import codesandbox
-from moonpool.store.database import Store
 from tests.contract.codesandbox.machines import AgentMachines
 from tests.contract.documents import CODESANDBOX
 from tests.contract.record import listening
+from tests.databases import open_store
 
 KEY = "a-key-of-these-tests"
 CONTRACT = json.loads((Path(__file__).parents[1] / "codesandbox.contract.json").read_text())
@@ -75,7 +75,7 @@ async def core(
         max_sandboxes=40,
     )
     async with AsyncExitStack() as stack:
-        store = await Store.open(settings.database)
+        store = await open_store(settings.data)
         stack.push_async_callback(store.close)
         core = Core(settings, store, machines, clock)
         stack.push_async_callback(core.stop)

@@ -36,9 +36,9 @@ from moonpool.hosts.model import (
     Resources,
     snapshot_of,
 )
-from moonpool.store.database import Store
 from tests.contract.documents import DAYTONA
 from tests.contract.record import listening
+from tests.databases import open_store
 from tests.disks import MemoryDisks
 from tests.layers import DisksInMemory
 from tests.volumes import MemoryVolumes
@@ -176,7 +176,7 @@ def clock() -> ShiftedClock:
 @pytest.fixture
 async def running(tmp_path: Path, clock: ShiftedClock) -> AsyncIterator[Running]:
     settings = Settings(data=tmp_path, api_key=KEY, public_url="http://public.test:8080", on_exit="stop")
-    store = await Store.open(f"sqlite:///{tmp_path / 'db.sqlite'}")
+    store = await open_store(tmp_path)
     machines = MemoryMachines()
     core = Core(settings, store, machines, clock)
     await core.start()

@@ -44,10 +44,10 @@ from moonpool.hosts.model import (
     Resources,
 )
 from moonpool.sandboxes.model import NewSandbox
-from moonpool.store.database import Store
 from tests.contract.documents import TOOLBOX
 from tests.contract.machines import WithoutCopies
 from tests.contract.record import listening, opened
+from tests.databases import open_store
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
 KEY = "a-key-of-these-tests"
@@ -190,7 +190,7 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = Settings(data=tmp_path, api_key=KEY, on_exit="stop")
     machines = ProcessMachines()
-    store = await Store.open(settings.database)
+    store = await open_store(tmp_path)
     core = Core(settings, store, machines, SystemClock())
     await core.start()
     try:

@@ -45,10 +45,10 @@ from moonpool.hosts.model import (
     Readiness,
     Resources,
 )
-from moonpool.store.database import Store
 from tests.contract.documents import WRENN
 from tests.contract.machines import WithoutCopies
 from tests.contract.record import listening, opened
+from tests.databases import open_store
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
 CONTRACT = json.loads((Path(__file__).parents[1] / "wrenn.contract.json").read_text())
@@ -197,7 +197,7 @@ async def machines() -> AsyncIterator[ProcessMachines]:
 @shared
 async def core(settings: Settings, machines: ProcessMachines) -> AsyncIterator[Core]:
     async with AsyncExitStack() as stack:
-        store = await Store.open(settings.database)
+        store = await open_store(settings.data)
         stack.push_async_callback(store.close)
         core = Core(settings, store, machines, SystemClock())
         stack.push_async_callback(core.stop)

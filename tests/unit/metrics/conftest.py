@@ -13,8 +13,8 @@ from moonpool.hosts.model import MachineSample
 from moonpool.metrics.model import SandboxPoint, Usage
 from moonpool.metrics.service import MetricsService
 from moonpool.sandboxes.model import NewSandbox, Sandbox
-from moonpool.store.database import Store
 from tests.conftest import ManualClock
+from tests.databases import open_store
 from tests.unit.sandboxes.conftest import World, new_world
 
 MEBIBYTE = 1024 * 1024
@@ -97,7 +97,7 @@ async def still(core: Core) -> None:
 
 @pytest.fixture
 async def seen(clock: ManualClock, tmp_path: Path) -> AsyncIterator[Seen]:
-    store = await Store.open(f"sqlite:///{tmp_path / 'db.sqlite'}")
+    store = await open_store(tmp_path)
     async with new_world(store, clock, tmp_path) as world:
         await still(world.core)
         seen = Seen(world)

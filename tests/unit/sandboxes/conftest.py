@@ -16,6 +16,7 @@ from moonpool.sandboxes.model import NewSandbox, Sandbox, SandboxState
 from moonpool.sandboxes.service import SandboxService
 from moonpool.store.database import Store
 from tests.conftest import ManualClock
+from tests.databases import open_store
 from tests.unit.sandboxes.machines import MemoryMachines
 
 STRANGER = Principal("00000000-0000-0000-0000-000000000000", "nobody", None, ALL_SCOPES)
@@ -87,7 +88,7 @@ async def world(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncIterat
 @pytest.fixture
 async def sqlite_world(clock: ManualClock, tmp_path: Path) -> AsyncIterator[World]:
     """For what does not depend on the database."""
-    store = await Store.open(f"sqlite:///{tmp_path / 'db.sqlite'}")
+    store = await open_store(tmp_path)
     async with new_world(store, clock, tmp_path) as made:
         yield made
     await store.close()

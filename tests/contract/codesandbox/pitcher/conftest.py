@@ -26,10 +26,10 @@ from moonpool.dialects.codesandbox.pitcher.tokens import Grant, Permission, Toke
 from moonpool.dialects.common.protocol import BoundedHttpProtocol
 from moonpool.dialects.common.sockets import MAX_MESSAGE_BYTES, PatientWebSocketProtocol
 from moonpool.sandboxes.model import NewSandbox, SandboxState
-from moonpool.store.database import Store
 from tests.contract import record
 from tests.contract.codesandbox.machines import AgentMachines
 from tests.contract.codesandbox.pitcher import shapes
+from tests.databases import open_store
 
 KEY = "a-key-of-these-tests"
 WORKSPACE = "/project/workspace"
@@ -203,7 +203,7 @@ async def running_world(data: Path, machines: AgentMachines | None = None) -> As
         if machines is None:
             machines = AgentMachines()
             stack.push_async_callback(machines.close)
-        store = await Store.open(settings.database)
+        store = await open_store(data)
         stack.push_async_callback(store.close)
         core = Core(settings, store, machines, SystemClock())
         stack.push_async_callback(core.stop)
