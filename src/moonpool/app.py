@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import platform
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -46,6 +47,9 @@ from moonpool.dialects.wrenn import gateway as wrenn_gateway
 from moonpool.engine.network.addresses import AGENT_PORT
 from moonpool.errors import MachineUnfit, MoonpoolError
 from moonpool.events.service import EventService
+from moonpool.fleet.jobs import JobService
+from moonpool.fleet.pools import WarmPools
+from moonpool.fleet.service import FleetService, Machine
 from moonpool.hosts.host import Host
 from moonpool.hosts.settings import HostSettings
 from moonpool.metrics.model import Gauges
@@ -67,6 +71,7 @@ from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.mounting import Mounting
+from moonpool.sandboxes.placing import Switches, guarded
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.recovery import Recovery
 from moonpool.sandboxes.service import SandboxService
@@ -92,6 +97,8 @@ class RunningHost(Machines, VolumeHost, Gauges, Protocol):
     @property
     def layers(self) -> Disks: ...
 
+    def keep_warm(self, extra: int) -> None: ...
+
     async def close(self, *, keep: bool = False) -> None: ...
 
 
@@ -110,7 +117,8 @@ class Core:
         self.events = EventService(store, clock)
         self._catalogue = SnapshotCatalogue(store, clock)
         self.records = Records(store, self.events, clock)
-        self.records.guard(gate_of(limits))
+        switches = Switches()
+        self.records.guard(guarded(gate_of(limits), switches))
         self._volume_catalogue = VolumeCatalogue(store)
         admission = Admission(
             self.records, self._catalogue, limits, settings.default_snapshot, clock, self._volume_catalogue
@@ -158,6 +166,9 @@ class Core:
         self.traffic = TrafficWatch(self.records, host, self._activity)
         folder = settings.data.resolve() / "metrics"
         self.metrics = MetricsService(store, self.access, self.sandboxes, self.records, host, folder, clock)
+        machine = Machine(host, host.readiness, platform.node() or "localhost", version("moonpool"), self._key)
+        self.fleet = FleetService(store, self.access, self.records, self._catalogue, machine, switches, clock)
+        self.pools = WarmPools(store, self.access, limits, self._catalogue, host.readiness, host.keep_warm, clock)
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
@@ -191,6 +202,9 @@ class Core:
             builds=self.builds,
             registries=self.registries,
             ssh=self.ssh,
+            fleet=self.fleet,
+            pools=self.pools,
+            jobs=JobService(self.access, self.records, self.builds),
         )
 
     def _open_gateway(self) -> PreviewGateway:
@@ -224,6 +238,7 @@ class Core:
         await self.access.start(api_key.get_secret_value() if api_key else None)
         await self._catalogue.start(desktop=self._settings.desktop)
         await self._volume_catalogue.start()
+        await self.fleet.start()
         await self.records.load()
         await self.volumes.recover()
         interrupted = [sandbox.id for sandbox in self.records.all() if sandbox.interrupted]
@@ -231,6 +246,7 @@ class Core:
         await self.archiving.forget_bases()
         await self.snapshots.recover()
         await self.metrics.start()
+        await self.pools.start()
         await self.builds.start()
         await self.events.start()
         await self.previews.doors.load()

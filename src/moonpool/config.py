@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     max_total_disk_mib: int | None = Field(None, gt=0, description="Disk of all sandboxes of one team.")
     max_snapshots: int | None = Field(None, gt=0, description="Snapshots of one team.")
     max_volumes: int | None = Field(100, gt=0, description="Volumes of one team.")
+    max_warm: int | None = Field(
+        10, ge=0, description="Warm machines of one team's own pools, beside POOL_SIZE; some 30 MB each."
+    )
     max_requests_hourly: int | None = Field(10_000_000, gt=0, description="Requests of one team in an hour.")
     max_key_requests_hourly: int | None = Field(None, gt=0, description="Requests with one key in an hour.")
     max_creates_hourly: int | None = Field(1_000_000, gt=0, description="Sandboxes that one team makes in an hour.")

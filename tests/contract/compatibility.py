@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from moonpool.dialects.codesandbox.pitcher.methods import METHODS as PITCHER_METHODS
 from tests.contract import record
 from tests.contract.documents import CODESANDBOX, DAYTONA, FREESTYLE, TOOLBOX, WRENN
-from tests.contract.notes import NOTES
+from tests.contract.notes import NOTES, REFUSED
 
 PAGE = record.ROOT / "docs" / "compatibility.md"
 DOCUMENTS = (DAYTONA, TOOLBOX, WRENN, FREESTYLE, CODESANDBOX)
 PITCHER = "CodeSandbox, agent protocol (messages over a WebSocket, `/pitcher/{id}`)"
-WORKS, PARTLY, NOT_YET = "works", "partly", "not yet"
+WORKS, PARTLY, NEVER, NOT_YET = STATES = "works", "partly", "refused", "not yet"
 Row = tuple[str, str, str]  # operation, state, note
 HEAD = """\
 # Compatibility
@@ -28,8 +28,9 @@ A row for each operation of the four APIs. Made from a run of the contract tests
 `python -m tests.contract.compatibility`; do not edit.
 
 *works*: contract tests called it, and each of its answers, errors too, was valid by the vendor's document (for the
-agent protocol: by the SDK's types). *partly*: so too, and the note says what is missing. *not yet*: no test has had a
-success of it; it is answered with a clear error of that API, never with a wrong success.
+agent protocol: by the SDK's types). *partly*: so too, and the note says what is missing. *refused*: there is nothing
+here that it could be about, and the note says why. *not yet*: no test has had a success of it. Both are answered with a
+clear error of that API, never with a wrong success.
 """
 
 
@@ -58,7 +59,8 @@ def rows(key: str, known: set[str]) -> Iterator[Row]:
     for operation in operations()[key]:
         note = NOTES[key].get(operation, "")
         if f"{key} {operation}" not in known:
-            yield operation, NOT_YET, ""
+            reason = REFUSED.get(key, {}).get(operation, "")
+            yield operation, NEVER if reason else NOT_YET, reason
         else:
             yield operation, PARTLY if note else WORKS, note
 
@@ -67,9 +69,9 @@ def page() -> str:
     known = facts()
     titles = {document.key: document.title for document in DOCUMENTS} | {"pitcher": PITCHER}
     tables = {title: list(rows(key, known)) for key, title in titles.items()}
-    lines = [HEAD, "| API | works | partly | not yet |", "| --- | --- | --- | --- |"]
+    lines = [HEAD, f"| API | {' | '.join(STATES)} |", "| --- | --- | --- | --- | --- |"]
     for title, table in tables.items():
-        counts = " | ".join(str(sum(entry[1] == state for entry in table)) for state in (WORKS, PARTLY, NOT_YET))
+        counts = " | ".join(str(sum(entry[1] == state for entry in table)) for state in STATES)
         lines.append(f"| {title} | {counts} |")
     for title, table in tables.items():
         lines += ["", f"## {title}", "", "| operation | state | note |", "| --- | --- | --- |"]

@@ -7,6 +7,15 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "GET /organizations": "The key's one team.",
         "GET /regions": "One region.",
         "GET /shared-regions": "One region.",
+        "GET /runners/by-sandbox/{sandboxId}": "A runner has no key: nothing but the server speaks to it.",
+        "GET /runners/{id}/full": "A runner has no key: nothing but the server speaks to it.",
+        "GET /sandbox/for-runner": "With an ordinary key; the sandboxes of its team.",
+        "GET /jobs": "Changes of sandboxes while they are under way, and builds.",
+        "GET /jobs/{jobId}": "Changes of sandboxes while they are under way, and builds.",
+        "GET /warm-pools": "Ready machines fit every snapshot, and are shared by all pools.",
+        "POST /users/me/logins": "Kept as the key's last use.",
+        "POST /users/privacy-policies/accept": "There are none here; they count as accepted.",
+        "PATCH /runners/{id}/draining": "What runs goes on: there is no other host to move it to.",
         "POST /sandbox": "No secrets, GPU, build recipes or linked sandboxes; each is refused by name.",
     },
     "toolbox": {
@@ -27,4 +36,51 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         ),
     },
     "pitcher": {},
+}
+
+ONE_REGION = "This server is one region, which is everybody's; there are none of an organization's own."
+ONE_HOST = "This server is its own and only host: it takes none in, and no reports of any."
+
+NO_REGISTRY = "Images are fetched from registries; there is none here to push to."
+NO_SSO = "This API is entered by keys alone: organizations have no identity providers of their own."
+WORKOS = "WorkOS is a service of others, in which this server has no account."
+
+# What can have no meaning here, and why: shown as *refused*.
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "daytona": {
+        "POST /regions": ONE_REGION,
+        "PATCH /regions/{id}": ONE_REGION,
+        "DELETE /regions/{id}": ONE_REGION,
+        "POST /regions/{id}/regenerate-proxy-api-key": ONE_REGION,
+        "POST /regions/{id}/regenerate-snapshot-manager-credentials": ONE_REGION,
+        "POST /regions/{id}/regenerate-ssh-gateway-api-key": ONE_REGION,
+        "POST /runners": ONE_HOST,
+        "DELETE /runners/{id}": ONE_HOST,
+        "GET /runners/me": ONE_HOST,
+        "GET /runners/me/snapshots": ONE_HOST,
+        "POST /runners/healthcheck": ONE_HOST,
+        "GET /jobs/poll": ONE_HOST,
+        "POST /jobs/{jobId}/status": ONE_HOST,
+        "PUT /sandbox/{sandboxId}/state": ONE_HOST,
+        "GET /docker-registry/registry-push-access": NO_REGISTRY,
+        "POST /users/linked-accounts": "Gone in the vendor's own API too: 410.",
+        "POST /users/me/pending-sso-links/{id}/confirm": NO_SSO,
+        "DELETE /users/me/pending-sso-links/{id}": NO_SSO,
+        "POST /organizations/{organizationId}/identity-providers": NO_SSO,
+        "GET /organizations/{organizationId}/identity-providers/{id}": NO_SSO,
+        "PATCH /organizations/{organizationId}/identity-providers/{id}": NO_SSO,
+        "DELETE /organizations/{organizationId}/identity-providers/{id}": NO_SSO,
+        "POST /organizations/{organizationId}/identity-providers/test-connection": NO_SSO,
+        "POST /organizations/{organizationId}/identity-providers/workos-admin-portal-link": WORKOS,
+        "GET /organizations/{organizationId}/identity-providers/workos-sso-connections": WORKOS,
+    },
+    "wrenn": {
+        "POST /v1/hosts": ONE_HOST,
+        "DELETE /v1/hosts/{id}": ONE_HOST,
+        "POST /v1/hosts/{id}/token": ONE_HOST,
+        "POST /v1/hosts/register": ONE_HOST,
+        "POST /v1/hosts/{id}/heartbeat": ONE_HOST,
+        "POST /v1/hosts/sandbox-events": ONE_HOST,
+        "POST /v1/hosts/auth/refresh": ONE_HOST,
+    },
 }

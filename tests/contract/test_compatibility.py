@@ -10,7 +10,7 @@ from moonpool.dialects.wrenn import ROUTERS
 from moonpool.dialects.wrenn.unavailable import Unavailable, remaining
 from tests.contract import record
 from tests.contract.compatibility import PAGE, operations, page, shown
-from tests.contract.notes import NOTES
+from tests.contract.notes import NOTES, REFUSED
 
 
 def missing(key: str) -> set[str]:
@@ -52,6 +52,11 @@ def test_what_is_offered_has_been_shown_to_work(key: str) -> None:
 @pytest.mark.parametrize("key", sorted(operations()))
 def test_notes_are_of_operations_that_work(key: str) -> None:
     assert set(NOTES[key]) <= shown()[key]
+
+
+@pytest.mark.parametrize("key", sorted(REFUSED))
+def test_what_is_refused_is_refused(key: str) -> None:
+    assert set(REFUSED[key]) <= missing(key) & set(operations()[key])
 
 
 def test_records_tell_of_operations() -> None:

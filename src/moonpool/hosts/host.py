@@ -82,6 +82,7 @@ class Host:
         self._warm: WarmPool[LiveMember] = WarmPool(
             lambda: self._make_warm(warm), self._foundry.retire, settings.warm_pool
         )
+        self.keep_warm = self._warm.keep
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
         self._memory = MemoryStore(parts.instance.data / "memory", FastFolder.open())
@@ -186,8 +187,7 @@ class Host:
     # -- copies --------------------------------------------------------------------------------------------------------
 
     async def fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
-        """Gives each of ``copies`` the source's disk and memory as of one moment: resume() runs them (True), or start()
-        where the source has no memory (False). A running source is held for that moment, and goes on."""
+        """Each copy has the source's disk and memory as of one moment, for resume(); False: its disk, for start()."""
         return await self._unbroken.run(self._fork(source_id, copies))
 
     async def capture(self, machine_id: str, snapshot_id: str, *, memory: bool) -> Captured:
@@ -288,8 +288,7 @@ class Host:
         return MachineUsage(stats.cpu_microseconds, stats.memory_bytes, disk)
 
     async def traffic(self) -> dict[str, int]:
-        """Bytes that went over the network of each running sandbox since its processes were made, the server's own talk
-        with it included."""
+        """Bytes over the network of each running sandbox since its processes were made, our own talk with it too."""
         return await self._sampler.traffic(self._machines)
 
     async def sample(self) -> dict[str, MachineSample]:

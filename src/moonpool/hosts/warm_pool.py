@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -27,13 +27,17 @@ M = TypeVar("M", bound=Claimable)
 
 
 class WarmPool(Generic[M]):
-    """Keeps ``target`` members ready; refills in the background, but not while creates need the processor."""
+    """Keeps ``target`` members and the ``extra`` ones ready; refills in the background, but not while creates need the
+    processor. It counts as filled with ``target``."""
 
-    def __init__(self, make: Callable[[], Awaitable[M]], retire: Callable[[M], Awaitable[None]], target: int) -> None:
+    def __init__(
+        self, make: Callable[[], Awaitable[M]], retire: Callable[[M], Coroutine[Any, Any, None]], target: int
+    ) -> None:
         self._make, self._retire, self.target = make, retire, target
         self._ready: deque[M] = deque()
         self._waiting: deque[asyncio.Future[M]] = deque()
         self._making: set[asyncio.Task[None]] = set()
+        self._extra = 0
         self._busy = 0
         self._failures = 0
         self._closed = False
@@ -44,6 +48,13 @@ class WarmPool(Generic[M]):
     @property
     def size(self) -> int:
         return len(self._ready)
+
+    def keep(self, extra: int) -> None:
+        """``extra`` members beyond ``target`` from now on; surplus ones are retired."""
+        self._extra = extra
+        while len(self._ready) > self.target + extra:
+            self._spawn(self._retire(self._ready.pop()))
+        self.fill()
 
     async def claim(self) -> M:
         """A live member, at once where one is ready; raises NoCapacity when none can be had in time."""
@@ -73,8 +84,7 @@ class WarmPool(Generic[M]):
         """``member`` has died: where it still waited to be claimed, another one takes its place."""
         if member in self._ready:
             self._ready.remove(member)
-            self._making.add(task := asyncio.create_task(self._retire_lost(member)))
-            task.add_done_callback(self._made)
+            self._spawn(self._retire_lost(member))
             self._note_level()
 
     async def _retire_lost(self, member: M) -> None:
@@ -97,11 +107,10 @@ class WarmPool(Generic[M]):
         self._note_level()
         if self._closed or self._retry is not None:
             return
-        wanted = len(self._waiting) if self._busy else len(self._waiting) + self.target - len(self._ready)
+        level = self.target + self._extra
+        wanted = len(self._waiting) if self._busy else len(self._waiting) + level - len(self._ready)
         for _ in range(min(wanted, self._parallel) - len(self._making)):
-            task = asyncio.create_task(self._make_one())
-            self._making.add(task)
-            task.add_done_callback(self._made)
+            self._spawn(self._make_one())
 
     async def close(self) -> None:
         """Stops refilling and retires every member that nobody claimed."""
@@ -115,6 +124,10 @@ class WarmPool(Generic[M]):
                 future.set_exception(NoCapacity("The server is shutting down"))
         await asyncio.gather(*(self._retire(member) for member in self._ready))
         self._ready.clear()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._making.add(task := asyncio.create_task(work))
+        task.add_done_callback(self._made)
 
     async def _make_one(self) -> None:
         member = await self._make()

@@ -384,6 +384,41 @@ build_layers = Table(
     Index("uq_build_layers_team_id_key", "team_id", "key", unique=True),
 )
 
+# A machine that runs sandboxes: the switches that keep them away from it, and what its operator calls it.
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("unschedulable", Boolean, nullable=False),
+    Column("draining", Boolean, nullable=False),
+    Column("tags", Json, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
+# How many warm machines are kept ready beyond the server's own number, for which team's creates of which snapshot.
+warm_pools = Table(
+    "warm_pools",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("snapshot_id", String(36), nullable=False),
+    Column("snapshot_name", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Index("uq_warm_pools_team_id_snapshot_id", "team_id", "snapshot_id", unique=True),
+)
+
+# Where a team's telemetry goes on to; the headers (a JSON object) are encrypted with the server's key.
+telemetry_targets = Table(
+    "telemetry_targets",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("endpoint", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
 # Where a team has images of its own; the password is encrypted with the server's key.
 registries = Table(
     "registries",

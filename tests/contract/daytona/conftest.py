@@ -133,7 +133,7 @@ class MemoryMachines(MemoryVolumes, MemoryDisks):
         return dict(self.states)
 
     def readiness(self) -> Readiness:
-        return Readiness(True, 0, 0, len(self.states), 0, 0, 0)
+        return Readiness(True, 0, 0, len(self.states), 0)
 
     def on_scarce(self, callback: Callable[[], None]) -> None:
         """Nothing runs out here."""

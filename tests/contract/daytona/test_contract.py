@@ -25,6 +25,8 @@ CALLS: list[tuple[str, object]] = [
     ("get_authenticated_user", None),
     ("list_pending_sso_links", None),
     ("get_account_providers", None),
+    ("record_login", None),
+    ("accept_privacy_policies", None),
     ("list_organizations", None),
     ("get_organization", None),
     ("list_organization_members", None),

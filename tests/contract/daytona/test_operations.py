@@ -9,10 +9,13 @@ from fastapi.routing import APIRoute
 from moonpool.dialects.daytona import (
     builds,
     copies,
+    jobs,
     keys,
     organizations,
+    pools,
     previews,
     registries,
+    runners,
     sandboxes,
     server,
     settings,
@@ -23,7 +26,7 @@ from moonpool.dialects.daytona import (
     usage,
     volumes,
 )
-from moonpool.dialects.daytona.operations import UNSUPPORTED
+from moonpool.dialects.daytona.operations import GONE, UNSUPPORTED
 
 CONTRACTS = Path(__file__).parents[1]
 
@@ -40,7 +43,20 @@ def contract_operations() -> set[tuple[str, str]]:
     return found | {(method.upper(), shape(path)) for path, methods in document.items() for method in methods}
 
 
-PARTS = (builds, copies, keys, organizations, previews, registries, sandboxes, server, settings, snapshots, ssh)
+PARTS = (
+    builds,
+    copies,
+    jobs,
+    keys,
+    organizations,
+    pools,
+    previews,
+    registries,
+    runners,
+    sandboxes,
+    server,
+    settings,
+)
 
 
 def refused() -> list[tuple[str, str, str]]:
@@ -49,7 +65,7 @@ def refused() -> list[tuple[str, str, str]]:
 
 
 def offered() -> set[tuple[str, str]]:
-    routers = [part.router for part in (*PARTS, storage, telemetry, usage, volumes)]
+    routers = [part.router for part in (*PARTS, snapshots, ssh, storage, telemetry, usage, volumes)]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     return {(method, shape(route.path.removeprefix("/api"))) for route in routes for method in route.methods}
 
@@ -66,8 +82,9 @@ async def test_refused_operations_say_so(client: httpx.AsyncClient) -> None:
     for method, path, name in refused():
         url = "/api" + path.replace("{port}", "3000").replace("{", "").replace("}", "")
         answer = await client.request(method, url)
-        assert answer.status_code == httpx.codes.NOT_IMPLEMENTED, url
+        expected = httpx.codes.GONE if name in GONE else httpx.codes.NOT_IMPLEMENTED
+        assert answer.status_code == expected, url
         body = answer.json()
-        assert (body["statusCode"], body["path"]) == (501, url)
+        assert (body["statusCode"], body["path"]) == (expected, url)
         assert f"'{name}'" in body["message"]
         assert (await client.request(method, url, headers={"Authorization": ""})).status_code == 401

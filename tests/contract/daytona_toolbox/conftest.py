@@ -166,7 +166,7 @@ class ProcessMachines(WithoutCopies):
         return dict.fromkeys(self.by_id, MachineState.RUNNING)
 
     def readiness(self) -> Readiness:
-        return Readiness(True, 0, 0, len(self.by_id), 0, 0, 0)
+        return Readiness(True, 0, 0, len(self.by_id), 0)
 
     def on_exit(self, callback: Callable[[MachineExit], None]) -> None: ...
 

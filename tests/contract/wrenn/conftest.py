@@ -167,7 +167,7 @@ class ProcessMachines(WithoutCopies):
         return dict.fromkeys(self.by_id, MachineState.RUNNING)
 
     def readiness(self) -> Readiness:
-        return Readiness(True, 0, 0, len(self.by_id), 0, 0, 0)
+        return Readiness(True, 0, 0, len(self.by_id), 0)
 
     async def close(self, *, keep: bool = False) -> None:
         for machine_id in list(self.by_id):

@@ -8,6 +8,9 @@ from moonpool.builds.registry_service import RegistryService
 from moonpool.builds.service import BuildService
 from moonpool.clock import Clock
 from moonpool.events.service import EventService
+from moonpool.fleet.jobs import JobService
+from moonpool.fleet.pools import WarmPools
+from moonpool.fleet.service import FleetService
 from moonpool.metrics.service import MetricsService
 from moonpool.previews.service import PreviewService
 from moonpool.processes.units.service import UnitService
@@ -59,3 +62,6 @@ class Services:
     builds: BuildService
     registries: RegistryService
     ssh: SshService
+    fleet: FleetService
+    pools: WarmPools
+    jobs: JobService

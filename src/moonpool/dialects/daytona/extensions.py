@@ -156,6 +156,29 @@ class UpdateSandboxNetworkSettings(RequestModel):
     domainAllowList: str | None = None
 
 
+class UpdateScheduling(RequestModel):
+    unschedulable: bool
+
+
+class UpdateDraining(RequestModel):
+    draining: bool
+
+
+class CreateWarmPool(RequestModel):
+    snapshot: Name
+    pool: Annotated[int, Field(ge=1, le=10_000)]
+    target: str | None = None
+
+
+class UpdateWarmPool(RequestModel):
+    pool: Annotated[int, Field(ge=0, le=10_000)]
+
+
+class OtelConfig(RequestModel):
+    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    headers: dict[str, str] | None = None
+
+
 class UpdateLastActivity(RequestModel):
     activityType: str | None = None
 

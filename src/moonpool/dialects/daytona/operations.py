@@ -7,23 +7,22 @@ table and the routes with the contract: each operation is in exactly one of both
 from collections.abc import Mapping
 
 from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from moonpool.dialects.daytona.call import Authenticated
 from moonpool.errors import NotSupported
 
-SNAPSHOTS_HINT = "Make a snapshot of a sandbox instead: POST /api/sandbox/{id}/snapshot."
 TEAM_HINT = "Teams and keys are managed with the 'moonpool' command on the server."
-HOST_HINT = "This server is its own and only host; 'moonpool doctor' tells how it is."
-METRICS_HINT = "The toolbox's /system/metrics tells the current figures of a sandbox."
+REGION_HINT = "This server is one region, shared by all: GET /api/regions tells of it."
+HOST_HINT = "This server is its own and only runner, and carries out its jobs itself: GET /api/runners tells of it."
+SSO_HINT = "Nobody signs in to this API: an API key is all it takes."
+PUSH_HINT = "Push to a registry of your own, name it at POST /api/docker-registry, and make a snapshot of the image."
+
+GONE = frozenset({"link_account"})  # in the vendor's own API as well
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
-    SNAPSHOTS_HINT: ("GET /docker-registry/registry-push-access get_transient_push_access",),
-    METRICS_HINT: (
-        "GET /sandbox/{sandboxId}/telemetry/logs get_sandbox_logs",
-        "GET /sandbox/{sandboxId}/telemetry/traces get_sandbox_traces",
-        "GET /sandbox/{sandboxId}/telemetry/traces/{traceId} get_sandbox_trace_spans",
-    ),
+    PUSH_HINT: ("GET /docker-registry/registry-push-access get_transient_push_access",),
     "Pass environment variables when creating a sandbox instead.": (
         "GET /secret list_secrets",
         "POST /secret create_secret",
@@ -34,12 +33,6 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "GET /sandbox/{sandboxId}/secrets resolve_sandbox_secrets",
         "PUT /sandbox/{sandboxIdOrName}/secrets update_sandbox_secrets",
     ),
-    "The warm pool is the server's own: its size is a setting of 'moonpool serve'.": (
-        "GET /warm-pools list_warm_pools",
-        "POST /warm-pools create_warm_pool",
-        "PATCH /warm-pools/{id} update_warm_pool",
-        "DELETE /warm-pools/{id} delete_warm_pool",
-    ),
     "Listen to the Socket.IO events at /api/socket.io instead.": (
         "POST /webhooks/organizations/{organizationId}/app-portal-access webhook_controller_get_app_portal_access",
         "GET /webhooks/organizations/{organizationId}/initialization-status "
@@ -47,44 +40,25 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "POST /webhooks/organizations/{organizationId}/initialize webhook_controller_initialize_webhooks",
         "POST /webhooks/organizations/{organizationId}/refresh-endpoints webhook_controller_refresh_endpoints",
     ),
-    HOST_HINT: (
+    REGION_HINT: (
         "POST /regions create_region",
         "PATCH /regions/{id} update_region",
         "DELETE /regions/{id} delete_region",
         "POST /regions/{id}/regenerate-proxy-api-key regenerate_proxy_api_key",
         "POST /regions/{id}/regenerate-snapshot-manager-credentials regenerate_snapshot_manager_credentials",
         "POST /regions/{id}/regenerate-ssh-gateway-api-key regenerate_ssh_gateway_api_key",
-        "GET /runners list_runners",
+    ),
+    HOST_HINT: (
         "POST /runners create_runner",
+        "DELETE /runners/{id} delete_runner",
         "GET /runners/me get_info_for_authenticated_runner",
         "GET /runners/me/snapshots get_snapshot_refs_for_authenticated_runner",
-        "GET /runners/by-snapshot-ref get_runners_by_snapshot_ref",
-        "GET /runners/by-sandbox/{sandboxId} get_runner_by_sandbox_id",
         "POST /runners/healthcheck runner_healthcheck",
-        "GET /runners/{id} get_runner_by_id",
-        "DELETE /runners/{id} delete_runner",
-        "GET /runners/{id}/full get_runner_full_by_id",
-        "PATCH /runners/{id}/draining update_runner_draining",
-        "PATCH /runners/{id}/scheduling update_runner_scheduling",
-        "GET /jobs list_jobs",
         "GET /jobs/poll poll_jobs",
-        "GET /jobs/{jobId} get_job",
         "POST /jobs/{jobId}/status update_job_status",
-        "GET /sandbox/for-runner get_sandboxes_for_runner",
         "PUT /sandbox/{sandboxId}/state update_sandbox_state",
     ),
-    TEAM_HINT: (
-        "POST /organizations create_organization",
-        "POST /organizations/invitations/{invitationId}/accept accept_organization_invitation",
-        "POST /organizations/invitations/{invitationId}/decline decline_organization_invitation",
-        "GET /organizations/otel-config/by-sandbox-auth-token/{authToken} "
-        "get_organization_otel_config_by_sandbox_auth_token",
-        "GET /organizations/sandbox-identity/by-sandbox-auth-token/{authToken} "
-        "get_sandbox_identity_by_sandbox_auth_token",
-        "DELETE /organizations/{organizationId} delete_organization",
-        "PATCH /organizations/{organizationId}/default-queue-timeout update_organization_default_queue_timeout",
-        "PATCH /organizations/{organizationId}/default-region set_organization_default_region",
-        "PUT /organizations/{organizationId}/experimental-config update_experimental_config",
+    SSO_HINT: (
         "POST /organizations/{organizationId}/identity-providers create_organization_identity_provider",
         "POST /organizations/{organizationId}/identity-providers/test-connection "
         "test_organization_identity_provider_connection",
@@ -94,13 +68,34 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "GET /organizations/{organizationId}/identity-providers/{id} get_organization_identity_provider",
         "PATCH /organizations/{organizationId}/identity-providers/{id} update_organization_identity_provider",
         "DELETE /organizations/{organizationId}/identity-providers/{id} delete_organization_identity_provider",
+        "DELETE /users/me/pending-sso-links/{id} dismiss_pending_sso_link",
+        "POST /users/me/pending-sso-links/{id}/confirm confirm_pending_sso_link",
+        "POST /users/linked-accounts link_account",
+    ),
+    "The toolbox's /system/metrics tells the current figures of a sandbox.": (
+        "GET /sandbox/{sandboxId}/telemetry/logs get_sandbox_logs",
+        "GET /sandbox/{sandboxId}/telemetry/traces get_sandbox_traces",
+        "GET /sandbox/{sandboxId}/telemetry/traces/{traceId} get_sandbox_trace_spans",
+        "GET /organizations/{organizationId}/otel-config get_organization_otel_config",
+        "PUT /organizations/{organizationId}/otel-config update_organization_otel_config",
+        "DELETE /organizations/{organizationId}/otel-config delete_organization_otel_config",
+        "GET /organizations/otel-config/by-sandbox-auth-token/{authToken} "
+        "get_organization_otel_config_by_sandbox_auth_token",
+        "GET /organizations/sandbox-identity/by-sandbox-auth-token/{authToken} "
+        "get_sandbox_identity_by_sandbox_auth_token",
+    ),
+    TEAM_HINT: (
+        "POST /organizations create_organization",
+        "POST /organizations/invitations/{invitationId}/accept accept_organization_invitation",
+        "POST /organizations/invitations/{invitationId}/decline decline_organization_invitation",
+        "DELETE /organizations/{organizationId} delete_organization",
+        "PATCH /organizations/{organizationId}/default-queue-timeout update_organization_default_queue_timeout",
+        "PATCH /organizations/{organizationId}/default-region set_organization_default_region",
+        "PUT /organizations/{organizationId}/experimental-config update_experimental_config",
         "POST /organizations/{organizationId}/invitations create_organization_invitation",
         "PUT /organizations/{organizationId}/invitations/{invitationId} update_organization_invitation",
         "POST /organizations/{organizationId}/invitations/{invitationId}/cancel cancel_organization_invitation",
         "POST /organizations/{organizationId}/leave leave_organization",
-        "GET /organizations/{organizationId}/otel-config get_organization_otel_config",
-        "PUT /organizations/{organizationId}/otel-config update_organization_otel_config",
-        "DELETE /organizations/{organizationId}/otel-config delete_organization_otel_config",
         "POST /organizations/{organizationId}/roles create_organization_role",
         "PUT /organizations/{organizationId}/roles/{roleId} update_organization_role",
         "DELETE /organizations/{organizationId}/roles/{roleId} delete_organization_role",
@@ -108,11 +103,6 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "POST /organizations/{organizationId}/users/{userId}/access update_access_for_organization_member",
         "GET /audit/scenarios get_audit_scenarios",
         "GET /audit/organizations/{organizationId} get_organization_audit_logs",
-        "POST /users/me/logins record_login",
-        "DELETE /users/me/pending-sso-links/{id} dismiss_pending_sso_link",
-        "POST /users/me/pending-sso-links/{id}/confirm confirm_pending_sso_link",
-        "POST /users/linked-accounts link_account",
-        "POST /users/privacy-policies/accept accept_privacy_policies",
     ),
 }
 
@@ -131,8 +121,9 @@ class Refusal:
     """A handler that says which operation is missing; only to those who may ask at all."""
 
     def __init__(self, operation: str, hint: str) -> None:
-        self._error = (f"The operation '{operation}' is not supported by this server", hint)
+        self._operation, self._hint = operation, hint
 
     async def __call__(self, call: Authenticated) -> Response:
-        message, hint = self._error
-        raise NotSupported(message, hint=hint)
+        if self._operation in GONE:
+            raise HTTPException(410, f"The operation '{self._operation}' is gone. {self._hint}")
+        raise NotSupported(f"The operation '{self._operation}' is not supported by this server", hint=self._hint)

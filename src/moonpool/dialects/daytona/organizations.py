@@ -39,6 +39,20 @@ async def get_authenticated_user(call: Authenticated) -> Response:
     return JSONResponse(answer)
 
 
+@router.post("/api/users/me/logins", status_code=204)
+async def record_login(call: Authenticated) -> Response:
+    """The key's use is noted as that of any request."""
+    await call.services.access.user(call.principal)
+    return Response(status_code=204)
+
+
+@router.post("/api/users/privacy-policies/accept", status_code=204)
+async def accept_privacy_policies(call: Authenticated) -> Response:
+    """There are none, and so nothing that was not accepted."""
+    await call.services.access.user(call.principal)
+    return Response(status_code=204)
+
+
 @router.get("/api/users/account-providers")
 @router.get("/api/users/me/pending-sso-links")
 @router.get("/api/organizations/invitations")

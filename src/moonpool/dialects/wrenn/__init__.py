@@ -4,13 +4,24 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from moonpool.dialects.common.services import Services
-from moonpool.dialects.wrenn import capsules, commands, errors, events, files, metrics, streams, templates, terminals
+from moonpool.dialects.wrenn import (
+    capsules,
+    commands,
+    errors,
+    events,
+    files,
+    hosts,
+    metrics,
+    streams,
+    templates,
+    terminals,
+)
 from moonpool.dialects.wrenn.unavailable import remaining
 
 PREFIXES = ("/v1", "/auth")
 
 # Tried in this order: the hot paths first; metrics before capsules, else /capsules/stats would be the capsule "stats".
-ROUTERS = (commands, files, metrics, capsules, streams, terminals, templates, events)
+ROUTERS = (commands, files, metrics, capsules, streams, terminals, templates, events, hosts)
 
 
 def create_app(services: Services) -> ASGIApp:

@@ -14,6 +14,8 @@ from moonpool.dialects.wrenn.requests import services_of
 from moonpool.dialects.wrenn.sockets import fail
 from moonpool.errors import MoonpoolError, NotSupported
 
+ONE_HOST = "It is its own and only host, takes none in and needs no reports: GET /v1/hosts tells of it."
+
 
 def remaining(served: Iterable[BaseRoute]) -> APIRouter:
     """Routes for everything in the table that ``served`` does not answer."""
@@ -54,7 +56,8 @@ class Unavailable:
             await fail(websocket, error)
 
     def _error(self) -> NotSupported:
-        return NotSupported(f"{self._operation.id} is not offered by this server")
+        hint = ONE_HOST if self._operation.path.startswith("/v1/hosts") else ""
+        return NotSupported(f"{self._operation.id} is not offered by this server", hint=hint)
 
 
 async def upgrade_required() -> Response:

@@ -1,0 +1,65 @@
+"""How many members a pool keeps ready."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from moonpool.hosts.warm_pool import WarmPool
+
+
+@dataclass(eq=False)
+class Member:
+    alive: bool = True
+
+
+class Maker:
+    """Members, and a word about each that was made or retired."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.changed = asyncio.Condition()
+
+    async def make(self) -> Member:
+        await self._change(+1)
+        return Member()
+
+    async def retire(self, member: Member) -> None:
+        member.alive = False
+        await self._change(-1)
+
+    async def _change(self, step: int) -> None:
+        async with self.changed:
+            self.count += step
+            self.changed.notify_all()
+
+    async def reached(self, count: int) -> None:
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.count == count)
+
+
+@pytest.fixture
+def maker() -> Maker:
+    return Maker()
+
+
+async def test_more_and_fewer_than_its_own_number(maker: Maker) -> None:
+    pool = WarmPool(maker.make, maker.retire, target=2)
+    pool.keep(3)
+    await maker.reached(5)
+    await pool.filled.wait()
+    pool.keep(1)
+    await maker.reached(3)
+    assert (await pool.claim()).alive
+    await maker.reached(4)
+    await pool.close()
+
+
+async def test_it_is_filled_with_its_own_number(maker: Maker) -> None:
+    pool = WarmPool(maker.make, maker.retire, target=0)
+    pool.keep(2)
+    assert pool.filled.is_set()
+    await maker.reached(2)
+    pool.keep(0)
+    await maker.reached(0)
+    await pool.close()
