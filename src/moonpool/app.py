@@ -52,6 +52,7 @@ from moonpool.fleet.pools import WarmPools
 from moonpool.fleet.service import FleetService, Machine
 from moonpool.hosts.host import Host
 from moonpool.hosts.settings import HostSettings
+from moonpool.identities.service import IdentityService
 from moonpool.metrics.model import Gauges
 from moonpool.metrics.service import MetricsService
 from moonpool.previews.gateway.gateway import GatewaySettings, PreviewGateway
@@ -159,7 +160,8 @@ class Core:
             self.background,
             clock,
         )
-        self.ssh = SshService(store, self.access, self.sandboxes, clock)
+        self.identities = IdentityService(store, self.access, self.sandboxes, clock)
+        self.ssh = SshService(store, self.access, self.sandboxes, self.identities, clock)
         self._ssh_server: SshServer | None = None
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
@@ -205,6 +207,7 @@ class Core:
             fleet=self.fleet,
             pools=self.pools,
             jobs=JobService(self.access, self.records, self.builds),
+            identities=self.identities,
         )
 
     def _open_gateway(self) -> PreviewGateway:

@@ -102,6 +102,21 @@ class MappingNotFound(NotFound):
     default = "This domain leads to no sandbox of yours"
 
 
+class IdentityNotFound(NotFound):
+    code = "identity_not_found"
+    default = "Identity not found"
+
+
+class IdentityTokenNotFound(NotFound):
+    code = "identity_token_not_found"
+    default = "This identity has no such token"
+
+
+class PermissionNotFound(NotFound):
+    code = "permission_not_found"
+    default = "This identity has no permission for that sandbox"
+
+
 class SshAccessNotFound(NotFound):
     code = "ssh_access_not_found"
     default = "No such SSH access"
@@ -110,6 +125,11 @@ class SshAccessNotFound(NotFound):
 class Conflict(MoonpoolError):
     code = "conflict"
     default = "Conflict"
+
+
+class PermissionExists(Conflict):
+    code = "permission_exists"
+    default = "This identity has a permission for that sandbox already"
 
 
 class DomainTaken(Conflict):

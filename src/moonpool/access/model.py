@@ -27,15 +27,20 @@ ALL_SCOPES = frozenset({Scope.ADMIN})
 
 @dataclass(frozen=True)
 class Principal:
-    """Who makes a request: every read and write is limited to ``team_id``."""
+    """Who makes a request: every read and write is limited to ``team_id``, and to these ``sandboxes`` where they are
+    named: then nothing else of the team's is there, and nothing new is made."""
 
     team_id: str
     user_id: str
     key_id: str | None
     scopes: frozenset[Scope]
+    sandboxes: frozenset[str] | None = None
 
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def sees(self, sandbox_id: str) -> bool:
+        return self.sandboxes is None or sandbox_id in self.sandboxes
 
 
 @dataclass(frozen=True)

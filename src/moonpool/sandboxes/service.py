@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from moonpool.access.limits import LimitBook
 from moonpool.access.model import Principal, Scope, TeamLimits
 from moonpool.access.service import AccessService
 from moonpool.access.throttling import Throttle
-from moonpool.errors import InvalidState, TransitionInProgress
+from moonpool.errors import Forbidden, InvalidState, SandboxNotFound, TransitionInProgress
 from moonpool.hosts.model import Captured, MachineUsage
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.changes import Changes
@@ -69,26 +70,30 @@ class SandboxService:
     async def get(self, principal: Principal, sandbox: str, *, include_destroyed: bool = False) -> Sandbox:
         """The sandbox as it is now. ``include_destroyed`` also finds, by id, what was destroyed within a day."""
         self._access.require(principal, Scope.SANDBOXES_READ)
-        found = await self._records.find(principal.team_id, sandbox, include_destroyed=include_destroyed)
-        return self._activity.fresh(found)
+        return self._activity.fresh(await self._found(principal, sandbox, include_destroyed=include_destroyed))
 
     async def list(self, principal: Principal, query: SandboxQuery) -> Page[Sandbox]:
         """One page of the team's sandboxes; InvalidInput for a bad cursor, page or limit."""
         self._access.require(principal, Scope.SANDBOXES_READ)
         if query.sort is SandboxSort.LAST_ACTIVITY_AT or query.active_after or query.active_before:
             await self._activity.flush()
+        if principal.sandboxes is not None:
+            seen = principal.sandboxes & set(query.ids) if query.ids else principal.sandboxes
+            if not seen:
+                return Page((), None, 0)
+            query = replace(query, ids=tuple(sorted(seen)))
         page = await self._records.list(principal.team_id, query)
         return Page(tuple(self._activity.fresh(item) for item in page.items), page.next_cursor, page.total)
 
     def tally(self, principal: Principal) -> Counter[SandboxState]:
         """How many sandboxes the team has in each state, destroyed ones left out. From memory alone."""
         self._access.require(principal, Scope.SANDBOXES_READ)
-        return Counter(sandbox.state for sandbox in self._records.all() if sandbox.team_id == principal.team_id)
+        return Counter(sandbox.state for sandbox in self._seen(principal))
 
     def holdings(self, principal: Principal) -> Holdings:
         """What the team holds now, as its limits count it. From memory alone."""
         self._access.require(principal, Scope.SANDBOXES_READ)
-        return held_together(sandbox for sandbox in self._records.all() if sandbox.team_id == principal.team_id)
+        return held_together(self._seen(principal))
 
     def peek(self, sandbox_id: str) -> Sandbox | None:
         """What memory holds of a sandbox, whoever's: for consumers of events, that must not wait. No check, no SQL."""
@@ -113,6 +118,7 @@ class SandboxService:
         (raised with ``wait`` alone): the sandbox is there in state ``error``, with its reason.
         """
         self._access.require(principal, Scope.SANDBOXES_WRITE)
+        require_team(principal)
         if new.mounts:
             self._access.require(principal, Scope.VOLUMES_READ)
         self._access.throttles.spend(principal, Throttle.CREATES)
@@ -142,7 +148,7 @@ class SandboxService:
         ago).
         """
         self._access.require(principal, Scope.SANDBOXES_WRITE)
-        found = await self._records.find(principal.team_id, sandbox, include_destroyed=True)
+        found = await self._found(principal, sandbox, include_destroyed=True)
         return await self._lifecycle.recreate(found, dialect_data or {}, wait=wait)
 
     async def stop(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
@@ -166,7 +172,7 @@ class SandboxService:
         """Leave nothing of it; its name is free at once. Waits for a change under way; a second destroy joins the
         first, and one of an id destroyed within a day answers with its row."""
         self._access.require(principal, Scope.SANDBOXES_DELETE)
-        found = await self._records.find(principal.team_id, sandbox, include_destroyed=True)
+        found = await self._found(principal, sandbox, include_destroyed=True)
         return await self._lifecycle.destroy(found, wait=wait)
 
     async def archive(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
@@ -202,6 +208,7 @@ class SandboxService:
         NameTaken, InvalidState, CheckpointRefused (the source runs on, and the error says why), NoCapacity. A copy
         whose memory cannot be used here is started from its disk; its ``reason`` says so.
         """
+        require_team(principal)
         found = await self._writable(principal, sandbox)
         self._access.throttles.spend(principal, Throttle.CREATES, len(forks))
         try:
@@ -281,4 +288,23 @@ class SandboxService:
 
     async def _writable(self, principal: Principal, sandbox: str) -> Sandbox:
         self._access.require(principal, Scope.SANDBOXES_WRITE)
-        return await self._records.find(principal.team_id, sandbox)
+        return await self._found(principal, sandbox)
+
+    async def _found(self, principal: Principal, sandbox: str, *, include_destroyed: bool = False) -> Sandbox:
+        found = await self._records.find(principal.team_id, sandbox, include_destroyed=include_destroyed)
+        if not principal.sees(found.id):
+            raise SandboxNotFound
+        return found
+
+    def _seen(self, principal: Principal) -> Iterator[Sandbox]:
+        return (
+            sandbox
+            for sandbox in self._records.all()
+            if sandbox.team_id == principal.team_id and principal.sees(sandbox.id)
+        )
+
+
+def require_team(principal: Principal) -> None:
+    """Forbidden for who has been let in to single sandboxes: what is new would be the team's."""
+    if principal.sandboxes is not None:
+        raise Forbidden("Only the sandboxes that were given to it can be used with this token")

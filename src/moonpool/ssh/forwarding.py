@@ -10,18 +10,18 @@ import asyncssh
 from moonpool.errors import AgentTimeout, AgentUnavailable, PortClosed
 from moonpool.guest.streams import ByteStream
 from moonpool.sandboxes.model import AgentSession
-from moonpool.ssh.model import SshAccess
+from moonpool.ssh.model import Visitor
 
 MAX_WAITING = 256 * 1024  # bytes for the app before the client is held back
 
-Visit = Callable[[SshAccess], AbstractAsyncContextManager[AgentSession]]
+Visit = Callable[[Visitor], AbstractAsyncContextManager[AgentSession]]
 
 
 class ForwardedPort(asyncssh.SSHTCPSession[bytes]):
     """``open`` first; then asyncssh calls it with what the client sends."""
 
-    def __init__(self, visit: Visit, access: SshAccess, port: int) -> None:
-        self._visit, self._access, self._port = visit, access, port
+    def __init__(self, visit: Visit, visitor: Visitor, port: int) -> None:
+        self._visit, self._visitor, self._port = visit, visitor, port
         self._channel: asyncssh.SSHTCPChannel[bytes] | None = None
         self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting = 0
@@ -38,7 +38,7 @@ class ForwardedPort(asyncssh.SSHTCPSession[bytes]):
 
     async def _run(self, ready: "asyncio.Future[None]") -> None:
         try:
-            async with self._visit(self._access) as session, session.agent.dial(self._port) as stream:
+            async with self._visit(self._visitor) as session, session.agent.dial(self._port) as stream:
                 ready.set_result(None)
                 await self._begun.wait()
                 await self._pump(stream)

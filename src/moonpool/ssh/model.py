@@ -16,6 +16,15 @@ class SshAccess:
 
 
 @dataclass(frozen=True)
+class Visitor:
+    """Whom a user's name has let in, as ``user`` (None: the sandbox's own). ``id`` names what ended, when it has."""
+
+    id: str
+    sandbox_id: str
+    user: str | None = None
+
+
+@dataclass(frozen=True)
 class NewSshAccess:
     """A token just made: ``token`` is shown once. It is the user's name for SSH."""
 

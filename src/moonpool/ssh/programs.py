@@ -20,9 +20,10 @@ HIGHEST_SIZE = 10_000  # rows or columns
 Program = asyncssh.SSHServerProcess[bytes]
 
 
-async def run(process: Program, agent: AgentClient) -> None:
-    """Until the program ends, which its client is told, or the client goes, which the program is told."""
-    for spec in specs(process):
+async def run(process: Program, agent: AgentClient, user: str | None = None) -> None:
+    """As ``user``, or the sandbox's own, until the program ends, which its client is told, or the client goes, which
+    the program is told."""
+    for spec in specs(process, user):
         try:
             async with agent.start_and_attach(spec) as (info, events):
                 await converse(process, agent, info, events)
@@ -32,7 +33,7 @@ async def run(process: Program, agent: AgentClient) -> None:
     raise CommandNotFound("There is no shell in this sandbox")
 
 
-def specs(process: Program) -> list[ProcessSpec]:
+def specs(process: Program, user: str | None) -> list[ProcessSpec]:
     """What to try, in this order."""
     env = {name: value for name, value in process.env.items() if name.startswith(SENT_ALONG)}
     terminal = None
@@ -40,8 +41,8 @@ def specs(process: Program) -> list[ProcessSpec]:
         env["TERM"] = process.term_type
         terminal = size_of(process.term_size)
     if process.command is not None:
-        return [ProcessSpec(shell=process.command, env=env, stdin=True, terminal=terminal)]
-    return [ProcessSpec(argv=shell, env=env, stdin=True, terminal=terminal) for shell in SHELLS]
+        return [ProcessSpec(shell=process.command, env=env, stdin=True, terminal=terminal, user=user)]
+    return [ProcessSpec(argv=shell, env=env, stdin=True, terminal=terminal, user=user) for shell in SHELLS]
 
 
 def size_of(given: tuple[int, int, int, int]) -> TerminalSize:

@@ -1,4 +1,4 @@
-"""The SSH server: one for all sandboxes; a client's user name is the token that says which."""
+"""The SSH server: one for all sandboxes; a client's user name has the token that says which."""
 
 import asyncio
 from collections import OrderedDict
@@ -19,7 +19,7 @@ from moonpool.sandboxes.service import SandboxService
 from moonpool.ssh.files import SandboxFiles
 from moonpool.ssh.forwarding import ForwardedPort
 from moonpool.ssh.hostkey import host_key
-from moonpool.ssh.model import SshAccess
+from moonpool.ssh.model import Visitor
 from moonpool.ssh.programs import run
 from moonpool.ssh.service import SshService
 
@@ -95,23 +95,23 @@ class SshServer:
 
     # -- who comes -----------------------------------------------------------------------------------------------------
 
-    async def admit(self, connection: asyncssh.SSHServerConnection, token: str) -> bool:
-        """Whether the token lets this client in; one that does not is answered late."""
-        access = await self._service.validate(token)
-        if access is None:
+    async def admit(self, connection: asyncssh.SSHServerConnection, name: str) -> bool:
+        """Whether the user's name lets this client in; one that does not is answered late."""
+        visitor = await self._service.let_in(name)
+        if visitor is None:
             address = str((connection.get_extra_info("peername") or ("",))[0])
             await asyncio.sleep(self._slowness.delay(address))
             return False
-        connection.set_extra_info(access=access)
-        self._open.setdefault(access.id, set()).add(connection)
+        connection.set_extra_info(visitor=visitor)
+        self._open.setdefault(visitor.id, set()).add(connection)
         return True
 
     def left(self, connection: asyncssh.SSHServerConnection) -> None:
-        access = connection.get_extra_info("access")
-        if access is not None and (connections := self._open.get(access.id)):
+        visitor = connection.get_extra_info("visitor")
+        if visitor is not None and (connections := self._open.get(visitor.id)):
             connections.discard(connection)
             if not connections:
-                del self._open[access.id]
+                del self._open[visitor.id]
 
     def _token_over(self, token_id: str) -> None:
         for connection in list(self._open.get(token_id, ())):
@@ -120,9 +120,9 @@ class SshServer:
     # -- what they want ------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def session(self, access: SshAccess) -> AsyncIterator[AgentSession]:
-        """Into the token's sandbox, woken where it is paused; InvalidState where it is stopped."""
-        sandbox = self._sandboxes.peek(access.sandbox_id)
+    async def session(self, visitor: Visitor) -> AsyncIterator[AgentSession]:
+        """Into the visitor's sandbox, woken where it is paused; InvalidState where it is stopped."""
+        sandbox = self._sandboxes.peek(visitor.sandbox_id)
         if sandbox is None or sandbox.doomed:
             raise SandboxNotFound
         who = acting_for(sandbox)
@@ -134,30 +134,30 @@ class SshServer:
             yield session
 
     def _visiting(self, connection: asyncssh.SSHServerConnection) -> Any:
-        access: SshAccess = connection.get_extra_info("access")
+        visitor: Visitor = connection.get_extra_info("visitor")
 
         @asynccontextmanager
         async def visit() -> AsyncIterator[tuple[AgentClient, str]]:
-            async with self.session(access) as session:
-                yield session.agent, session.sandbox.user
+            async with self.session(visitor) as session:
+                yield session.agent, visitor.user or session.sandbox.user
 
         return visit
 
     async def _program(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """A command, or a shell where there is none."""
-        access: SshAccess = process.channel.get_connection().get_extra_info("access")
+        visitor: Visitor = process.channel.get_connection().get_extra_info("visitor")
         try:
-            async with self.session(access) as session:
-                await run(process, session.agent)
+            async with self.session(visitor) as session:
+                await run(process, session.agent, visitor.user)
         except MoonpoolError as error:
             process.stderr.write(f"{error.message}\r\n".encode())
             process.exit(255)
         except (asyncssh.Error, ConnectionError) as error:
             log.debug("ssh_client_gone", reason=type(error).__name__)
 
-    async def forward(self, access: SshAccess, port: int) -> asyncssh.SSHTCPSession[bytes]:
+    async def forward(self, visitor: Visitor, port: int) -> asyncssh.SSHTCPSession[bytes]:
         """A connection to a port of the sandbox; ChannelOpenError."""
-        forwarded = ForwardedPort(self.session, access, port)
+        forwarded = ForwardedPort(self.session, visitor, port)
         try:
             await forwarded.open()
         except PortClosed as error:
@@ -191,4 +191,4 @@ class Login(asyncssh.SSHServer):
         assert self._connection is not None
         if dest_host.lower() not in LOOPBACK or not 0 < dest_port <= 65535:
             return False
-        return self._server.forward(self._connection.get_extra_info("access"), dest_port)
+        return self._server.forward(self._connection.get_extra_info("visitor"), dest_port)

@@ -1,31 +1,46 @@
 """Use cases of SSH access: tokens that let in, for one sandbox, for a while."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
-from moonpool.errors import InvalidInput, NotSupported, SshAccessNotFound
+from moonpool.errors import InvalidInput, NotSupported, RateLimited, SshAccessNotFound, Unauthorized
+from moonpool.identities.service import IdentityService
 from moonpool.ids import new_uuid, random_word
 from moonpool.sandboxes.service import SandboxService
-from moonpool.ssh.model import NewSshAccess, SshAccess
+from moonpool.ssh.model import NewSshAccess, SshAccess, Visitor
 from moonpool.ssh.repository import SshRepository
 from moonpool.store.database import Store
 
 TOKEN_LENGTH = 32  # characters [a-z0-9]: 165 bits
 LONGEST = 7 * 24 * 60  # minutes
+IDENTITY = re.compile(
+    r"(?P<sandbox>[a-z0-9]{1,36})(?:\+(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}))?[:,](?P<token>.{1,256})"
+)
 
 
 class SshService:
-    """Tokens are random, shown once and stored as SHA-256. ``on_end`` is told of each token that is over, so that its
-    connections end with it. ``address`` is host and port for clients; None while nobody listens."""
+    """Tokens are random, shown once and stored as SHA-256. ``on_end`` is told of each token that is over, and of each
+    identity that may do less than before, so that their connections end with it. ``address`` is host and port for
+    clients; None while nobody listens."""
 
-    def __init__(self, store: Store, access: AccessService, sandboxes: SandboxService, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        access: AccessService,
+        sandboxes: SandboxService,
+        identities: IdentityService,
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._access = access
         self._sandboxes = sandboxes
+        self._identities = identities
+        identities.on_change = lambda identity_id: self.on_end(identity_id)
         self._clock = clock
         self._repository = SshRepository()
         self.on_end: Callable[[str], None] = lambda token_id: None
@@ -68,6 +83,24 @@ class SshService:
                 await self._repository.delete(transaction, principal.team_id, access.id)
         for access in gone:
             self.on_end(access.id)
+
+    async def let_in(self, name: str) -> Visitor | None:
+        """By an SSH token, or as ``SANDBOX:TOKEN`` or ``SANDBOX+USER:TOKEN`` by that of an identity (``,`` for ``:``
+        as well, which scp needs). None: by nothing."""
+        if found := IDENTITY.fullmatch(name):
+            return await self._guest(found["sandbox"], found["user"], found["token"])
+        access = await self.validate(name)
+        return None if access is None else Visitor(access.id, access.sandbox_id)
+
+    async def _guest(self, sandbox_id: str, user: str | None, token: str) -> Visitor | None:
+        try:
+            guest = await self._identities.authenticate(token)
+        except (Unauthorized, RateLimited):
+            return None
+        sandbox = self._sandboxes.peek(sandbox_id)
+        if sandbox is None or sandbox.doomed or not guest.may_act_as(sandbox_id, user or sandbox.user):
+            return None
+        return Visitor(guest.identity_id, sandbox_id, user)
 
     async def validate(self, token: str, team_id: str | None = None) -> SshAccess | None:
         """What the token lets in to now, as far as it is the team's; None for nothing."""

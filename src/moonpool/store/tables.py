@@ -120,6 +120,39 @@ api_keys = Table(
     Index("uq_api_keys_team_id_name", "team_id", "name", unique=True),
 )
 
+# Who may use single sandboxes without a key of the team's; ``users`` null: as every user inside.
+identities = Table(
+    "identities",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_identities_team_id_created_at", "team_id", "created_at"),
+)
+
+identity_tokens = Table(
+    "identity_tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("identity_id", ForeignKey("identities.id"), nullable=False, index=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+identity_permissions = Table(
+    "identity_permissions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("identity_id", ForeignKey("identities.id"), nullable=False),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("users", Json),
+    Column("granted_by", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Index("uq_identity_permissions_identity_id_sandbox_id", "identity_id", "sandbox_id", unique=True),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,

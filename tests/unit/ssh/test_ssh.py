@@ -212,3 +212,23 @@ async def test_the_host_key_stays(tmp_path: Path) -> None:
     assert host_key(tmp_path).export_public_key() == first.export_public_key()
     assert stat.S_IMODE((tmp_path / "ssh_host_key").stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == ["ssh_host_key"]
+
+
+async def test_an_identity_comes_as_one_of_its_users(shells: Shells) -> None:
+    identities, owner = shells.inside.core.identities, shells.inside.owner
+    made = await identities.create(owner)
+    secret = (await identities.create_token(owner, made.id)).secret
+    vm = shells.sandbox.id
+    assert (await shells.ssh(f"{vm}:{secret}", "true")).code == 255  # No permission yet.
+    await identities.grant(owner, made.id, vm, ("nobody",))
+    for separator in ":,":
+        result = await shells.ssh(f"{vm}+nobody{separator}{secret}", "id -un")
+        assert (result.code, result.output) == (0, b"nobody\n")
+    assert (await shells.ssh(f"{vm}+root:{secret}", "true")).code == 255
+    assert (await shells.ssh(f"{vm}+nobody:wrong", "true")).code == 255
+    process = await shells.start(f"{vm}+nobody:{secret}", "echo in; sleep 1000")
+    assert process.stdout is not None
+    async with asyncio.timeout(LIMIT):
+        assert await process.stdout.readline() == b"in\n"
+        await identities.revoke(owner, made.id, vm)
+        assert await process.wait() == 255

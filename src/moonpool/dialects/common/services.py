@@ -11,6 +11,7 @@ from moonpool.events.service import EventService
 from moonpool.fleet.jobs import JobService
 from moonpool.fleet.pools import WarmPools
 from moonpool.fleet.service import FleetService
+from moonpool.identities.service import IdentityService
 from moonpool.metrics.service import MetricsService
 from moonpool.previews.service import PreviewService
 from moonpool.processes.units.service import UnitService
@@ -65,3 +66,4 @@ class Services:
     fleet: FleetService
     pools: WarmPools
     jobs: JobService
+    identities: IdentityService

@@ -6,19 +6,22 @@ from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
-from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.freestyle import (
+    account,
+    beyond,
     builds,
     commands,
     creation,
     domains,
     errors,
     files,
+    identities,
     lifecycle,
+    pty,
     snapshots,
     stats,
     systemd,
@@ -26,24 +29,27 @@ from moonpool.dialects.freestyle import (
     vms,
     watching,
 )
+from moonpool.dialects.freestyle.callers import caller, check_guest
 from moonpool.dialects.freestyle.operation import Operation
 from moonpool.dialects.freestyle.operations import OPERATIONS
 from moonpool.dialects.freestyle.requests import Call, Handler
 from moonpool.errors import MoonpoolError
 from moonpool.hosts.keyed_locks import KeyedLocks
 
-PREFIXES = ("/v1/vms", domains.PREFIX)
+PREFIXES = ("/v1/vms", domains.PREFIX, identities.PREFIX, account.AUTH, account.LOGS, *beyond.REASONS)
 PARTS = (builds, commands, creation, files, lifecycle, snapshots, stats, systemd, terminals, vms, watching)
 HANDLERS: Mapping[str, Handler] = {name: handler for part in PARTS for name, handler in part.HANDLERS.items()}
+BESIDE = (account, domains, identities, pty)
+"""What the contract has not, and the SDKs use."""
 
 
 def create_app(services: Services) -> ASGIApp:
     """Every operation of the contract at its full path, and this dialect's envelope for every error."""
     # Fixed segments come before parameters, else /v1/vms/snapshots would be the VM "snapshots".
-    handlers = {**HANDLERS, **domains.HANDLERS}
-    operations = (*OPERATIONS, *domains.OPERATIONS)
+    handlers = {**HANDLERS, **{name: handler for part in BESIDE for name, handler in part.HANDLERS.items()}}
+    operations = (*OPERATIONS, *(operation for part in BESIDE for operation in part.OPERATIONS))
     ordered = sorted(operations, key=lambda operation: [part.startswith("{") for part in operation.path.split("/")])
-    routes = [
+    routes: list[BaseRoute] = [
         Route(
             operation.path.replace("{filepath}", "{filepath:anything}"),
             Endpoint(operation, handlers[operation.id], services).answer,
@@ -51,10 +57,16 @@ def create_app(services: Services) -> ASGIApp:
         )
         for operation in ordered
     ]
+    routes += [
+        WebSocketRoute(pty.OPEN, pty.PtyEndpoint("open_pty", pty.open_pty, services).serve),
+        WebSocketRoute(pty.SESSION, pty.PtyEndpoint("attach_pty", pty.attach_pty, services).serve),
+        *beyond.routes(),
+    ]
     app = Starlette(routes=routes, exception_handlers=errors.HANDLERS)
     app.router.redirect_slashes = False
     app.state.locks = KeyedLocks()
     app.state.background = set()
+    app.state.watchers = pty.Watchers()
     return app
 
 
@@ -83,7 +95,10 @@ class Endpoint:
 
     async def answer(self, request: Request) -> Response:
         try:
-            who = await principal(request, self._services.access)
-            return await self._handler(Call(self._operation.id, request, self._services, who))
+            who, guest = await caller(request, self._services)
+            call = Call(self._operation.id, request, self._services, who, guest)
+            if guest is not None:
+                check_guest(guest, self._operation.id, call.vm_id, call.linux_user, self._services)
+            return await self._handler(call)
         except MoonpoolError as error:
             return errors.error_response(error, self._operation.id, request.path_params)

@@ -9,7 +9,7 @@ from moonpool import errors
 from moonpool.dialects.freestyle.schemas import VMState
 from moonpool.errors import MoonpoolError
 from moonpool.ids import random_word
-from moonpool.processes.errors import TerminalNotFound
+from moonpool.processes.errors import TerminalExists, TerminalNotFound
 from moonpool.sandboxes.model import Sandbox, SandboxState
 
 DATA = "freestyle"  # this dialect's key in the data of sandboxes and snapshots
@@ -74,7 +74,11 @@ ERRORS: Mapping[type[MoonpoolError], tuple[int, str]] = {
     errors.UnitNotFound: (404, "SERVICE_NOT_FOUND"),
     errors.UnitExists: (409, "SERVICE_ALREADY_EXISTS"),
     errors.InvalidUnit: (400, "VALIDATION_ERROR"),
+    errors.IdentityNotFound: (404, "IDENTITY_NOT_FOUND"),
+    errors.PermissionNotFound: (404, "VM_PERMISSION_NOT_FOUND"),
+    errors.PermissionExists: (409, "PERMISSION_ALREADY_EXISTS"),
     TerminalNotFound: (404, "SESSION_NOT_FOUND"),
+    TerminalExists: (409, "SESSION_ALREADY_EXISTS"),
 }
 
 # What a bad request is called where the operation has a code of its own.

@@ -16,6 +16,7 @@ from moonpool.access.model import Principal
 from moonpool.dialects.common.bodies import Model, read_body, validated
 from moonpool.dialects.common.services import Services
 from moonpool.errors import InvalidInput
+from moonpool.identities.model import Guest
 
 MAX_BODY = 128 * 1024 * 1024  # bytes; files come as base64 inside of JSON
 MAX_TEXT = 4096  # characters of a parameter of the path
@@ -27,19 +28,22 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Call:
-    """One request, its sender known."""
+    """One request, its sender known: ``guest`` where it is an identity."""
 
     operation: str
     request: Request
     services: Services
     principal: Principal
+    guest: Guest | None = None
 
     def path(self, name: str) -> str:
         return str(self.request.path_params[name])
 
     @property
     def vm_id(self) -> str:
-        return str(self.request.path_params.get("vm_id") or self.request.path_params["id"])
+        """In the path, or in the query where the path has none."""
+        path = self.request.path_params
+        return str(path.get("vm_id") or path.get("id") or self.request.query_params.get("vmId", ""))
 
     @property
     def linux_user(self) -> str | None:

@@ -90,6 +90,13 @@ class UnitService:
         async with self._sandboxes.session(principal, sandbox) as session:
             return [LogLine(**line) for line in await session.agent.units.logs(unit_name(name), lines, since)]
 
+    async def journal(
+        self, principal: Principal, sandbox: str, *, lines: int | None = None, since: float | None = None
+    ) -> Lines:
+        """As ``logs``, of all units together. Who reads it does not use the sandbox."""
+        async with self._sandboxes.session(principal, sandbox, active=False) as session:
+            return [LogLine(**line) for line in await session.agent.units.logs(None, lines, since)]
+
     async def settle(self, principal: Principal, sandbox: str, timeout: float | None) -> SetupResult:
         """Wait until everything that is enabled is active, has ended or has failed; at most ``timeout`` seconds."""
         async with self._sandboxes.session(principal, sandbox) as session:

@@ -1,0 +1,55 @@
+"""What the SDKs have beside VMs: it works, or says what there is instead."""
+
+import httpx
+import pytest
+
+from tests.contract.freestyle.conftest import Door
+from tests.contract.freestyle.test_identities import code
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/v5/vms", "install freestyle@0.1.63"),
+        ("/git/v1/repo", "Git repositories"),
+        ("/execute/v3/script", "run the code in a VM"),
+        ("/web/v1/deployments", "deployments"),
+        ("/dns/v1/records", "DNS"),
+        ("/v1/cron/schedules", "systemd timer"),
+        ("/v1/vpcs", "private networks"),
+    ],
+)
+async def test_what_there_is_not(owner: httpx.AsyncClient, path: str, words: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        answer = await owner.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+        assert words in answer.json()["message"]
+
+
+async def test_domains(owner: httpx.AsyncClient, door: Door) -> None:
+    path = "/domains/v1/mappings/app.example.com"
+    assert await code(owner, "POST", path, 400, json={"deploymentId": "d"}) == "INVALID_REQUEST"
+    assert (await owner.post(path, json={"vmId": door.vm, "vmPort": 8000})).json()["vmPort"] == 8000
+    assert "app.example.com" in [one["domain"] for one in (await owner.get("/domains/v1/domains")).json()]
+    assert (await owner.get("/domains/v1/verifications")).json() == []
+    wanted = {"domain": "app.example.com"}
+    for method, status, named in (
+        ("POST", 400, "FAILED_TO_CREATE_VERIFICATION_CODE"),
+        ("PUT", 404, "VERIFICATION_NOT_FOUND"),
+        ("DELETE", 400, "FAILED_TO_DELETE_VERIFICATION"),
+    ):
+        assert await code(owner, method, "/domains/v1/verifications", status, json=wanted) == named
+    certificate = "/domains/v1/certs/app.example.com/wildcard"
+    assert await code(owner, "POST", certificate, 422) == "FAILED_TO_PROVISION_CERTIFICATE"
+    assert (await owner.delete(path)).json() == {"domain": "app.example.com"}
+
+
+async def test_logs_are_of_vms(owner: httpx.AsyncClient, door: Door) -> None:
+    assert await code(owner, "GET", "/observability/v1/logs", 404) == "LOGS_NOT_FOUND"
+    missing = {"vmId": "a" * 20}
+    assert await code(owner, "GET", "/observability/v1/logs", 404, params=missing) == "VM_NOT_FOUND"
+    assert await code(owner, "GET", "/auth/v1/background-requests/ri-x", 404) == "NOT_FOUND"
+    for bad in ({"startTime": "yesterday"}, {"pageToken": "x"}):
+        assert await code(owner, "GET", "/observability/v1/logs", 400, params={"vmId": door.vm, **bad}) == "BAD_REQUEST"
