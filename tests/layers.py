@@ -15,6 +15,7 @@ class DisksInMemory:
     def __init__(self, publish: Callable[[str], object]) -> None:
         self._publish = publish
         self._layers: set[str] = set()
+        self.rebased: list[tuple[str, str, str]] = []
 
     async def resolve(self, source: Registry) -> str:
         if "missing" in source.reference.repository:
@@ -47,6 +48,9 @@ class DisksInMemory:
     async def add_folders(self, parent: str, layer_id: str, folders: Sequence[str]) -> int:
         self._layers.add(layer_id)
         return 0
+
+    async def rebase(self, machine_id: str, snapshot_id: str, folder: str, limit_bytes: int) -> None:
+        self.rebased.append((machine_id, snapshot_id, folder))
 
     async def publish(self, layer_id: str, snapshot_id: str) -> None:
         self._publish(snapshot_id)

@@ -73,6 +73,7 @@ from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.placing import Switches, guarded
+from moonpool.sandboxes.rebasing import Rebasing, Roots
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.recovery import Recovery
 from moonpool.sandboxes.service import SandboxService
@@ -94,9 +95,13 @@ PRUNE_EVERY = 3600.0  # seconds
 log = structlog.get_logger(__name__)
 
 
+class HostLayers(Disks, Roots, Protocol):
+    """Disks of builds, and of sandboxes that get another root."""
+
+
 class RunningHost(Machines, VolumeHost, Gauges, Protocol):
     @property
-    def layers(self) -> Disks: ...
+    def layers(self) -> HostLayers: ...
 
     def keep_warm(self, extra: int) -> None: ...
 
@@ -135,8 +140,9 @@ class Core:
         changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
         forking = Forking(self.records, host, admission, self.lifecycle)
         mounting = Mounting(self.records, host, self.lifecycle.flights, admission)
+        rebasing = Rebasing(self.records, host.layers, self.lifecycle.flights, admission)
         self.sandboxes = SandboxService(
-            self.access, self.records, self.lifecycle, forking, changes, self._activity, mounting, limits
+            self.access, self.records, self.lifecycle, forking, changes, self._activity, mounting, rebasing, limits
         )
         self.snapshots = SnapshotService(
             store, self.access, self.events, self._catalogue, self.sandboxes, host, self.background, clock

@@ -3,7 +3,9 @@
 A layer is made whole in the pool's staging folder and moved to its name, so that one that is there is whole.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from moonpool.engine.images.oci import Fetched, Fetching, FetchPolicy, ImageLimits, Registry, Source, resolve
@@ -17,7 +19,7 @@ from moonpool.engine.images.oci.copying import (
     unpack_archive,
 )
 from moonpool.engine.storage import Kind
-from moonpool.errors import SnapshotNotFound
+from moonpool.errors import BuildInvalid, SnapshotNotFound
 from moonpool.hosts.parts import Parts
 from moonpool.hosts.room import require_disk
 from moonpool.hosts.threads import Threads, Unbroken
@@ -93,6 +95,32 @@ class Layers:
             return await make_folders(root, folders, self._limits)
 
         return await self._made(parent, layer_id, fill)
+
+    async def rebase(self, machine_id: str, snapshot_id: str, folder: str, limit_bytes: int) -> None:
+        """The disk of a machine that does not run becomes a copy of the snapshot, with what ``folder`` (absolute) holds
+        in place of the snapshot's own. In one step: a failure leaves everything as it was."""
+        await self._threads.run(require_disk, self._parts)
+        disk = self._pool.path / Kind.SANDBOXES.value / machine_id
+        image = self._pool.path / Kind.SNAPSHOTS.value / snapshot_id
+        if not image.is_dir():
+            raise SnapshotNotFound(f"Snapshot {snapshot_id} is not on this host")
+        root = f"rebase-{machine_id}"
+        try:
+            await self._threads.run(self._pool.delete, Kind.STAGING, root)
+            place = await self._unbroken.run(self._fresh(image, root, limit_bytes))
+            selection, placement = Selection((folder,), owned=True), Placement(folder, folders=(folder,))
+            with contextlib.suppress(BuildInvalid):  # There is no such folder.
+                await copy(disk, selection, place, placement, self._limits)
+            await self._unbroken.run(self._swap(root, machine_id))
+        finally:
+            await self._unbroken.run(self._drop(root))
+
+    async def _fresh(self, image: Path, root: str, limit_bytes: int) -> Path:
+        make = partial(self._pool.snapshot, image, Kind.STAGING, root, limit_bytes=limit_bytes)
+        return await self._threads.run(make)
+
+    async def _swap(self, root: str, machine_id: str) -> None:
+        await self._threads.run(self._pool.exchange, Kind.STAGING, root, Kind.SANDBOXES, machine_id)
 
     async def _made(self, parent: str | None, layer_id: str, fill: Callable[[Path], Awaitable[int]]) -> int:
         await self._threads.run(require_disk, self._parts)

@@ -23,6 +23,7 @@ from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import AT_REST, AgentSession, Fork, NewSandbox, Sandbox, SandboxChange, SandboxState
 from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.query import Page, SandboxQuery, SandboxSort
+from moonpool.sandboxes.rebasing import Rebasing
 from moonpool.sandboxes.records import Records
 from moonpool.volumes.model import WantedMount
 
@@ -46,6 +47,7 @@ class SandboxService:
         changes: Changes,
         activity: Activity,
         mounting: Mounting,
+        rebasing: Rebasing,
         limits: LimitBook,
     ) -> None:
         self._access = access
@@ -55,6 +57,7 @@ class SandboxService:
         self._changes = changes
         self._activity = activity
         self._mounting = mounting
+        self._rebasing = rebasing
         self._limits = limits
 
     @property
@@ -259,6 +262,12 @@ class SandboxService:
     async def detach_volume(self, principal: Principal, sandbox: str, path: str) -> Sandbox:
         """The inverse. NotFound where none is mounted there, VolumeInUse while a program uses it."""
         return await self._mounting.detach(await self._writable(principal, sandbox), path)
+
+    async def rebase(self, principal: Principal, sandbox: str, snapshot: str, folder: str) -> Sandbox:
+        """A stopped one gets the root of a snapshot, in which what ``folder`` holds is kept, and nothing else.
+
+        InvalidState, SnapshotNotFound, SnapshotNotReady, EngineError: everything is as it was."""
+        return await self._rebasing.rebase(await self._writable(principal, sandbox), snapshot, folder)
 
     async def touch(self, principal: Principal, sandbox: str) -> None:
         """Note that it is in use: the idle rules count from now. No database write."""

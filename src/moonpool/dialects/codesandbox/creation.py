@@ -1,7 +1,7 @@
 """New sandboxes: forks of sandboxes, and sandboxes from snapshots."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from moonpool.dialects.codesandbox.call import Call
@@ -92,7 +92,7 @@ async def create(call: Call, snapshot: Snapshot, wanted: Wanted) -> Sandbox:
 async def fork(call: Call, source: Sandbox, wanted: Wanted) -> Sandbox:
     """With the source's size, which a start may change. What wakes the source up wakes its copy up, unless said
     otherwise."""
-    details = wanted.details
+    details = replace(wanted.details, image=details_of(source).image)
     timers = Timers(idle_timeout=wanted.idle_timeout or source.timers.idle_timeout or DEFAULT_HIBERNATION)
     copy = Fork(labels=labels_with(details.tags, source.labels), timers=timers, dialect_data=details.stored)
     (made,) = await call.services.sandboxes.fork(call.principal, source.id, [copy])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 from moonpool.dialects.codesandbox.mapping import DIALECT
 from moonpool.sandboxes.model import Sandbox
@@ -14,10 +14,18 @@ WAKES = "automatic_wakeup_config"
 TAG = ""  # the value of a label that is a tag
 
 
+class Image(TypedDict):
+    """What a workspace's Dockerfile has become: ``hash`` of the recipe, ``snapshot`` by name."""
+
+    hash: str
+    snapshot: str
+
+
 @dataclass(frozen=True)
 class Details:
     """``privacy``: 0 public, 1 unlisted, 2 private; ``private_preview``: whether a private one's ports are private too.
-    ``wake_on_*``: what brings a hibernated one back by itself. ``tags`` keeps their order; the labels decide."""
+    ``wake_on_*``: what brings a hibernated one back by itself. ``tags`` keeps their order; the labels decide.
+    ``image``: what the sandbox is to run in, and does from its next start on where its own snapshot is another."""
 
     title: str | None = None
     description: str | None = None
@@ -28,6 +36,7 @@ class Details:
     tags: tuple[str, ...] = ()
     wake_on_http: bool = True
     wake_on_websocket: bool = False
+    image: Image | None = None
 
     @property
     def public(self) -> bool:

@@ -11,6 +11,7 @@ from moonpool.dialects.codesandbox.mapping import AGENT_VERSION, DIALECT, HOME, 
 from moonpool.dialects.codesandbox.pitcher.tokens import Grant, Permission
 from moonpool.dialects.codesandbox.schemas import AutomaticWakeupConfig, StartOptions, Tier, VMStartRequest
 from moonpool.dialects.codesandbox.steps import bring_up, insist
+from moonpool.errors import SnapshotNotFound
 from moonpool.sandboxes.model import Sandbox, SandboxChange, SandboxState, Timers
 
 BOOTUPS = {SandboxState.RUNNING: Bootup.RUNNING, SandboxState.PAUSED: Bootup.RESUME}
@@ -26,6 +27,7 @@ async def start(call: Call, sandbox_id: str, options: Options) -> dict[str, Any]
     is one.
     """
     sandbox = await insist(call, sandbox_id, lambda found: configure(call, found, at_rest(found, options)))
+    await insist(call, sandbox.id, lambda found: onto_image(call, found))
     sandbox, was = await bring_up(call, sandbox.id)
     sandbox = await configure(call, sandbox, options)
     writes = call.principal.allows(Scope.SANDBOXES_WRITE)
@@ -34,6 +36,18 @@ async def start(call: Call, sandbox_id: str, options: Options) -> dict[str, Any]
     first = call.shared.unstarted.take(sandbox.id)
     bootup = Bootup.FORK if first and was is SandboxState.RUNNING else BOOTUPS.get(was, Bootup.CLEAN)
     return start_json(call, sandbox, bootup, writes=writes)
+
+
+async def onto_image(call: Call, sandbox: Sandbox) -> None:
+    """One that starts from its disk gets the root that its workspace's Dockerfile has become; the workspace stays."""
+    image = details_of(sandbox).image
+    if sandbox.state is not SandboxState.STOPPED or image is None or image["snapshot"] == sandbox.snapshot:
+        return
+    try:
+        await call.services.sandboxes.rebase(call.principal, sandbox.id, image["snapshot"], WORKSPACE)
+    except SnapshotNotFound:  # Deleted since: it is built again when a client connects.
+        change = SandboxChange(dialect_data=replace(details_of(sandbox), image=None).stored)
+        await call.services.sandboxes.update(call.principal, sandbox.id, change)
 
 
 def at_rest(sandbox: Sandbox, options: Options) -> Options:

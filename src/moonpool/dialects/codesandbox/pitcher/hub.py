@@ -6,6 +6,7 @@ import contextlib
 import structlog
 
 from moonpool.access.model import Principal
+from moonpool.dialects.codesandbox.pitcher import image
 from moonpool.dialects.codesandbox.pitcher.client import Client
 from moonpool.dialects.codesandbox.pitcher.place import Place, cancel
 from moonpool.dialects.codesandbox.pitcher.ports import Ports
@@ -61,7 +62,7 @@ class Hub:
                 with contextlib.suppress(GuestError):  # A sandbox of another API's image has no workspace yet.
                     await agent.mkdir(grant.workspace, user=grant.user)
             file = await self.tasks.read(agent, grant)
-            await self.setup.load(agent, file)
+            await self.setup.load(agent, file, await image.read(agent, grant))
         if not grant.writes:
             return
         self.setup.begin(grant)

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import structlog
 
 from moonpool.dialects.codesandbox.pitcher.client import Client
+from moonpool.dialects.codesandbox.pitcher.image import STEP, Recipe, build
+from moonpool.dialects.codesandbox.pitcher.image import state_of as image_state
 from moonpool.dialects.codesandbox.pitcher.params import DEFAULT_SIZE
 from moonpool.dialects.codesandbox.pitcher.place import Place, cancel
 from moonpool.dialects.codesandbox.pitcher.shell import Identity, Shell, Status
@@ -29,6 +31,7 @@ RECORD_SIZE = 1 << 16  # bytes
 # for the last word on the whole setup, and follows single steps only. It gives up a request after 90.
 PATIENCE = 20.0
 EMPTY = ("Setup", "true")  # name and command of the step that stands for none
+KEPT = 1 << 20  # characters of what a build has said
 
 log = structlog.get_logger(__name__)
 
@@ -38,13 +41,16 @@ Finish = Literal["SUCCEEDED", "FAILED", "SKIPPED"]
 
 @dataclass(eq=False)
 class Step:
-    """``waiting`` are clients that opened its shell before it began."""
+    """``waiting`` are clients that opened its shell before it began. One that builds ``image`` has no shell inside:
+    ``said`` is what it would have shown."""
 
     name: str
     command: str
     shell_id: str
     finish: Finish | None = None
     waiting: set[Client] = field(default_factory=set)
+    image: Recipe | None = None
+    said: str = ""
 
     def document(self) -> dict[str, Any]:
         return {"name": self.name, "command": self.command, "shellId": self.shell_id, "finishStatus": self.finish}
@@ -58,6 +64,7 @@ class Setup:
         self._shells = shells
         self._finished = finished
         self._hash = ""
+        self._image: tuple[str, str] | None = None  # hash and state
         self._steps: list[Step] = []
         self._state: State = "FINISHED"
         self._current = 0
@@ -72,20 +79,33 @@ class Setup:
     async def close(self) -> None:
         await cancel(self.runner)
 
-    async def load(self, agent: AgentClient, file: TaskFile) -> None:
-        """Take over the steps of the file and what is written of them; nothing while they run."""
-        if self.busy or (self._steps and self._hash == file.setup_hash):
+    async def load(self, agent: AgentClient, file: TaskFile, recipe: Recipe | None = None) -> None:
+        """Take over the steps of the file and what is written of them; nothing while they run. ``recipe``: of the image
+        that all of them are to run in."""
+        image = (recipe.hash, await image_state(self._place, recipe)) if recipe else None
+        if self.busy or (self._steps and (self._hash, self._image) == (file.setup_hash, image)):
             return
-        self._hash = file.setup_hash
-        named = [(step.name, step.command) for step in file.setup] or [EMPTY]
-        self._steps = [
-            Step(name, command, f"setup-{self._hash}-{number}") for number, (name, command) in enumerate(named)
-        ]
-        done = await self._read(agent) if file.setup else ["SUCCEEDED"]
-        for step, finish in zip(self._steps, done, strict=False):
-            step.finish = "FAILED" if finish == "FAILED" else "SUCCEEDED"
+        self._hash, self._image = file.setup_hash, image
+        first = [self._image_step(recipe, image[1])] if recipe and image else []
+        if image and image[1] != "there":
+            self._steps, done = first, ["SUCCEEDED"] if first[0].finish else []
+        else:
+            named = [(step.name, step.command) for step in file.setup] or ([] if first else [EMPTY])
+            ids = (f"setup-{self._hash}-{number}" for number in range(len(named)))
+            steps = [Step(name, command, shell_id) for (name, command), shell_id in zip(named, ids, strict=True)]
+            done = await self._read(agent) if file.setup else ["SUCCEEDED"] * len(steps)
+            for step, finish in zip(steps, done, strict=False):
+                step.finish = "FAILED" if finish == "FAILED" else "SUCCEEDED"
+            self._steps, done = [*first, *steps], ["SUCCEEDED"] * len(first) + done
         self._current = min(len(done), len(self._steps) - 1)
         self._state = self._found_state()
+
+    def _image_step(self, recipe: Recipe, state: str) -> Step:
+        name, command = STEP
+        step = Step(name, command, f"image-{recipe.hash}", image=recipe)
+        step.finish = None if state == "absent" else "SUCCEEDED"
+        step.said = "".join(known.said for known in self._steps if known.shell_id == step.shell_id)
+        return step
 
     def _found_state(self) -> State:
         if any(step.finish == "FAILED" for step in self._steps):
@@ -117,10 +137,11 @@ class Setup:
             if step.shell_id == shell_id:
                 if step.finish is None:
                     step.waiting.add(client)
+                shown = [step.said] if step.said else []
                 status = {None: Status.RUNNING, "FAILED": Status.ERROR}.get(step.finish, Status.FINISHED)
                 ended = {"exitCode": 1 if step.finish == "FAILED" else 0} if step.finish else {}
-                shown = {"shellId": shell_id, "name": step.name, "status": status.value, **ended}
-                return {**shown, "shellType": "COMMAND", "startCommand": step.command, "buffer": []}
+                told = {"shellId": shell_id, "name": step.name, "status": status.value, **ended}
+                return {**told, "shellType": "COMMAND", "startCommand": step.command, "buffer": shown}
         raise Failure(Code.SHELL_NOT_FOUND, "Shell not found")
 
     def leave(self, client: Client) -> None:
@@ -151,6 +172,9 @@ class Setup:
     async def _run_step(self, grant: Grant, number: int, step: Step) -> None:
         self._current, step.finish = number, None
         self._tell()
+        if step.image is not None:
+            await self._build(grant, step, step.image)
+            return
         end = self._ends[step.shell_id] = asyncio.get_running_loop().create_future()
         try:
             shell = next((one for one in self._shells.known() if one.id == step.shell_id), None)
@@ -165,6 +189,23 @@ class Setup:
         await self._write()
         if number + 1 < len(self._steps):
             self._tell()
+
+    async def _build(self, grant: Grant, step: Step, recipe: Recipe) -> None:
+        def say(text: str) -> None:
+            step.said = (step.said + text)[-KEPT:]
+            for client in step.waiting:
+                client.notify("shell/out", {"shellId": step.shell_id, "out": text})
+
+        step.said = ""
+        try:
+            await build(self._place, grant, recipe, say)
+            step.finish = "SUCCEEDED"
+        except MoonpoolError as error:
+            say(f"{error.message}\n")
+            step.finish = "FAILED"
+        code = 0 if step.finish == "SUCCEEDED" else 1
+        ended = {"shellId": step.shell_id, "shellType": "COMMAND", "exitCode": code}
+        self._place.tell_all("shell/exit", ended)
 
     async def _start(self, grant: Grant, number: int, step: Step) -> None:
         identity = Identity(
@@ -197,6 +238,7 @@ class Setup:
             return []
 
     async def _write(self) -> None:
-        record = {"hash": self._hash, "steps": [step.finish for step in self._steps if step.finish]}
+        finishes = [step.finish for step in self._steps if step.finish and step.image is None]
+        record = {"hash": self._hash, "steps": finishes}
         async with self._place.agent() as agent, agent.write(RECORD, parents=True) as writer:
             await writer.write(json.dumps(record).encode())
