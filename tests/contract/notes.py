@@ -24,7 +24,6 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     "wrenn": {},
     "freestyle": {
         "POST /v1/vms": "Domains are not verified: who maps one first has it.",
-        "POST /v1/vms/snapshots": "A Dockerfile's steps are no phases of the build.",
     },
     "codesandbox": {
         "POST /org/workspace/{team_id}/tokens": (

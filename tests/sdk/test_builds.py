@@ -178,6 +178,14 @@ class TestFreestyle:
         command = {"command": "cat /built; echo $V"}
         told = workshop.client.post(f"/v1/vms/{vms[1]['id']}/exec-await", json=command).json()
         assert told["stdout"].split() == ["one", "w"]
+        phases = []
+        for vm in vms:
+            build = workshop.client.get(f"/v1/vms/{vm['id']}/build").json()
+            assert build["state"] == "succeeded"
+            listed = workshop.client.get(f"/v1/vms/builds/{build['buildId']}/phases").json()["phases"]
+            phases.append([phase["name"] for phase in listed])
+        assert any(name.startswith("RUN") for name in phases[0])
+        assert phases[1] == ["base image (cached)"]
         for vm in vms:
             workshop.client.delete(f"/v1/vms/{vm['id']}")
 

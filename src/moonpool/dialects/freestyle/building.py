@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from moonpool.builds.model import Build as DockerfileBuild
 from moonpool.clock import Clock
 from moonpool.dialects.freestyle.catalogue import all_snapshots, capture, data_of_snapshot, wire_id
 from moonpool.dialects.freestyle.extensions import Layer
 from moonpool.dialects.freestyle.layers import needs_setting_up, template_hash
-from moonpool.dialects.freestyle.mapping import DATA, DEFAULT_FOLDER, USER, FreestyleError, new_id
+from moonpool.dialects.freestyle.mapping import DATA, DEFAULT_FOLDER, USER, FreestyleError, derived_id, new_id
 from moonpool.dialects.freestyle.persistence import eviction_priority
 from moonpool.dialects.freestyle.requests import Call
 from moonpool.dialects.freestyle.setup import Setup, SetupFailed
@@ -49,6 +50,21 @@ class Build:
                 "startedAt": moment(self.clock.now()),
             }
         )
+
+    def steps(self, done: DockerfileBuild) -> None:
+        """The phases that a Dockerfile's build has had until now, in the place of those told of it before."""
+        self.phases = [phase for phase in self.phases if phase.get("of") != done.id]
+        for number, step in enumerate(done.phases):
+            self.phases.append(
+                {
+                    "phaseId": derived_id("bph-", f"{done.id}/{number}"),
+                    "buildId": self.id,
+                    "name": f"{step.name} (cached)" if step.cached else step.name,
+                    "snapshotId": done.snapshot_id,
+                    "startedAt": moment(step.started_at),
+                    "of": done.id,
+                }
+            )
 
     def finish(self, failure: str | None = None) -> None:
         self.failure, self.finished_at = failure, moment(self.clock.now())

@@ -5,12 +5,14 @@ from typing import Any
 
 from starlette.responses import Response
 
+from moonpool.dialects.freestyle.building import Build
 from moonpool.dialects.freestyle.catalogue import all_snapshots, data_of_snapshot
 from moonpool.dialects.freestyle.lookup import find
 from moonpool.dialects.freestyle.mapping import FreestyleError, data_of
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
 from moonpool.dialects.freestyle.schemas import BuildRecord, ListBuildPhasesResponse
 from moonpool.sandboxes.query import SandboxQuery
+from moonpool.snapshots.model import SnapshotState
 
 
 async def get_build(call: Call) -> Response:
@@ -39,8 +41,18 @@ async def build_of(call: Call) -> Mapping[str, Any]:
     for data in (*kept, *(data_of(sandbox) for sandbox in page.items)):
         build: Mapping[str, Any] | None = data.get("build")
         if build is not None and build["buildId"] == wanted:
-            return build
+            return await so_far(call, build)
     raise FreestyleError(404, "BUILD_NOT_FOUND", f"Build {wanted[:200]} not found", build_id=wanted[:200])
+
+
+async def so_far(call: Call, build: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the phases that a Dockerfile's build has had by now, where it is under way."""
+    for snapshot in await all_snapshots(call) if build["finishedAt"] is None else ():
+        if snapshot.state is SnapshotState.BUILDING and (data_of_snapshot(snapshot).get("build") == build):
+            under_way = Build(call.services.clock, build["plannedPhases"], build["buildId"], build["requestId"])
+            under_way.steps(await call.services.builds.get(call.principal, snapshot.id))
+            return {**build, "phases": [*build["phases"], *under_way.phases]}
+    return build
 
 
 def record(call: Call, build: Mapping[str, Any]) -> BuildRecord:

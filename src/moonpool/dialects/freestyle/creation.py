@@ -29,8 +29,8 @@ async def create_vm(call: Call) -> Response:
     wanted = await call.parse(CreateVmRequest)
     plan = plan_of(wanted, wanted.spec, wanted.template, "CREATE_VM")
     recipe = recipe_of(plan.top) if wanted.recreate else None
-    base = await base_of(call, plan, wanted.dockerCredentials)
-    build = Build(call.services.clock, planned(plan)) if plan.layers else None
+    build = Build(call.services.clock, planned(plan)) if plan.layers or plan.image else None
+    base = await base_of(call, plan, wanted.dockerCredentials, build)
     if build is not None:
         base = await materialize(call, plan.layers, base, build, CODE, {"persistence": STICKY})
     sandbox = await created(call, wanted, plan.top, base, build, recipe)
@@ -98,7 +98,8 @@ def recipe_of(top: Layer) -> Mapping[str, Any]:
 
 
 def planned(plan: Plan) -> list[str]:
-    return [f"{step} {number}" for number in range(1, len(plan.layers) + 1) for step in ("layer", "capture")]
+    image = ["base image"] if plan.image else []
+    return image + [f"{step} {number}" for number in range(1, len(plan.layers) + 1) for step in ("layer", "capture")]
 
 
 HANDLERS: Mapping[str, Handler] = {"create_vm": create_vm}

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
@@ -18,7 +19,7 @@ from moonpool.dialects.freestyle.catalogue import (
 from moonpool.dialects.freestyle.creation import planned
 from moonpool.dialects.freestyle.extensions import CreateSnapshotRequest, Layer
 from moonpool.dialects.freestyle.images import base_of
-from moonpool.dialects.freestyle.layers import Plan, has_content, has_size, plan_of
+from moonpool.dialects.freestyle.layers import has_content, has_size, plan_of
 from moonpool.dialects.freestyle.lookup import settled
 from moonpool.dialects.freestyle.mapping import DATA, PRIORITY, FreestyleError, data_of
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
@@ -68,8 +69,8 @@ async def create_snapshot(call: Call) -> Response:
         raise InvalidInput("A snapshot needs a spec or a template")
     plan = plan_of(Layer(), wanted.spec or wanted.template, wanted.template if wanted.spec else None, "CREATE_SNAPSHOT")
     layers = plan.layers if plan.layers and empty(plan.top) else (*plan.layers, plan.top)
-    build = Build(call.services.clock, planned(Plan(layers, plan.top, plan.base)))
-    base = await base_of(call, plan, wanted.dockerCredentials)
+    build = Build(call.services.clock, planned(replace(plan, layers=layers)))
+    base = await base_of(call, plan, wanted.dockerCredentials, build)
     kept = {"name": wanted.name, "persistence": persistence(wanted.persistence, "persistent")}
     snapshot = await materialize(call, layers, base, build, "SNAPSHOT_SETUP_FAILED", kept)
     return answer(CreateSnapshotResponse(snapshotId=snapshot.id))
