@@ -7,6 +7,7 @@ from pathlib import Path
 from moonpool.bench import (
     archives,
     baseline,
+    builds,
     codesandbox,
     engine,
     fork,
@@ -58,6 +59,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures += await states.state_figures(host, max(5, plan.runs // 5))
         say("archives")
         figures += await archives.archive_figures(host, data, max(2, plan.runs // 20))
+        say("images and build steps")
+        figures += await builds.engine_figures(host, data, plan.runs)
     finally:
         await host.close()
     async with serving(data, BURST) as server:
@@ -73,6 +76,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures += await previews.preview_figures(server, data, plan.runs)
         say("Freestyle")
         figures += await freestyle.freestyle_figures(server, plan.runs)
+        say("builds")
+        figures += await builds.http_figures(server, max(5, plan.runs // 5))
         say("CodeSandbox")
         figures += await codesandbox.codesandbox_figures(server, max(5, plan.runs // 5))
         say("typing clients")
