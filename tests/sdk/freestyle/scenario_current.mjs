@@ -77,6 +77,72 @@ await step("services", async () => {
   await rejects(vm.systemd.getStatus({ serviceId: "beat" }), "ServiceNotFoundError");
 });
 
+await step("pty", async () => {
+  let shown = "";
+  let heard = () => {};
+  const onData = (data) => { shown += new TextDecoder().decode(data); heard(); };
+  const until = async (text) => { while (!shown.includes(text)) await new Promise((resolve) => { heard = resolve; }); };
+  const ended = {};
+  ended.promise = new Promise((resolve) => { ended.resolve = resolve; });
+  const pty = await vm.pty.open({ cols: 100, rows: 30, sessionId: "mine", onData, onExit: ended.resolve });
+  equal(pty.sessionId, "mine");
+  pty.write("stty size; echo o''ne\n");
+  await until("one");
+  ok(shown.includes("30 100"), shown);
+  pty.resize({ cols: 90, rows: 20 });
+  pty.write("stty size; echo t''wo\n");
+  await until("20 90");
+  pty.detach();
+  const again = await vm.pty.attach({ sessionId: "mine", cols: 90, rows: 20, onData, onExit: ended.resolve });
+  const [session] = (await vm.pty.list()).sessions;
+  deepEqual([session.sessionId, session.running, session.cols], ["mine", true, 90]);
+  again.write("exit 7\n");
+  equal(await ended.promise, 7);
+  deepEqual(await vm.pty.close({ sessionId: "mine" }), { sessionId: "mine", exitCode: 7 });
+  await rejects(vm.pty.close({ sessionId: "mine" }), "SessionNotFoundError");
+});
+
+await step("identities", async () => {
+  const account = await freestyle.whoami();
+  const { identity, identityId } = await freestyle.identities.create();
+  const { token, tokenId } = await identity.tokens.create();
+  const guest = new Freestyle({ baseUrl: process.env.MOONPOOL_URL, accessToken: token });
+  deepEqual(await guest.whoami(), { accountId: account.accountId, identityId });
+  const theirs = guest.vms.ref({ vmId });
+  await rejects(theirs.exec("true"), "VmAccessDeniedError");
+  await identity.permissions.vms.grant({ vmId, allowedUsers: ["nobody"] });
+  await rejects(theirs.exec("true"), "VmAccessDeniedError");
+  equal((await theirs.user({ username: "nobody" }).exec("id -un")).stdout, "nobody\n");
+  await identity.permissions.vms.update({ vmId, allowedUsers: null });
+  equal((await theirs.exec("id -un")).stdout, "root\n");
+  await rejects(guest.vms.create(), "AccessDeniedError");
+  equal((await identity.permissions.vms.list()).total, 1);
+  await identity.permissions.vms.revoke({ vmId });
+  await rejects(identity.permissions.vms.get({ vmId }), "VmPermissionNotFoundError");
+  await identity.tokens.revoke({ tokenId });
+  await rejects(theirs.exec("true"), "UnauthorizedError");
+  ok((await freestyle.identities.list()).identities.some(({ id }) => id === identityId));
+  await freestyle.identities.delete({ identityId });
+  await rejects(freestyle.identities.delete({ identityId }), "IdentityNotFoundError");
+});
+
+await step("logs", async () => {
+  await vm.systemd.create({ name: "talk", mode: "oneshot", exec: ["/bin/sh -c 'echo said by talk'"] });
+  const { logs } = await vm.getLogs({ vmService: "talk" });
+  ok(logs.some(({ message, vmService }) => message === "said by talk" && vmService === "talk.service"), JSON.stringify(logs));
+  ok((await freestyle.observability.getLogs({ vmId, search: "said by" })).logs.length > 0);
+  await rejects(freestyle.observability.getLogs({}), "LogsNotFoundError");
+});
+
+await step("domains", async () => {
+  const domain = `${vmId}.example.com`;
+  equal((await freestyle.domains.mappings.create({ domain, vmId, vmPort: 8000 })).vmPort, 8000);
+  ok((await freestyle.domains.mappings.list({ limit: 1000 })).mappings.some((mapping) => mapping.domain === domain));
+  ok((await freestyle.domains.list()).some((owned) => owned.domain === domain));
+  await freestyle.domains.mappings.delete({ domain });
+  await rejects(freestyle.domains.verifications.create({ domain }), "FailedToCreateVerificationCodeError");
+});
+
 await step("suspend, resume by a command, stop, start", async () => {
   await vm.exec("echo kept > /dev/shm/memory");
   const suspended = await vm.suspend();
