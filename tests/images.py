@@ -7,10 +7,13 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from moonpool.engine.images.recipe import base_recipe
+from moonpool.hosts.settings import HostSettings
 
 CACHE = Path.home() / ".cache" / "moonpool-tests" / "packages"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
@@ -75,20 +78,23 @@ class LayoutWriter:
         architecture: str = ARCHITECTURE,
         compress: Callable[[bytes], bytes] | None = gzip.compress,
         kind: str | None = None,
+        diffs: Sequence[str] = (),
         change: Callable[[dict[str, Any]], None] = lambda manifest: None,
     ) -> dict[str, Any]:
-        """The descriptor of a manifest; ``change`` may spoil it first."""
-        described, diffs = [], []
+        """The descriptor of a manifest; ``change`` may spoil it first. ``diffs`` are the digests of the layers before
+        they were compressed, where they come so."""
+        described, diff_ids = [], [f"sha256:{digest}" for digest in diffs]
         for layer in layers:
             data = layer if isinstance(layer, bytes) else tarred(layer)
-            diffs.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
+            if not diffs:
+                diff_ids.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
             stored, name = (data, LAYER) if compress is None else (compress(data), f"{LAYER}+gzip")
             described.append(self.blob(stored, kind or name))
         document = {
             "architecture": architecture,
             "os": "linux",
             "config": config or {},
-            "rootfs": {"type": "layers", "diff_ids": diffs},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
             "history": [],
         }
         manifest = {
@@ -126,6 +132,21 @@ def debian_package(name: str) -> Path:
         package.unlink()
         fresh.rename(target)
     return target
+
+
+def debian(path: Path) -> Path:
+    """The base image of sandboxes as an image of its own: Debian with Python and Node."""
+    archive = HostSettings(data=path).cache / f"base-{base_recipe().digest[:16]}.tar.zst"
+    digest = hashlib.sha256()
+    with subprocess.Popen(["zstd", "--quiet", "-dc", archive], stdout=subprocess.PIPE) as unpacking:
+        assert unpacking.stdout is not None
+        while piece := unpacking.stdout.read(1 << 20):
+            digest.update(piece)
+    writer = LayoutWriter(path)
+    packed = archive.read_bytes()
+    return writer.finish(
+        writer.image(packed, config={"Cmd": ["bash"]}, compress=None, kind=f"{LAYER}+zstd", diffs=[digest.hexdigest()])
+    )
 
 
 def busybox() -> list[Entry]:

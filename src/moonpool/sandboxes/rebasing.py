@@ -34,7 +34,9 @@ class Rebasing:
                 raise InvalidState(f"Sandbox is {current.state}, not stopped", state=current.state)
             found = self._admission.snapshots.resolve(current.team_id, snapshot)
             await self._roots.rebase(current.id, found.id, folder, current.resources.disk_mib * MEBIBYTE)
-            fields = {"snapshot": found.name, "image": found.image, "config": found.config}
-            return await self._records.change(current.id, lambda row: replace(row, **fields))
+            return await self._records.change(
+                current.id,
+                lambda row: replace(row, snapshot=found.name, image=found.image, config=found.config),
+            )
 
         return await self._flights.launch(sandbox.id, Operation.CHANGE, work).outcome(wait=True)

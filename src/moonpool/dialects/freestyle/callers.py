@@ -57,14 +57,14 @@ async def caller(connection: HTTPConnection, services: Services) -> tuple[Princi
     return guest.principal, guest
 
 
-def check_guest(guest: Guest, operation: str, vm_id: str | None, user: str | None, services: Services) -> None:
+def check_guest(guest: Guest, operation: str, vm_id: str, user: str | None, services: Services) -> None:
     """VM_ACCESS_DENIED whether or not there is such a VM; ACCESS_DENIED for what no identity may do."""
     if operation in OF_NO_VM:
         return
     if operation not in OF_A_VM:
         raise FreestyleError(403, "ACCESS_DENIED", "An identity's token may not do that: use an API key")
     if vm_id not in guest.permissions:
-        raise FreestyleError(403, "VM_ACCESS_DENIED", "This identity has no access to that VM", vm_id=vm_id or "")
+        raise FreestyleError(403, "VM_ACCESS_DENIED", "This identity has no access to that VM", vm_id=vm_id)
     if guest.permissions[vm_id] is None:
         return
     sandbox = services.sandboxes.peek(vm_id)
