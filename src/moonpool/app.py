@@ -14,8 +14,12 @@ import structlog
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from moonpool.access.accounts import AccountRules
+from moonpool.access.community import Community, community
 from moonpool.access.limits import LimitBook
+from moonpool.access.mail import SmtpMailer
 from moonpool.access.model import TeamLimits
+from moonpool.access.providers import GitHub, OpenIdConnect, Provider
 from moonpool.access.service import AccessService
 from moonpool.access.signing import signing_key
 from moonpool.archives.service import Archives
@@ -150,6 +154,7 @@ class Core:
         self._eviction.add(EvictableSandboxes(self.records, self.lifecycle, self._activity))
         self._eviction.add(self.snapshots)
         self._key = signing_key(settings.data.resolve())
+        self.community = self._gather(store)
         self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
         secrets = Secrets(self._key)
         self.registries = RegistryService(store, self.access, secrets, clock)
@@ -168,6 +173,8 @@ class Core:
         )
         self.identities = IdentityService(store, self.access, self.sandboxes, clock)
         self.ssh = SshService(store, self.access, self.sandboxes, self.identities, clock)
+        for empty in (self.sandboxes.destroy_all, self.snapshots.delete_all, self.volumes.delete_all):
+            self.community.departures.add(empty)
         self._ssh_server: SshServer | None = None
         self.tags = TagService(store, self.access, self.records, clock)
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
@@ -214,6 +221,22 @@ class Core:
             pools=self.pools,
             jobs=JobService(self.access, self.records, self.builds),
             identities=self.identities,
+            community=self.community,
+        )
+
+    def _gather(self, store: Store) -> Community:
+        settings = self._settings
+        rules = AccountRules(settings.sign_up, settings.web)
+        mailer = None if settings.smtp is None else SmtpMailer(settings.smtp)
+        return community(
+            store,
+            self._clock,
+            self.access,
+            rules,
+            mailer,
+            self._key,
+            self.background.spawn,
+            providers=providers_of(settings, self._clock),
         )
 
     def _open_gateway(self) -> PreviewGateway:
@@ -266,6 +289,7 @@ class Core:
         self.traffic.start()
         for sandbox_id in interrupted:
             await self._go_on(sandbox_id)
+        self.background.spawn(self.community.departures.run(), "empty deleted teams")
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="upkeep")
 
     async def stop(self) -> None:
@@ -306,6 +330,7 @@ class Core:
                 self.background.spawn(self.events.prune(), "prune events")
                 self.background.spawn(self.volumes.prune(), "prune volumes")
                 self.background.spawn(self.builds.prune(), "prune builds")
+                self.background.spawn(self.community.prune(), "prune accounts and sessions")
                 next_prune = now + PRUNE_EVERY
             await asyncio.sleep(SAVE_EVERY)
             self.background.spawn(self.events.save(), "save events")
@@ -392,6 +417,19 @@ def serve(core: Core, host: RunningHost) -> ASGIApp:
         application = dialect.create_app(core.services)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
     return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})
+
+
+def providers_of(settings: Settings, clock: Clock) -> list[Provider]:
+    """Those that the operator named."""
+    found: list[Provider] = []
+    if settings.oauth_github_client_id is not None and settings.oauth_github_client_secret is not None:
+        secret = settings.oauth_github_client_secret.get_secret_value()
+        urls = settings.oauth_github_url.rstrip("/"), settings.oauth_github_api.rstrip("/")
+        found.append(GitHub(settings.oauth_github_client_id, secret, *urls))
+    if settings.oauth_oidc_issuer and settings.oauth_oidc_client_id and settings.oauth_oidc_client_secret:
+        secret = settings.oauth_oidc_client_secret.get_secret_value()
+        found.append(OpenIdConnect(settings.oauth_oidc_issuer, settings.oauth_oidc_client_id, secret, clock))
+    return found
 
 
 def builds_of(

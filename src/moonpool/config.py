@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from moonpool.access.settings import SmtpSettings
 from moonpool.archives.settings import StoreSettings
 from moonpool.builds.model import BuildLimits
 from moonpool.engine.images.oci import FetchPolicy, ImageLimits
@@ -54,6 +55,33 @@ class Settings(BaseSettings):
     )
     tls_certificate: Path | None = Field(None, description="PEM, with its chain: HTTPS on the listener.")
     tls_key: Path | None = Field(None, description="The certificate's key, PEM, readable by the server alone.")
+    sign_up: Literal["closed", "invited", "open"] = Field(
+        "closed", description="Who may make an account: nobody, who is invited to a team, or everybody; takes SMTP."
+    )
+    web_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Where mailed links and provider logins lead; the server otherwise.",
+    )
+    smtp_host: str | None = Field(
+        None, description="The mail server that mails of accounts go to; none are sent otherwise."
+    )
+    smtp_port: int = Field(587, gt=0, le=65535, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field("starttls", description="How it is spoken to.")
+    smtp_username: str | None = Field(None, description="The account at the mail server, where it wants one.")
+    smtp_password: SecretStr | None = Field(None, description="The password of that account.")
+    smtp_from: str = Field("moonpool@localhost", pattern=r"^[^\s@]+@[^\s@]+$", description="The sender of mails.")
+
+    oauth_github_client_id: str | None = Field(None, description="Login by GitHub: the OAuth app's id.")
+    oauth_github_client_secret: SecretStr | None = Field(None, description="Its secret.")
+    oauth_github_url: str = Field("https://github.com", pattern="^https?://", description="GitHub, or an own server.")
+    oauth_github_api: str = Field("https://api.github.com", pattern="^https?://", description="The API of that.")
+    oauth_oidc_issuer: str | None = Field(
+        None, pattern="^https?://", description="Login by OpenID Connect: the provider, exactly as it calls itself."
+    )
+    oauth_oidc_client_id: str | None = Field(None, description="What this server is called there.")
+    oauth_oidc_client_secret: SecretStr | None = Field(None, description="The secret for that.")
+
     region: str = Field("local", min_length=1, description="The name of this server's one region.")
     on_exit: Literal["pause", "stop", "keep"] = Field("pause", description="What becomes of what runs at the end.")
     log_format: Literal["console", "json"] = Field("json", description="Of the log on standard error.")
@@ -153,6 +181,33 @@ class Settings(BaseSettings):
         """``scheme://host[:port]``, with no slash at its end."""
         scheme = "http" if self.tls_certificate is None else "https"
         return (self.public_url or f"{scheme}://{self.listen}").rstrip("/")
+
+    @model_validator(mode="after")
+    def whole_providers(self) -> "Settings":
+        if (self.oauth_github_client_id is None) != (self.oauth_github_client_secret is None):
+            raise ValueError("MOONPOOL_OAUTH_GITHUB_CLIENT_ID and ..._CLIENT_SECRET belong together")
+        oidc = {
+            self.oauth_oidc_issuer is None,
+            self.oauth_oidc_client_id is None,
+            self.oauth_oidc_client_secret is None,
+        }
+        if len(oidc) > 1:
+            raise ValueError("MOONPOOL_OAUTH_OIDC_ISSUER, ..._CLIENT_ID and ..._CLIENT_SECRET belong together")
+        return self
+
+    @property
+    def web(self) -> str:
+        """Where people are sent, with no slash at its end."""
+        return (self.web_url or self.origin).rstrip("/")
+
+    @property
+    def smtp(self) -> SmtpSettings | None:
+        if self.smtp_host is None:
+            return None
+        password = None if self.smtp_password is None else self.smtp_password.get_secret_value()
+        return SmtpSettings(
+            self.smtp_host, self.smtp_port, self.smtp_from, self.smtp_security, self.smtp_username, password
+        )
 
     @property
     def archives(self) -> StoreSettings:

@@ -41,6 +41,57 @@ class Forbidden(MoonpoolError):
     default_hint = "Use a key with the scope that the operation needs."
 
 
+class WrongPassword(Unauthorized):
+    """Also for an account that is none: nobody finds out which there are."""
+
+    code = "wrong_password"
+    default = "The address or the password is wrong"
+    default_hint = "Look at both; a new password can be set by mail."
+
+
+class SessionRequired(Unauthorized):
+    code = "session_required"
+    default = "Nobody is signed in"
+    default_hint = "Sign in with a browser; an API key does not do for this."
+
+
+class LoginRefused(Unauthorized):
+    """By a provider, or by what it says of who came: ``reason`` is a word for it."""
+
+    code = "login_refused"
+    default = "This login is not good here"
+
+    def __init__(self, reason: str = "access_denied") -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class CsrfRefused(Forbidden):
+    code = "csrf_refused"
+    default = "The request does not show that it comes from the page that was signed in"
+    default_hint = "Send the value of the CSRF cookie in the CSRF header too."
+
+
+class SignUpClosed(Forbidden):
+    code = "sign_up_closed"
+    default = "Nobody can sign up here"
+    default_hint = "Ask the operator for an account."
+
+
+class NotPermitted(Forbidden):
+    """By the role in the team, not by the key."""
+
+    code = "not_permitted"
+    default = "Only owners and admins of the team may do that"
+    default_hint = "Ask one of them."
+
+
+class LastOwner(NotPermitted):
+    code = "last_owner"
+    default = "A team keeps at least one owner"
+    default_hint = "Make somebody else an owner first, or delete the team."
+
+
 # -- what is asked for -------------------------------------------------------------------------------------------------
 
 
@@ -53,6 +104,14 @@ class InvalidInput(MoonpoolError):
     def __init__(self, message: str = "", *, field: str = "", hint: str = "", **details: Any) -> None:
         super().__init__(message, hint=hint, **details)
         self.field = field
+
+
+class TokenInvalid(InvalidInput):
+    """What was mailed was used already, is too old, or was never sent."""
+
+    code = "token_invalid"
+    default = "This link is not good any more"
+    default_hint = "Ask for a new one."
 
 
 class InvalidUnit(InvalidInput):
@@ -70,6 +129,41 @@ class NotFound(MoonpoolError):
 class SandboxNotFound(NotFound):
     code = "sandbox_not_found"
     default = "Sandbox not found"
+
+
+class TeamNotFound(NotFound):
+    code = "team_not_found"
+    default = "Team not found"
+
+
+class AccountNotFound(NotFound):
+    code = "account_not_found"
+    default = "User not found"
+
+
+class MemberNotFound(NotFound):
+    code = "member_not_found"
+    default = "This user is no member of the team"
+
+
+class RoleNotFound(NotFound):
+    code = "role_not_found"
+    default = "Role not found"
+
+
+class InvitationNotFound(NotFound):
+    code = "invitation_not_found"
+    default = "Invitation not found"
+
+
+class SessionNotFound(NotFound):
+    code = "session_not_found"
+    default = "Session not found"
+
+
+class ProviderNotFound(NotFound):
+    code = "provider_not_found"
+    default = "There is no such login provider here"
 
 
 class SnapshotNotFound(NotFound):
@@ -137,6 +231,30 @@ class DomainTaken(Conflict):
     default = "This domain leads to another sandbox"
 
 
+class AlreadyMember(Conflict):
+    code = "already_member"
+    default = "This user is a member already"
+
+
+class OwnsTeams(Conflict):
+    code = "owns_teams"
+    default = "You are the only owner of a team that has other members"
+    default_hint = "Make somebody else an owner of it, or delete it."
+
+
+class LastAdministrator(Conflict):
+    code = "last_administrator"
+    default = "The server keeps at least one administrator who can sign in"
+
+
+class InvitationOver(Conflict):
+    """It has expired, or was answered or cancelled."""
+
+    code = "invitation_over"
+    default = "This invitation is not good any more"
+    default_hint = "Ask for a new one."
+
+
 class NameTaken(Conflict):
     code = "name_taken"
     default = "This name is already in use"
@@ -193,6 +311,18 @@ class NotSupported(MoonpoolError):
 
     code = "not_supported"
     default = "This server does not support that"
+
+
+class ProviderFailed(MoonpoolError):
+    code = "provider_failed"
+    default = "The login provider does not answer as it should"
+    default_hint = "Try again later; the operator finds the provider among the MOONPOOL_OAUTH_ settings."
+
+
+class MailFailed(MoonpoolError):
+    code = "mail_failed"
+    default = "The mail could not be sent"
+    default_hint = "Try again later; the operator finds the reason in the server's log."
 
 
 # -- images ------------------------------------------------------------------------------------------------------------

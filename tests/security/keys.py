@@ -5,7 +5,8 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from moonpool.access.model import ALL_SCOPES, ApiKey, KeyOrigin, Scope, User
+from moonpool.access.model import ALL_SCOPES, ApiKey, KeyOrigin, Scope
+from moonpool.access.people import User
 from moonpool.access.repository import AccessRepository
 from moonpool.access.service import digest_of
 from moonpool.ids import new_uuid

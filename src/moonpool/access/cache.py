@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from moonpool.access.model import ApiKey
+from moonpool.access.model import Grant
 from moonpool.clock import Clock
 
 TRUSTED_FOR = 10.0  # seconds until a key is looked up again: how long a revocation by another process may take
@@ -12,7 +12,7 @@ CAPACITY = 10_000  # keys
 
 @dataclass(frozen=True)
 class Verified:
-    key: ApiKey
+    grant: Grant
     until: float
 
 
@@ -24,23 +24,23 @@ class KeyCache:
         self._verified: OrderedDict[str, Verified] = OrderedDict()
         self._digests: dict[str, str] = {}
 
-    def get(self, digest: str) -> ApiKey | None:
+    def get(self, digest: str) -> Grant | None:
         found = self._verified.get(digest)
         if found is None or found.until <= self._clock.monotonic():
             return None
-        return found.key
+        return found.grant
 
-    def by_id(self, key_id: str) -> ApiKey | None:
+    def by_id(self, key_id: str) -> Grant | None:
         digest = self._digests.get(key_id)
         return None if digest is None else self.get(digest)
 
-    def put(self, digest: str, key: ApiKey) -> None:
-        self._verified[digest] = Verified(key, self._clock.monotonic() + TRUSTED_FOR)
+    def put(self, digest: str, grant: Grant) -> None:
+        self._verified[digest] = Verified(grant, self._clock.monotonic() + TRUSTED_FOR)
         self._verified.move_to_end(digest)
-        self._digests[key.id] = digest
+        self._digests[grant.key.id] = digest
         if len(self._verified) > CAPACITY:
             _, oldest = self._verified.popitem(last=False)
-            self._digests.pop(oldest.key.id, None)
+            self._digests.pop(oldest.grant.key.id, None)
 
     def forget(self, key_id: str) -> None:
         if digest := self._digests.pop(key_id, None):

@@ -12,6 +12,12 @@ class KeyChanges:
         for event in self._waiting.get(key_id, ()):
             event.set()
 
+    def tell_all(self) -> None:
+        """What people may do has changed, and with it what their keys may."""
+        for waiting in self._waiting.values():
+            for event in waiting:
+                event.set()
+
     async def wait(self, key_id: str, timeout: float) -> None:
         """Until this process changes the key, or ``timeout`` seconds have passed."""
         event = asyncio.Event()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from moonpool.access.model import FRACTIONAL_LIMITS, LIMIT_NAMES, LimitFigure, TeamLimits
 from moonpool.access.repository import AccessRepository
+from moonpool.access.team_repository import TeamRepository
 from moonpool.clock import Clock
 from moonpool.errors import InvalidInput, NotFound
 from moonpool.store.database import Store
@@ -18,6 +19,7 @@ class LimitBook:
         self._store = store
         self._clock = clock
         self._repository = AccessRepository()
+        self._teams = TeamRepository()
         self._own: dict[str, Mapping[str, LimitFigure]] = {}
         self._of: dict[str, TeamLimits] = {}
 
@@ -41,7 +43,7 @@ class LimitBook:
         for name in drop:
             check_name(name)
         async with self._store.transaction() as transaction:
-            if await self._repository.team(transaction.connection, team_id) is None:
+            if await self._teams.team(transaction.connection, team_id) is None:
                 raise NotFound("Team not found")
             known = await self._repository.limits(transaction.connection)
             kept = {name: figure for name, figure in known.get(team_id, {}).items() if name not in drop}

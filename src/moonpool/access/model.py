@@ -19,22 +19,49 @@ class Scope(StrEnum):
     VOLUMES_DELETE = "volumes:delete"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
+    REGISTRIES_WRITE = "registries:write"
+    REGISTRIES_DELETE = "registries:delete"
+    REGIONS_WRITE = "regions:write"
+    REGIONS_DELETE = "regions:delete"
+    HOSTS_READ = "hosts:read"
+    HOSTS_WRITE = "hosts:write"
+    HOSTS_DELETE = "hosts:delete"
+    AUDIT_READ = "audit:read"
     ADMIN = "admin"
 
 
 ALL_SCOPES = frozenset({Scope.ADMIN})
 
 
+class TeamRole(StrEnum):
+    """What a member is in a team. Owners and admins may do everything in it; owners alone delete it and make owners;
+    a plain member may do what the roles assigned to it allow."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+MANAGERS = frozenset({TeamRole.OWNER, TeamRole.ADMIN})
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who makes a request: every read and write is limited to ``team_id``, and to these ``sandboxes`` where they are
-    named: then nothing else of the team's is there, and nothing new is made."""
+    named: then nothing else of the team's is there, and nothing new is made.
+
+    ``role`` is the user's in that team; None where a token of another kind stands for a part of what somebody may do,
+    and then nothing of the team itself can be changed. ``platform_admin``: of the whole server, beyond teams.
+    """
 
     team_id: str
     user_id: str
     key_id: str | None
     scopes: frozenset[Scope]
     sandboxes: frozenset[str] | None = None
+    role: TeamRole | None = None
+    session_id: str | None = None
+    platform_admin: bool = False
 
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -43,21 +70,11 @@ class Principal:
         return self.sandboxes is None or sandbox_id in self.sandboxes
 
 
-@dataclass(frozen=True)
-class Team:
-    id: str
-    name: str
-    created_at: datetime
-
-
-@dataclass(frozen=True)
-class User:
-    id: str
-    team_id: str
-    name: str
-    email: str
-    role: str
-    created_at: datetime
+def bounded(scopes: frozenset[Scope], by: frozenset[Scope]) -> frozenset[Scope]:
+    """What both allow."""
+    if Scope.ADMIN in by:
+        return scopes
+    return by if Scope.ADMIN in scopes else scopes & by
 
 
 class KeyOrigin(StrEnum):
@@ -86,6 +103,27 @@ class ApiKey:
     @property
     def masked(self) -> str:
         return f"{self.prefix}{'*' * 16}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a key gives at the moment: no more than its maker may do in the team, which may change without the key."""
+
+    key: ApiKey
+    role: TeamRole
+    scopes: frozenset[Scope]
+    platform_admin: bool
+
+    @property
+    def principal(self) -> Principal:
+        return Principal(
+            self.key.team_id,
+            self.key.user_id,
+            self.key.id,
+            self.scopes,
+            role=self.role,
+            platform_admin=self.platform_admin,
+        )
 
 
 @dataclass(frozen=True)

@@ -9,40 +9,43 @@ from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from moonpool.access.model import ApiKey, KeyOrigin, Scope, Team, User
+from moonpool.access.model import ApiKey, Grant, KeyOrigin, Scope, TeamRole, bounded
+from moonpool.access.people import Membership, Team, User, UserStatus, scopes_of
+from moonpool.access.team_repository import TeamRepository
+from moonpool.access.user_repository import UserRepository, user_of
 from moonpool.errors import NameTaken
 from moonpool.ids import new_uuid
 from moonpool.store.database import Transaction
-from moonpool.store.tables import api_keys, team_limits, teams, users
+from moonpool.store.tables import api_keys, memberships, team_limits, teams, users
 from moonpool.store.text import storable
-
-ADMIN_ROLE = "admin"
 
 
 @dataclass(frozen=True)
-class StoredKey:
-    key: ApiKey
+class StoredGrant:
+    grant: Grant
     digest: str
 
 
 class AccessRepository:
-    async def ensure_admin(self, transaction: Transaction, team: str, name: str, now: datetime) -> User:
-        """The user ``name``, made together with its team where there is none."""
-        found = (await transaction.connection.execute(select(users).where(users.c.name == name))).one_or_none()
+    def __init__(self) -> None:
+        self._teams = TeamRepository()
+        self._users = UserRepository()
+
+    async def ensure_admin(
+        self, transaction: Transaction, team: str, name: str, now: datetime, *, platform_admin: bool = False
+    ) -> User:
+        """The server's own user ``name``, made together with its team where there is none."""
+        found = (await transaction.connection.execute(select(users).where(users.c.handle == name))).one_or_none()
         if found is not None:
-            return User(**found._mapping)
-        user = User(new_uuid(), new_uuid(), name, f"{name}@localhost", ADMIN_ROLE, now)
-        await transaction.connection.execute(insert(teams).values(id=user.team_id, name=team, created_at=now))
-        await transaction.connection.execute(insert(users).values(**vars(user)))
+            return user_of(found)
+        own = Team(new_uuid(), team, team, False, None, now, now)
+        user = User(
+            new_uuid(), name, own.id, name, f"{name}@localhost", UserStatus.ACTIVE, platform_admin, False, now, now
+        )
+        await self._teams.insert(transaction, own)
+        await self._users.insert(transaction, user, None)
+        await self._teams.insert_membership(transaction, Membership(own.id, user.id, TeamRole.OWNER, (), now, now))
         return user
-
-    async def team(self, connection: AsyncConnection, team_id: str) -> Team | None:
-        row = (await connection.execute(select(teams).where(teams.c.id == team_id))).one_or_none()
-        return None if row is None else Team(**row._mapping)
-
-    async def members(self, connection: AsyncConnection, team_id: str) -> list[User]:
-        query = select(users).where(users.c.team_id == team_id).order_by(users.c.created_at, users.c.id)
-        return [User(**row._mapping) for row in await connection.execute(query)]
 
     async def insert_key(self, transaction: Transaction, key: ApiKey, digest: str) -> None:
         """NameTaken when the team has a key of this name."""
@@ -65,9 +68,33 @@ class AccessRepository:
         doomed = and_(api_keys.c.origin == KeyOrigin.BOOTSTRAP, api_keys.c.digest != keep)
         await transaction.connection.execute(delete(api_keys).where(doomed))
 
-    async def key_by_digest(self, connection: AsyncConnection, digest: str) -> StoredKey | None:
+    async def key_by_digest(self, connection: AsyncConnection, digest: str) -> ApiKey | None:
         row = (await connection.execute(select(api_keys).where(api_keys.c.digest == digest))).one_or_none()
-        return None if row is None else StoredKey(key_of(row), row.digest)
+        return None if row is None else key_of(row)
+
+    async def grant_by_digest(self, connection: AsyncConnection, digest: str) -> StoredGrant | None:
+        """None too where whoever made the key is no member of its team any more, or may not sign in."""
+        return await self._grant(connection, api_keys.c.digest == digest)
+
+    async def grant_by_id(self, connection: AsyncConnection, team_id: str, key_id: str) -> StoredGrant | None:
+        return await self._grant(connection, and_(api_keys.c.team_id == team_id, api_keys.c.id == key_id))
+
+    async def _grant(self, connection: AsyncConnection, condition: Any) -> StoredGrant | None:
+        of_maker = and_(memberships.c.team_id == api_keys.c.team_id, memberships.c.user_id == api_keys.c.user_id)
+        query = (
+            select(api_keys, memberships.c.role, memberships.c.role_ids, users.c.platform_admin)
+            .join(users, users.c.id == api_keys.c.user_id)
+            .join(memberships, of_maker)
+            .join(teams, teams.c.id == api_keys.c.team_id)
+            .where(condition, users.c.status == UserStatus.ACTIVE, teams.c.deleted_at.is_(None))
+        )
+        row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        key, role = key_of(row), TeamRole(row.role)
+        assigned = await self._teams.assigned(connection, key.team_id, row.role_ids)
+        scopes = bounded(key.scopes, scopes_of(role, assigned))
+        return StoredGrant(Grant(key, role, scopes, row.platform_admin and Scope.ADMIN in scopes), row.digest)
 
     async def keys(self, connection: AsyncConnection, team_id: str) -> list[ApiKey]:
         query = select(api_keys).where(api_keys.c.team_id == team_id)
@@ -86,10 +113,6 @@ class AccessRepository:
         if found is not None:
             await transaction.connection.execute(delete(api_keys).where(api_keys.c.id == found.id))
         return found
-
-    async def team_named(self, connection: AsyncConnection, name: str) -> Team | None:
-        row = (await connection.execute(select(teams).where(teams.c.name == name))).one_or_none()
-        return None if row is None else Team(**row._mapping)
 
     async def limits(self, connection: AsyncConnection) -> dict[str, dict[str, Any]]:
         """What was set for each team by its name, for the server itself."""
@@ -114,8 +137,7 @@ def named(team_id: str, name_or_id: str) -> Any:
 
 
 def key_of(row: Row[Any]) -> ApiKey:
-    fields = dict(row._mapping)
-    del fields["digest"]
+    fields = {column.name: row._mapping[column.name] for column in api_keys.c if column.name != "digest"}
     fields["scopes"] = frozenset(Scope(scope) for scope in row.scopes)
     fields["origin"] = KeyOrigin(row.origin)
     return ApiKey(**fields)

@@ -3,10 +3,11 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Set
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 
 from moonpool.access.cache import TRUSTED_FOR, KeyCache
 from moonpool.access.changes import KeyChanges
@@ -14,22 +15,24 @@ from moonpool.access.limits import LimitBook
 from moonpool.access.model import (
     ALL_SCOPES,
     ApiKey,
+    Grant,
     KeyChange,
     KeyOrigin,
     NewApiKey,
     Principal,
     Scope,
-    Team,
     TeamLimits,
-    User,
+    TeamRole,
 )
+from moonpool.access.people import Member, Team, User
 from moonpool.access.repository import AccessRepository
+from moonpool.access.team_repository import TeamRepository
 from moonpool.access.throttling import Throttles
 from moonpool.access.usage import KeyUsage
 from moonpool.clock import Clock, SystemClock
 from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, NotFound, Unauthorized
 from moonpool.ids import new_uuid
-from moonpool.store.database import Store
+from moonpool.store.database import Store, Transaction
 from moonpool.store.moments import in_utc
 
 KEY_PREFIX = "mp_"
@@ -55,6 +58,7 @@ class AccessService:
         self._store = store
         self._clock = clock
         self._repository = AccessRepository()
+        self._teams = TeamRepository()
         self._cache = KeyCache(clock)
         self._changes = KeyChanges()
         self._usage = KeyUsage(store, self._repository, clock)
@@ -68,9 +72,8 @@ class AccessService:
                 message = f"MOONPOOL_API_KEY needs at least {MIN_BOOTSTRAP_LENGTH} characters"
                 raise InvalidInput(message, field="MOONPOOL_API_KEY")
             digest = digest_of(api_key)
-        now = self._clock.now()
         async with self._store.transaction() as transaction:
-            user = await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, now)
+            user = await self._ensure_admin(transaction)
             if api_key is not None and digest is not None:
                 await self._repository.revoke_bootstrap(transaction, keep=digest)
                 if await self._repository.key_by_digest(transaction.connection, digest) is None:
@@ -90,27 +93,29 @@ class AccessService:
         if not token or len(token) > MAX_TOKEN_LENGTH:
             raise Unauthorized
         digest = digest_of(token)
-        key = self._cache.get(digest)
-        if key is None:
-            key = await self._verify(digest)
+        grant = self._cache.get(digest)
+        if grant is None:
+            grant = await self._verify(digest)
+        key = grant.key
         if key.expires_at is not None and key.expires_at <= self._clock.now():
             self._cache.forget(key.id)
             raise KeyExpired
         self._usage.note(key.id)
-        return principal_of(key)
+        return grant.principal
 
     async def still(self, team_id: str, key_id: str) -> Principal:
         """What a key may do now, for whoever it let in earlier: Unauthorized where it was revoked since, KeyExpired. A
         change by another process on the same database is seen within ``cache.TRUSTED_FOR`` seconds."""
-        key = self._cache.by_id(key_id)
-        if key is None:
+        grant = self._cache.by_id(key_id)
+        if grant is None:
             async with self._store.reading() as connection:
-                key = await self._repository.key(connection, team_id, key_id)
-        if key is None or key.id != key_id or key.team_id != team_id:  # Another key may be named like its id.
+                stored = await self._repository.grant_by_id(connection, team_id, key_id)
+            grant = None if stored is None else stored.grant
+        if grant is None or grant.key.team_id != team_id:
             raise Unauthorized
-        if key.expires_at is not None and key.expires_at <= self._clock.now():
+        if grant.key.expires_at is not None and grant.key.expires_at <= self._clock.now():
             raise KeyExpired
-        return principal_of(key)
+        return grant.principal
 
     async def changed(self, key_id: str) -> None:
         """Until the key may have changed since ``still``: at once where this process changes it, else after as long as
@@ -122,37 +127,47 @@ class AccessService:
         if not principal.allows(scope):
             raise Forbidden(f"This key lacks the scope '{scope}'")
 
+    def require_platform_admin(self, principal: Principal) -> None:
+        """Forbidden for whoever is not one: what is asked for is of all teams."""
+        if not principal.platform_admin:
+            raise Forbidden("Only administrators of this server may do that", hint="Ask one of them.")
+
+    def people_changed(self) -> None:
+        """What members may do, or who is one, has changed: keys are looked up anew from now on."""
+        self._cache.clear()
+        self._changes.tell_all()
+
     async def local_principal(self) -> Principal:
         """The admin of the first team, for commands run on the server itself."""
         async with self._store.transaction() as transaction:
-            user = await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, self._clock.now())
-        return Principal(user.team_id, user.id, None, ALL_SCOPES)
+            user = await self._ensure_admin(transaction)
+        return Principal(user.team_id, user.id, None, ALL_SCOPES, role=TeamRole.OWNER, platform_admin=True)
 
     async def team(self, principal: Principal) -> Team:
         """The team whose things the principal sees."""
         async with self._store.reading() as connection:
-            team = await self._repository.team(connection, principal.team_id)
+            team = await self._teams.team(connection, principal.team_id)
         if team is None:
             raise NotFound("Team not found")
         return team
 
     async def team_named(self, name: str) -> Team:
-        """For the operator alone: any team, by its name; NotFound."""
+        """For the operator alone: any team, by its slug; NotFound."""
         await self.local_principal()  # There is a first team, even before the first start.
         async with self._store.reading() as connection:
-            team = await self._repository.team_named(connection, name)
+            team = await self._teams.by_slug(connection, name)
         if team is None:
             raise NotFound(f"There is no team named '{name}'")
         return team
 
-    async def members(self, principal: Principal) -> list[User]:
-        """The users of the principal's team, the first one first."""
+    async def members(self, principal: Principal) -> list[Member]:
+        """Of the principal's team, the first one first."""
         async with self._store.reading() as connection:
-            return await self._repository.members(connection, principal.team_id)
+            return await self._teams.members(connection, principal.team_id)
 
     async def user(self, principal: Principal) -> User:
         """Who the principal's key belongs to."""
-        found = [user for user in await self.members(principal) if user.id == principal.user_id]
+        found = [member.user for member in await self.members(principal) if member.user.id == principal.user_id]
         if not found:
             raise NotFound("User not found")
         return found[0]
@@ -165,9 +180,11 @@ class AccessService:
         name: str,
         scopes: Iterable[Scope] = ALL_SCOPES,
         expires_at: datetime | None = None,
+        *,
+        numbered: bool = False,
     ) -> NewApiKey:
-        """A new key of the principal's team; its secret is in the answer and nowhere else. NameTaken, InvalidInput;
-        Forbidden when it would have a scope that the principal lacks."""
+        """A new key of the principal's team; its secret is in the answer and nowhere else. NameTaken, unless it is to
+        be ``numbered`` then; InvalidInput; Forbidden when it would have a scope that the principal lacks."""
         self.require(principal, Scope.KEYS_WRITE)
         wanted = frozenset(scopes)
         for scope in wanted:
@@ -181,6 +198,9 @@ class AccessService:
             principal.team_id, principal.user_id, valid_name(name), secret, KeyOrigin.CREATED, wanted, expires_at
         )
         async with self._store.transaction() as transaction:
+            if numbered:
+                known = await self._repository.keys(transaction.connection, principal.team_id)
+                key = replace(key, name=free_name(key.name, {one.name for one in known}))
             await self._repository.insert_key(transaction, key, digest_of(secret))
         return NewApiKey(key, secret)
 
@@ -213,6 +233,7 @@ class AccessService:
             found = await self._repository.key(transaction.connection, principal.team_id, name_or_id)
             if found is None:
                 raise KeyNotFound
+            require_own(principal, found)
             changed = replace(
                 found,
                 name=found.name if change.name is None else valid_name(change.name),
@@ -230,21 +251,26 @@ class AccessService:
         self.require(principal, Scope.KEYS_WRITE)
         async with self._store.transaction() as transaction:
             key = await self._repository.delete_key(transaction, principal.team_id, name_or_id)
-        if key is None:
-            raise KeyNotFound
+            if key is None:
+                raise KeyNotFound
+            require_own(principal, key)
         self._cache.forget(key.id)
         self._changes.tell(key.id)
         return key
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    async def _verify(self, digest: str) -> ApiKey:
+    async def _ensure_admin(self, transaction: Transaction) -> User:
+        now = self._clock.now()
+        return await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, now, platform_admin=True)
+
+    async def _verify(self, digest: str) -> Grant:
         async with self._store.reading() as connection:
-            found = await self._repository.key_by_digest(connection, digest)
+            found = await self._repository.grant_by_digest(connection, digest)
         if found is None or not hmac.compare_digest(found.digest, digest):
             raise Unauthorized
-        self._cache.put(digest, found.key)
-        return found.key
+        self._cache.put(digest, found.grant)
+        return found.grant
 
     def _new_key(
         self,
@@ -273,8 +299,10 @@ class AccessService:
         )
 
 
-def principal_of(key: ApiKey) -> Principal:
-    return Principal(key.team_id, key.user_id, key.id, key.scopes)
+def require_own(principal: Principal, key: ApiKey) -> None:
+    """Plain members change their own keys alone: Forbidden."""
+    if principal.role is TeamRole.MEMBER and key.user_id != principal.user_id:
+        raise Forbidden("This key is another member's", hint="Ask an owner or admin of the team.")
 
 
 def digest_of(token: str) -> str:
@@ -286,6 +314,14 @@ def valid_name(name: str) -> str:
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise InvalidInput(f"A key's name has 1 to {MAX_NAME_LENGTH} printable characters", field="name")
     return name
+
+
+def free_name(name: str, taken: Set[str]) -> str:
+    """The name itself, or with the first number that makes it free."""
+    if name not in taken:
+        return name
+    numbers = (f" ({number})" for number in count(2))
+    return next(one for number in numbers if (one := name[: MAX_NAME_LENGTH - len(number)] + number) not in taken)
 
 
 @asynccontextmanager

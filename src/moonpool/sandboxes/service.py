@@ -178,6 +178,12 @@ class SandboxService:
         found = await self._found(principal, sandbox, include_destroyed=True)
         return await self._lifecycle.destroy(found, wait=wait)
 
+    async def destroy_all(self, principal: Principal) -> None:
+        """Every one of the team's, as when the team itself is gone."""
+        self._access.require(principal, Scope.SANDBOXES_DELETE)
+        for sandbox in [one for one in self._records.all() if one.team_id == principal.team_id]:
+            await self.destroy(principal, sandbox.id)
+
     async def archive(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Move the disk of a stopped one into the archive store; ``start`` brings it back. InvalidState; ArchiveError,
         NoCapacity: it is stopped, with its disk, and its ``reason`` says why. An archived one is left alone."""

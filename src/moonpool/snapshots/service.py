@@ -177,6 +177,11 @@ class SnapshotService:
             raise InvalidState(f"Snapshot is {old.state}", state=old.state)
         await asyncio.shield(self._background.spawn(self._delete(old), f"delete snapshot {old.id}"))
 
+    async def delete_all(self, principal: Principal) -> None:
+        """Every one of the team's own, as when the team itself is gone."""
+        for snapshot in [one for one in self._catalogue.all() if one.team_id == principal.team_id]:
+            await self.delete(principal, snapshot.id)
+
     # -- builds --------------------------------------------------------------------------------------------------------
 
     async def begin(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -55,8 +56,15 @@ teams = Table(
     "teams",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("slug", Text, nullable=False),
     Column("created_at", Timestamp, nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("personal", Boolean, nullable=False, server_default=false()),
+    Column("created_by", String(36)),
+    Column("updated_at", Timestamp, nullable=False, server_default="0"),
+    Column("deleted_at", Timestamp),
+    Column("emptied_at", Timestamp),
+    UniqueConstraint("slug", name="uq_teams_name"),
 )
 
 users = Table(
@@ -64,9 +72,92 @@ users = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     Column("team_id", ForeignKey("teams.id"), nullable=False, index=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("handle", Text, nullable=False),
     Column("email", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("status", Text, nullable=False, server_default="active"),
+    Column("platform_admin", Boolean, nullable=False, server_default=false()),
+    Column("password_hash", Text),
+    Column("updated_at", Timestamp, nullable=False, server_default="0"),
+    Column("deleted_at", Timestamp),
+    UniqueConstraint("handle", name="uq_users_name"),
+    Index("uq_users_email", "email", unique=True),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), primary_key=True, index=True),
     Column("role", Text, nullable=False),
+    Column("role_ids", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
+# A team's own roles; those that every team has are no rows.
+team_roles = Table(
+    "team_roles",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("permissions", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Index("uq_team_roles_team_id_name", "team_id", "name", unique=True),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False, index=True),
+    Column("email", Text, nullable=False, index=True),
+    Column("role", Text, nullable=False),
+    Column("role_ids", Json, nullable=False),
+    Column("invited_by", String(36), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+)
+
+browser_sessions = Table(
+    "browser_sessions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("team_id", ForeignKey("teams.id"), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("user_agent", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("last_seen_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False, index=True),
+)
+
+# What was sent by mail, once: to activate an account, to set a new password.
+account_tokens = Table(
+    "account_tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("purpose", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+)
+
+# Who a user is to a provider of logins.
+provider_logins = Table(
+    "provider_logins",
+    metadata,
+    Column("provider", String(64), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("email", Text, nullable=False),
     Column("created_at", Timestamp, nullable=False),
 )
 

@@ -143,6 +143,11 @@ class VolumeService:
         volume = self._catalogue.find(principal.team_id, name_or_id)
         await asyncio.shield(self._background.spawn(self._delete(volume.id), f"delete volume {volume.id}"))
 
+    async def delete_all(self, principal: Principal) -> None:
+        """Every one of the team's, as when the team itself is gone."""
+        for volume in await self.list(principal):
+            await self.delete(principal, volume.id)
+
     async def prune(self) -> None:
         """Forget what was deleted more than a day ago."""
         before = self._clock.now() - KEEP_DELETED

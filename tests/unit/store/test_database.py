@@ -92,7 +92,7 @@ class TestTransaction:
         await add(store, "b")
 
     async def test_foreign_keys_hold(self, store: Store) -> None:
-        values = {"id": "u", "team_id": "none", "name": "n", "email": "e", "role": "r", "created_at": None}
+        values = {"id": "u", "team_id": "none", "handle": "n", "email": "e", "created_at": None}
         with pytest.raises(IntegrityError):
             async with store.transaction() as transaction:
                 await transaction.connection.execute(insert(users).values(**values))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from moonpool.access.community import Community
 from moonpool.access.service import AccessService
 from moonpool.builds.registry_service import RegistryService
 from moonpool.builds.service import BuildService
@@ -67,3 +68,4 @@ class Services:
     pools: WarmPools
     jobs: JobService
     identities: IdentityService
+    community: Community

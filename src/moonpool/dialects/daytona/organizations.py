@@ -9,7 +9,8 @@ from typing import Any, Final
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
-from moonpool.access.model import Team, User
+from moonpool.access.model import MANAGERS
+from moonpool.access.people import Member, Team
 from moonpool.dialects.daytona.call import Authenticated, Call
 from moonpool.dialects.daytona.mapping import fractional_gibibytes
 from moonpool.dialects.daytona.throttling import FIELDS, limits_told
@@ -17,7 +18,6 @@ from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.errors import NotFound
 
 OWNER, MEMBER = "owner", "member"
-ROLES = {"admin": OWNER}  # of ours; whoever else is there is a member
 # Clients want a moment even where there was none.
 NEVER: Final = timestamp(datetime.fromtimestamp(0, UTC))
 
@@ -80,7 +80,7 @@ async def get_organization(call: Authenticated, organization_id: str) -> Respons
 @router.get("/api/organizations/{organization_id}/users")
 async def list_members(call: Authenticated, organization_id: str) -> Response:
     await own_team(call, organization_id)
-    return JSONResponse([member(user) for user in await call.services.access.members(call.principal)])
+    return JSONResponse([member(one) for one in await call.services.access.members(call.principal)])
 
 
 @router.get("/api/organizations/{organization_id}/invitations")
@@ -110,7 +110,7 @@ async def organization(call: Call, team: Team) -> dict[str, Any]:
     return {
         "id": team.id,
         "name": team.name,
-        "createdBy": owners[0].id if owners else call.principal.user_id,
+        "createdBy": owners[0].user.id if owners else call.principal.user_id,
         "personal": False,
         "createdAt": timestamp(team.created_at),
         "updatedAt": timestamp(team.created_at),
@@ -147,14 +147,14 @@ def rate_limits(call: Call) -> dict[str, int | None]:
     }
 
 
-def member(user: User) -> dict[str, Any]:
+def member(one: Member) -> dict[str, Any]:
     return {
-        "userId": user.id,
-        "organizationId": user.team_id,
-        "name": user.name,
-        "email": user.email,
-        "role": ROLES.get(user.role, MEMBER),
+        "userId": one.user.id,
+        "organizationId": one.membership.team_id,
+        "name": one.user.name,
+        "email": one.user.email,
+        "role": OWNER if one.role in MANAGERS else MEMBER,
         "assignedRoles": [],
-        "createdAt": timestamp(user.created_at),
-        "updatedAt": timestamp(user.created_at),
+        "createdAt": timestamp(one.membership.created_at),
+        "updatedAt": timestamp(one.membership.updated_at),
     }
