@@ -74,7 +74,6 @@ from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.holdings import gate_of
 from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
-from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.placing import Switches, guarded
 from moonpool.sandboxes.rebasing import Rebasing, Roots
@@ -85,7 +84,9 @@ from moonpool.sandboxes.shutdown import OnExit, put_to_rest
 from moonpool.sandboxes.tags import TagService
 from moonpool.sandboxes.traffic import TrafficWatch
 from moonpool.snapshots.catalogue import SnapshotCatalogue
+from moonpool.snapshots.model import CODE_RUNNER_IMAGE, DESKTOP_IMAGE
 from moonpool.snapshots.service import SnapshotService
+from moonpool.snapshots.warming import WarmableMachines, Warming
 from moonpool.ssh.server import SshServer
 from moonpool.ssh.service import SshService
 from moonpool.store.database import Store
@@ -103,7 +104,7 @@ class HostLayers(Disks, Roots, Protocol):
     """Disks of builds, and of sandboxes that get another root."""
 
 
-class RunningHost(Machines, VolumeHost, Gauges, Protocol):
+class RunningHost(WarmableMachines, VolumeHost, Gauges, Protocol):
     @property
     def layers(self) -> HostLayers: ...
 
@@ -151,6 +152,7 @@ class Core:
         self.snapshots = SnapshotService(
             store, self.access, self.events, self._catalogue, self.sandboxes, host, self.background, clock
         )
+        self._warming = Warming(store, self._catalogue, host, clock)
         self._eviction.add(EvictableSandboxes(self.records, self.lifecycle, self._activity))
         self._eviction.add(self.snapshots)
         self._key = signing_key(settings.data.resolve())
@@ -268,7 +270,7 @@ class Core:
         """Rows, machines and events as an earlier run left them are put right before anything is served."""
         api_key = self._settings.api_key
         await self.access.start(api_key.get_secret_value() if api_key else None)
-        await self._catalogue.start(desktop=self._settings.desktop)
+        await self._catalogue.start(offered_images(self._settings))
         await self._volume_catalogue.start()
         await self.fleet.start()
         await self.records.load()
@@ -277,6 +279,7 @@ class Core:
         await self._recovery.run()
         await self.archiving.forget_bases()
         await self.snapshots.recover()
+        await self._warming.run()
         await self.metrics.start()
         await self.pools.start()
         await self.builds.start()
@@ -337,6 +340,12 @@ class Core:
             self.background.spawn(self._catalogue.flush(), "note uses of snapshots")
             self.background.spawn(self.previews.doors.flush(), "save uses of preview tokens")
             self.background.spawn(self.access.limits.load(), "follow limits")
+
+
+def offered_images(settings: Settings) -> frozenset[str]:
+    """Those that only some servers have."""
+    asked = {DESKTOP_IMAGE: settings.desktop, CODE_RUNNER_IMAGE: settings.code_runner}
+    return frozenset(image for image, wanted in asked.items() if wanted)
 
 
 class Application:

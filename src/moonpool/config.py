@@ -35,6 +35,9 @@ class Settings(BaseSettings):
         description="Where the base image's packages come from; as on this machine otherwise.",
     )
     desktop: bool = Field(False, description="Build the image with a desktop, and offer it as daytona-desktop.")
+    code_runner: bool = Field(
+        False, description="Build the image with a Jupyter server, and offer it as code-runner-beta."
+    )
     api_key: SecretStr | None = Field(None, description="The first API key, at least 8 characters.")
     database_url: SecretStr | None = Field(None, description="postgresql://...; SQLite in the data folder otherwise.")
     public_url: str | None = Field(None, description="How clients reach the server, when not as they say themselves.")
@@ -226,6 +229,7 @@ class Settings(BaseSettings):
             cache=self.cache,
             debian_mirror=self.debian_mirror,
             desktop=self.desktop,
+            code_runner=self.code_runner,
             runsc=self.runsc,
             warm_pool=self.pool_size,
             disk_pool_bytes=self.disk_pool_bytes,

@@ -19,7 +19,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "POST /sandbox": "No secrets, GPU, build recipes or linked sandboxes; each is refused by name.",
     },
     "toolbox": {
-        "POST /process/code-run": "Charts need matplotlib in the sandbox.",
+        "POST /process/code-run": "Charts need matplotlib in the sandbox; the image code-runner has it.",
     },
     "wrenn": {},
     "freestyle": {

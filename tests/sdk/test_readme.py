@@ -23,9 +23,10 @@ def snippet(language: str) -> str:
     return found[1]
 
 
-def run(python: Path, code: str, **environment: str) -> str:
+def run(python: Path, code: str, cwd: Path | None = None, **environment: str) -> str:
     done = subprocess.run(
         [str(python), "-W", "ignore", "-c", code],
+        cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -43,6 +44,12 @@ def test_daytona_snippet(server: Server) -> None:
     assert printed.startswith("Linux")
     assert "45\n" in printed
     assert "b'hello'" in printed
+
+
+def test_interpreter_snippet(server: Server) -> None:
+    settings = {"DAYTONA_API_URL": f"{server.url}/api", "DAYTONA_API_KEY": server.api_key}
+    printed = run(Path(sys.executable), snippet("interpreter"), **settings)
+    assert printed.splitlines() == ["28.274333882308138", "ZeroDivisionError", "name 'radius' is not defined"]
 
 
 def test_preview_snippet(server: Server) -> None:

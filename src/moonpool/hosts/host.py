@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from moonpool.engine.gvisor import Warm
+from moonpool.engine.images import digest_of
 from moonpool.engine.storage import Kind
 from moonpool.errors import (
     CheckpointRefused,
@@ -206,6 +207,9 @@ class Host:
         """Ids of all snapshots that have anything here."""
         return await self._threads.run(self._copies.snapshots)
 
+    async def image_hash(self, image: str) -> str | None:
+        return await self._threads.run(digest_of, image_path(self._parts.pool, image))
+
     # -- disks as streams ----------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
@@ -213,7 +217,7 @@ class Host:
         """Its disk as it is now, as a stream; it may be changed while that goes on. One that runs is held for a moment,
         and its disk is as after a power cut."""
         await self._unbroken.run(self._freeze(spec.id))
-        async with self._disks.reading(spec.id, self._image(spec.image)) as reader:
+        async with self._disks.reading(spec.id, image_path(self._parts.pool, spec.image)) as reader:
             yield reader
 
     @contextlib.asynccontextmanager
@@ -330,7 +334,7 @@ class Host:
     # -- the operations themselves -------------------------------------------------------------------------------------
 
     async def _create(self, spec: MachineSpec) -> None:
-        image = self._image(spec.image)
+        image = image_path(self._parts.pool, spec.image)
         async with self._locks.hold(spec.id):
             with self._warm.quiet():
                 try:
@@ -536,12 +540,8 @@ class Host:
     def _disk_path(self, machine_id: str) -> Path:
         return self._parts.pool.path / Kind.SANDBOXES.value / machine_id
 
-    def _image(self, name: str) -> Path:
-        return image_path(self._parts.pool, name)
-
     def _disk(self, machine_id: str) -> Path:
-        path = self._disk_path(machine_id)
-        if not path.is_dir():
+        if not (path := self._disk_path(machine_id)).is_dir():
             raise SandboxNotFound("The sandbox has no disk on this host")
         return path
 

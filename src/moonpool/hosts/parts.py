@@ -8,7 +8,7 @@ from pathlib import Path
 import moonpool.guest
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import Driver
-from moonpool.engine.images import ensure_agent, ensure_base, ensure_desktop, ensure_workspace
+from moonpool.engine.images import ensure_agent, ensure_base, ensure_code_runner, ensure_desktop, ensure_workspace
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import Network
 from moonpool.engine.storage import Pool
@@ -49,6 +49,8 @@ def open_images(settings: HostSettings, progress: Progress = silent) -> tuple[Pa
         ensure_workspace(pool, base)
         if settings.desktop:
             ensure_desktop(pool, settings.cache, progress, mirror=settings.debian_mirror)
+        if settings.code_runner:
+            ensure_code_runner(pool, settings.cache, progress, mirror=settings.debian_mirror)
         guest_package = Path(next(iter(moonpool.guest.__path__)))
         return ensure_agent(base.path, instance.data / "agent", guest_package), pool
 

@@ -16,6 +16,7 @@ class HostSettings:
     cache: Path = Path("/var/cache/moonpool")
     debian_mirror: str | None = None
     desktop: bool = False
+    code_runner: bool = False
     runsc: str = "runsc"
     warm_pool: int = 4
     disk_pool_bytes: int = 200 * GIBIBYTE

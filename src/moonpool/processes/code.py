@@ -55,7 +55,7 @@ class Code:
 
 @dataclass(frozen=True)
 class CodeResult:
-    """``process.stdout`` is both streams in order, without the charts (the dictionaries of ``inside/run_code.py``)."""
+    """``process.stdout`` is both streams in order, without the charts (the dictionaries of ``inside/charts.py``)."""
 
     process: ProcessResult
     output: bytes
@@ -80,7 +80,7 @@ def _compiled(loader: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 RUNTIMES: Mapping[str, Runtime] = {
     "python": Runtime(
-        lambda _code, arguments: ("python3", "-u", "-c", source("run_code.py"), *arguments),
+        lambda _code, arguments: ("python3", "-u", "-c", source("run_code.py"), source("charts.py"), *arguments),
         lambda word, code: word.encode() + b"\n" + code,
     ),
     "javascript": Runtime(_node),

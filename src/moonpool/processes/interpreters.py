@@ -1,16 +1,17 @@
-"""Python interpreters that keep their state between pieces of code."""
+"""Interpreters, of Python and of JavaScript, that keep their state between pieces of code."""
 
 import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from moonpool.access.model import Principal
-from moonpool.errors import AgentTimeout, InvalidInput, ProcessEnded, ProcessNotFound
+from moonpool.errors import AgentTimeout, CommandNotFound, InvalidInput, ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessInfo, ProcessSpec
 from moonpool.ids import new_uuid
@@ -25,14 +26,31 @@ from moonpool.processes.model import (
 )
 
 TAG = "interpreter:"
+SEPARATOR = "@"  # in tags, between a context's id and its language where that is not Python
 DEFAULT = "default"
-LANGUAGE = "python"
+PYTHON = "python"
 REPLAY_BYTES = 1024 * 1024  # well above what a live reader may lag behind, so that no event is lost
 INTERRUPT_TIMEOUT = 3.0  # seconds for interrupted code to give up before its interpreter is killed
 KILL_TIMEOUT = 5.0  # seconds for a killed interpreter to be gone
 QUEUED_LINES = 256  # events that wait for a slow reader before the interpreter is held back
+MAX_EVENT = 32 * 1024 * 1024  # bytes; what the programs inside send is half of it at most
+REMEMBERED = 4096  # contexts whose extra variables are known, and interpreters
 FINAL = "control"
-INTERPRETER_EXITED = {"type": "error", "name": "InterpreterExited", "value": "The interpreter ended", "traceback": ""}
+EVENTS = frozenset({"stdout", "stderr", "error", "display", FINAL})
+
+# node cannot read what it writes itself; see interpret.js.
+JAVASCRIPT_PIPES = """\
+folder=$(mktemp -d) && mkfifo "$folder/1" "$folder/2" || exit 1
+exec 3>&1 4<>"$folder/1" 5<>"$folder/2" 6<&0 0</dev/null
+exec 1>"$folder/1" 2>"$folder/2"
+rm -r "$folder"
+exec node -e "$0"
+"""
+
+LANGUAGES: Mapping[str, Callable[[], tuple[str, ...]]] = {
+    PYTHON: lambda: ("python3", "-u", "-c", source("interpret.py"), source("charts.py")),
+    "javascript": lambda: ("sh", "-c", JAVASCRIPT_PIPES, source("interpret.js")),
+}
 
 
 class ExecutionTimeout(AgentTimeout):
@@ -49,21 +67,46 @@ class Execution:
 
 
 class InterpreterService:
-    """``Event`` is what ``inside/interpret.py`` says: type stdout, stderr, error or control."""
+    """``Event`` is what ``inside/interpret.py`` says: type stdout, stderr, display, error or control."""
 
     def __init__(self, sandboxes: Sandboxes) -> None:
         self._sandboxes = sandboxes
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._given: OrderedDict[tuple[str, str], Mapping[str, str]] = OrderedDict()
+        self._followed: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     async def create(
-        self, principal: Principal, sandbox: str, *, cwd: str | None = None, language: str | None = None
+        self,
+        principal: Principal,
+        sandbox: str,
+        *,
+        cwd: str | None = None,
+        language: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Interpreter:
-        if (language or LANGUAGE) != LANGUAGE:
-            raise InvalidInput(f"language must be {LANGUAGE}", field="language")
+        """A context of its own. ``environment`` is there for all of its code, also when it had to be started anew, as
+        long as this server runs. InvalidInput; CommandNotFound where the image lacks the language."""
+        if (language or PYTHON) not in LANGUAGES:
+            raise InvalidInput(f"language must be one of {', '.join(LANGUAGES)}", field="language")
         checked_text(cwd or "", "cwd")
+        given = dict(checked_environment(environment))
         async with self._sandboxes.session(principal, sandbox) as session:
-            info = await start(session.agent, new_uuid(), session.sandbox.user, cwd)
+            new = Context(new_uuid(), language or PYTHON, session.sandbox.user, cwd, given)
+            info = await start(session.agent, new)
+            if given:
+                self._given[session.sandbox.id, new.id] = given
+                trim(self._given)
+            self._follow(session.sandbox.id, info)
             return interpreter(info)
+
+    def _follow(self, sandbox_id: str, info: ProcessInfo) -> bool:
+        """From now on this server knows when it runs code; whether it did so far."""
+        key = (sandbox_id, info.pid)
+        known = key in self._followed
+        self._followed[key] = None
+        self._followed.move_to_end(key)
+        trim(self._followed)
+        return known
 
     async def list(self, principal: Principal, sandbox: str) -> list[Interpreter]:
         """Without the default one, which is there for everybody."""
@@ -78,6 +121,7 @@ class InterpreterService:
         async with self._sandboxes.session(principal, sandbox) as session:
             await end(session.agent, await find(session.agent, interpreter_id))
             self._locks.pop((session.sandbox.id, interpreter_id), None)
+            self._given.pop((session.sandbox.id, interpreter_id), None)
 
     async def execute(
         self, principal: Principal, sandbox: str, execution: Execution
@@ -90,9 +134,12 @@ class InterpreterService:
         timeout = checked_timeout(execution.timeout)
         async with self._sandboxes.session(principal, sandbox) as session:
             name = execution.interpreter_id or DEFAULT
-            lock = self._locks.setdefault((session.sandbox.id, name), asyncio.Lock())
-            async with lock:
-                info = await ready(session.agent, name, session.sandbox.user)
+            key = (session.sandbox.id, name)
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                info, new = await ready(session.agent, name, session.sandbox.user, self._given.get(key, {}))
+                if not self._follow(session.sandbox.id, info) and not new:
+                    # Code of a server that was killed, or of the sandbox that this one is a copy of, may run in it.
+                    await session.agent.signal(info.pid, signal.SIGINT, group=True)
                 async with (
                     session.agent.attach(info.pid, replay=False) as events,
                     Run(session.agent, info, events, timeout) as run,
@@ -155,12 +202,23 @@ class Run:
             line = await self._lines.get()
             if line is None:
                 self._finished = True
-                return dict(INTERPRETER_EXITED)
-            event: dict[str, Any] = json.loads(line)
+                return await self._last_words()
+            event = event_of(line)
             if event.pop("id", None) == self._id:
                 self._finished = event["type"] == FINAL
                 return event
         return None
+
+    async def _last_words(self) -> dict[str, Any]:
+        """Why there is no more to come: one that goes on has said what cannot be read, and is of no use any more."""
+        with contextlib.suppress(ProcessNotFound):
+            info = await self._agent.process(self._info.pid)
+            if info.running:
+                await end(self._agent, self._info)
+                return exited(f"The interpreter was ended: it sent more than {MAX_EVENT >> 20} MiB at once")
+            by = f"signal {info.signal}" if info.signal else f"exit code {info.exit_code}"
+            return exited(f"The interpreter ended with {by}; what it knew is gone")
+        return exited("The interpreter ended")
 
     async def _give_up(self) -> None:
         """An interpreter that does not hear an interrupt is of no use any more: its next user gets a new one."""
@@ -175,48 +233,95 @@ class Run:
 
 
 async def lines(events: AsyncIterator[ProcessEvent]) -> AsyncIterator[bytes]:
-    pending = b""
+    """Until the process ends, or a line is longer than ``MAX_EVENT``: code can write what it likes."""
+    pending, size = list[bytes](), 0
     async for event in events:
         if isinstance(event, Exited):
             return
-        if isinstance(event, Output) and event.stream == "stdout":
-            *complete, pending = (pending + event.data).split(b"\n")
-            for line in complete:
-                yield line
+        if not isinstance(event, Output) or event.stream != "stdout":
+            continue
+        first, *further = event.data.split(b"\n")
+        pending.append(first)
+        size += len(first)
+        for part in further:
+            yield b"".join(pending)
+            pending, size = [part], len(part)
+        if size > MAX_EVENT:
+            return
 
 
-async def start(agent: AgentClient, name: str, user: str, cwd: str | None = None) -> ProcessInfo:
+def event_of(line: bytes) -> dict[str, Any]:
+    """Empty for what is none."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) and event.get("type") in EVENTS else {}
+
+
+def exited(message: str) -> dict[str, Any]:
+    return {"type": "error", "name": "InterpreterExited", "value": message, "traceback": ""}
+
+
+@dataclass(frozen=True)
+class Context:
+    id: str
+    language: str
+    user: str
+    cwd: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> str:
+        return TAG + self.id + ("" if self.language == PYTHON else SEPARATOR + self.language)
+
+
+async def start(agent: AgentClient, context: Context) -> ProcessInfo:
+    if context.language != PYTHON:
+        await require_node(agent, context.user)
     return await agent.start(
         ProcessSpec(
-            argv=("python3", "-u", "-c", source("interpret.py")),
-            cwd=cwd,
-            user=user,
+            argv=LANGUAGES[context.language](),
+            cwd=context.cwd,
+            env=dict(context.environment),
+            user=context.user,
             stdin=True,
-            tag=TAG + name,
+            tag=context.tag,
             replay_bytes=REPLAY_BYTES,
         )
     )
 
 
-async def ready(agent: AgentClient, name: str, user: str) -> ProcessInfo:
-    """The interpreter of this name, started anew where it has ended: its state is gone, its name is not."""
+async def require_node(agent: AgentClient, user: str) -> None:
+    if (await agent.run(ProcessSpec(argv=("sh", "-c", "command -v node mkfifo mktemp"), user=user))).exit_code:
+        raise CommandNotFound("JavaScript needs Node.js in the image", hint="Install it, or use the default image.")
+
+
+async def ready(agent: AgentClient, name: str, user: str, environment: Mapping[str, str]) -> tuple[ProcessInfo, bool]:
+    """The interpreter of this name, started anew (True) where it has ended: its state is gone, its name is not."""
     try:
-        info = await agent.process(TAG + name)
-    except ProcessNotFound:
+        info = await find(agent, name)
+    except InterpreterNotFound:
         if name != DEFAULT:
-            raise InterpreterNotFound(f"Context {name} not found") from None
-        return await start(agent, name, user)
+            raise
+        return await start(agent, Context(name, PYTHON, user)), True
     if info.running:
-        return info
+        return info, False
     await agent.forget(info.pid)
-    return await start(agent, name, user, info.cwd)
+    return await start(agent, Context(name, interpreter(info).language, user, info.cwd, environment)), True
+
+
+def trim(known: OrderedDict[Any, Any]) -> None:
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)
 
 
 async def find(agent: AgentClient, name: str) -> ProcessInfo:
-    try:
-        return await agent.process(TAG + name)
-    except ProcessNotFound:
-        raise InterpreterNotFound(f"Context {name} not found") from None
+    """Whatever its language is. InterpreterNotFound."""
+    for language in LANGUAGES if SEPARATOR not in name else ():
+        with contextlib.suppress(ProcessNotFound):
+            return await agent.process(Context(name, language, "").tag)
+    raise InterpreterNotFound(f"Context {name} not found")
 
 
 async def end(agent: AgentClient, info: ProcessInfo) -> None:
@@ -228,5 +333,6 @@ async def end(agent: AgentClient, info: ProcessInfo) -> None:
 
 
 def interpreter(info: ProcessInfo) -> Interpreter:
-    name = (info.tag or "").removeprefix(TAG)
-    return Interpreter(name, info.cwd, LANGUAGE, datetime.fromtimestamp(info.started_at, UTC), info.running)
+    name, _, language = (info.tag or "").removeprefix(TAG).partition(SEPARATOR)
+    started = datetime.fromtimestamp(info.started_at, UTC)
+    return Interpreter(name, info.cwd, language or PYTHON, started, info.running)

@@ -1,5 +1,6 @@
 """Every snapshot of this server, in memory: what a create looks its snapshot up in."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from moonpool.clock import Clock
 from moonpool.errors import SnapshotNotFound, SnapshotNotReady
 from moonpool.snapshots.model import UNREADY, Snapshot, SnapshotState
 from moonpool.snapshots.repository import SnapshotRepository
-from moonpool.snapshots.seeds import seeds
+from moonpool.snapshots.seeds import OPTIONAL_SEEDS, seeds
 from moonpool.store.database import Store
 
 NOT_COUNTED = frozenset({SnapshotState.ERROR, SnapshotState.REMOVED})
@@ -24,11 +25,11 @@ class SnapshotCatalogue:
         self._by_name: dict[tuple[str | None, str], str] = {}
         self._used: dict[str, datetime] = {}
 
-    async def start(self, *, desktop: bool = False) -> None:
-        """Create the general snapshots that every server has, where they are missing; read them all. ``desktop``: the
-        one with a desktop is among them."""
+    async def start(self, images: Collection[str] = ()) -> None:
+        """Create the general snapshots that every server has, where they are missing, and those of ``images``, which
+        only some build; read them all."""
         async with self._store.transaction() as transaction:
-            await self._repository.ensure(transaction, seeds(self._clock.now(), desktop=desktop))
+            await self._repository.ensure(transaction, seeds(self._clock.now(), images))
         async with self._store.reading() as connection:
             for snapshot in await self._repository.present(connection):
                 self.remember(snapshot)
@@ -48,7 +49,9 @@ class SnapshotCatalogue:
             found = self._by_id.get(self._by_name.get((owner, name_or_id), name_or_id))
             if found is not None and found.team_id == owner:
                 return found
-        raise SnapshotNotFound(f"Snapshot {name_or_id} not found")
+        optional = OPTIONAL_SEEDS.get(name_or_id)
+        hint = "" if optional is None else f"The operator offers it with {optional.setting}=true."
+        raise SnapshotNotFound(f"Snapshot {name_or_id} not found", hint=hint)
 
     def resolve(self, team_id: str, name_or_id: str) -> Snapshot:
         """What a sandbox of this team starts from; the key's scope was checked before. SnapshotNotReady."""

@@ -10,6 +10,7 @@ from moonpool.engine.images.oci import ImageConfig
 from moonpool.hosts.model import Mount, Resources
 
 BASE_IMAGE = "base"
+CODE_RUNNER_IMAGE = "code-runner"
 DESKTOP_IMAGE = "desktop"
 WORKSPACE_IMAGE = "workspace"
 DEFAULT_SNAPSHOT = "daytona-small"

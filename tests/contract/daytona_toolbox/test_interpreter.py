@@ -1,6 +1,7 @@
 """The code interpreter."""
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -82,9 +83,43 @@ async def test_a_client_that_goes_interrupts(socket_to: Any, home: Any) -> None:
     assert text((await run(socket_to, "print('next')"))[0], "stdout") == "next\n"
 
 
+RICH = """
+class Shown:
+    def __repr__(self): return "<shown>"
+    def _repr_html_(self): return "<b>shown</b>"
+    def _repr_png_(self): return b"\\x89PNG"
+    def _repr_svg_(self): raise RuntimeError
+    def _repr_json_(self): return {"a": 1}
+"""
+
+
+async def test_what_shows_itself_as_more_than_text(socket_to: Any) -> None:
+    data = {
+        "text/plain": "<shown>",
+        "text/html": "<b>shown</b>",
+        "image/png": base64.b64encode(b"\x89PNG").decode(),
+        "application/json": {"a": 1},
+    }
+    events, _ = await run(socket_to, RICH + "Shown()")
+    assert text(events, "stdout") == "<shown>\n"
+    assert {"type": "display", "data": data, "main": True} in events
+    events, _ = await run(socket_to, "display(Shown(), 5)")
+    assert [event for event in events if event["type"] == "display"] == [
+        {"type": "display", "data": data, "main": False},
+        {"type": "display", "data": {"text/plain": "5"}, "main": False},
+    ]
+    assert text(events, "stdout") == ""
+    events, _ = await run(socket_to, "Shown._repr_html_ = lambda self: 'x' * (17 << 20)\nShown()")
+    assert next(event["name"] for event in events if event["type"] == "error") == "ValueError"
+
+
 async def test_an_interpreter_that_dies(socket_to: Any) -> None:
     events, code = await run(socket_to, "import os; os._exit(3)")
     assert (events[-1]["type"], code) == ("error", 1000)
+    assert events[-1]["value"] == "The interpreter ended with exit code 3; what it knew is gone"
+    events, code = await run(socket_to, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert (events[-1]["name"], code) == ("InterpreterExited", 1000)
+    assert "signal 9" in events[-1]["value"]
     assert text((await run(socket_to, "print('new')"))[0], "stdout") == "new\n"
 
 
@@ -120,6 +155,28 @@ async def test_messages_that_are_none(socket_to: Any, message: str) -> None:
         await socket.send(message)
         assert await socket_to.rest(socket) == []
         assert socket.close_code == 1008
+
+
+async def test_code_that_speaks_for_its_interpreter(socket_to: Any) -> None:
+    """It may write what it likes to where events go; the server keeps no more of it than one event may have."""
+    own = "import os, sys\nevents = sys.displayhook.__self__._events._descriptor\n"
+    junk = own + "os.write(events, b'{}\\n[1]\\nnothing\\n{\"id\": 1}\\n')\n"
+    assert (await run(socket_to, junk + "print('on')"))[0] == [{"type": "stdout", "text": "on\n"}, COMPLETED]
+    events, code = await run(socket_to, own + "while True: os.write(events, b'x' * (1 << 20))")
+    assert (events[-1]["name"], code) == ("InterpreterExited", 1000)
+    assert "32 MiB" in events[-1]["value"]
+    assert text((await run(socket_to, "print('new')"))[0], "stdout") == "new\n"
+
+
+async def test_variables_of_a_context(socket_to: Any, client: httpx.AsyncClient) -> None:
+    made = (await client.post(CONTEXTS, json={"envs": {"MINE": "x"}})).json()
+    show = "import os; print(os.environ.get('MINE'))"
+    assert text((await run(socket_to, show, contextId=made["id"]))[0], "stdout") == "x\n"
+    await run(socket_to, "import os; os._exit(1)", contextId=made["id"])
+    assert text((await run(socket_to, show, contextId=made["id"]))[0], "stdout") == "x\n"
+    assert text((await run(socket_to, show))[0], "stdout") == "None\n"
+    assert (await client.delete(f"{CONTEXTS}/{made['id']}")).status_code == 200
+    assert (await client.post(CONTEXTS, json={"envs": {"A=B": "x"}})).status_code == 400
 
 
 async def test_languages_that_are_none(client: httpx.AsyncClient) -> None:

@@ -1,5 +1,5 @@
 """Images that are built from Debian's packages: the one that every sandbox starts from until its user brings another,
-and the one with a desktop."""
+the one with a desktop, and the one with a Jupyter server."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,7 @@ from pathlib import Path
 from moonpool.engine.images import node
 from moonpool.engine.images.archive import Archive, ArchiveDamaged, exclusive
 from moonpool.engine.images.builder import build_archive, missing_tools
+from moonpool.engine.images.code_runner import code_runner_recipe
 from moonpool.engine.images.mirror import choose_mirrors
 from moonpool.engine.images.model import Image, Progress, find_image, publish, stage
 from moonpool.engine.images.recipe import Recipe, base_recipe, desktop_recipe
@@ -15,6 +16,7 @@ from moonpool.errors import EngineError, MachineUnfit
 
 BASE = "base"
 DESKTOP = "desktop"
+CODE_RUNNER = "code-runner"
 HASH_SHOWN = 16  # hexadecimal digits of the recipe's digest in names
 MODULES = "usr/local/lib/node_modules"
 ARCHIVES_KEPT = 2  # this recipe's, and the one before for who goes back a version
@@ -34,6 +36,11 @@ def ensure_base(
 def ensure_desktop(pool: Pool, cache: Path, progress: Progress, *, mirror: str | None = None) -> Image:
     """As ``ensure_base``, of the image ``desktop``."""
     return ensure_image(pool, DESKTOP, desktop_recipe(), cache, progress, mirror)
+
+
+def ensure_code_runner(pool: Pool, cache: Path, progress: Progress, *, mirror: str | None = None) -> Image:
+    """As ``ensure_base``, of the image ``code-runner``."""
+    return ensure_image(pool, CODE_RUNNER, code_runner_recipe(), cache, progress, mirror)
 
 
 def ensure_image(pool: Pool, name: str, recipe: Recipe, cache: Path, progress: Progress, mirror: str | None) -> Image:

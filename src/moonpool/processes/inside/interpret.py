@@ -2,13 +2,17 @@
 
 A line of standard input is a request (JSON: id, code, envs), a line of the original standard output an event (JSON: id,
 type, ...). Descriptors 1 and 2 are pipes that two threads read, so that what child processes print is seen as well.
-SIGINT interrupts the code that runs, and nothing else.
+SIGINT interrupts the code that runs, and nothing else. What can show itself as more than text does so in events of type
+``display``, by its kinds (MIME types; bytes as base64), the way Jupyter's kernels ask it to. The first argument is the
+text of ``charts.py``, matplotlib's backend here.
 """
 
 # ruff: noqa: BLE001, S102, SIM115 - running code is what this is for, whatever it raises
 from __future__ import annotations
 
 import ast
+import base64
+import builtins
 import codecs
 import contextlib
 import json
@@ -18,11 +22,25 @@ import signal
 import sys
 import threading
 import traceback
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Iterator  # noqa: UP035 - Python 3.8
 
 FILE = "<interpreter>"
 PIPES = {1: "stdout", 2: "stderr"}
+BACKEND = "module://moonpool_charts"
+MAX_DISPLAY = 16 * 1024 * 1024  # characters of one display, encoded
+REPRESENTATIONS = {
+    "_repr_html_": "text/html",
+    "_repr_markdown_": "text/markdown",
+    "_repr_latex_": "text/latex",
+    "_repr_svg_": "image/svg+xml",
+    "_repr_png_": "image/png",
+    "_repr_jpeg_": "image/jpeg",
+    "_repr_pdf_": "application/pdf",
+    "_repr_json_": "application/json",
+    "_repr_javascript_": "application/javascript",
+}
 
 
 class Events:
@@ -91,6 +109,90 @@ def overlap(data: bytes, word: bytes) -> int:
     return 0
 
 
+class Displays:
+    """What shows itself as more than text, and the figures that matplotlib has drawn."""
+
+    def __init__(self, events: Events, charts: str) -> None:
+        self._events = events
+        self._charts = charts
+        sys.meta_path.insert(0, self)
+        sys.displayhook = self.result
+        builtins.display = self.display  # type: ignore[attr-defined]
+
+    def display(self, *values: Any) -> None:
+        """For the code that runs."""
+        for value in values:
+            self._send({"text/plain": repr(value), **representations(value)}, main=False)
+
+    def result(self, value: Any) -> None:
+        """An expression at the end: printed as at a prompt, and shown where that says more."""
+        if value is None:
+            return
+        builtins._ = None  # type: ignore[attr-defined]
+        text = repr(value)
+        print(text)
+        rich = representations(value)
+        if rich:
+            self._send({"text/plain": text, **rich}, main=True)
+        builtins._ = value  # type: ignore[attr-defined]
+
+    def take_figures(self) -> None:
+        """Those that are still open when a piece of code has ended."""
+        module: Any = sys.modules.get("moonpool_charts")
+        if module is not None:
+            try:
+                module.show()
+            except Exception as error:
+                print("charts could not be read:", error, file=sys.stderr)
+
+    def _figure(self, chart: dict[str, Any]) -> None:
+        self._send({"image/png": chart.pop("png")}, main=False, chart=chart)
+
+    def _send(self, data: dict[str, Any], **fields: Any) -> None:
+        encoded = json.dumps({"type": "display", "data": data, **fields}, default=encodable)
+        if len(encoded) > MAX_DISPLAY:
+            raise ValueError(f"too large to be displayed: more than {MAX_DISPLAY >> 20} MiB")
+        self._events.send(**json.loads(encoded))
+
+    # As a finder it makes matplotlib's backend when that is asked for. Which one is to be used is said while matplotlib
+    # is imported alone, so that programs that the code starts do not look for one that they have not.
+
+    def find_spec(self, name: str, *_place: object) -> ModuleSpec | None:
+        if name == "matplotlib":
+            os.environ.setdefault("MPLBACKEND", BACKEND)
+        elif name == "matplotlib.pyplot" and os.environ.get("MPLBACKEND") == BACKEND:
+            del os.environ["MPLBACKEND"]
+        return ModuleSpec(name, self) if name == "moonpool_charts" else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: Any) -> None:
+        exec(compile(self._charts, "moonpool_charts", "exec", dont_inherit=True), module.__dict__)
+        module.take = self._figure
+
+
+def representations(value: Any) -> dict[str, Any]:
+    """By kind, without its text; one that cannot be made is none."""
+    found: dict[str, Any] = {}
+    if isinstance(value, type):
+        return found
+    with contextlib.suppress(Exception):
+        bundle = value._repr_mimebundle_()
+        found.update(bundle[0] if isinstance(bundle, tuple) else bundle)
+    for method, kind in REPRESENTATIONS.items():
+        with contextlib.suppress(Exception):
+            shown = getattr(value, method)()
+            shown = shown[0] if isinstance(shown, tuple) else shown
+            if shown is not None:
+                found.setdefault(kind, shown)
+    return found
+
+
+def encodable(value: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, (bytes, bytearray)) else repr(value)
+
+
 @contextlib.contextmanager
 def environment(variables: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in variables}
@@ -138,6 +240,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     events = Events()
     capture = Capture(events)
+    displays = Displays(events, sys.argv.pop(1))
     # What is pickled by its name is looked for in the module that is called so.
     sys.modules["__main__"] = module = ModuleType("__main__")
     names = module.__dict__
@@ -149,6 +252,7 @@ def main() -> None:
         try:
             with environment(request.get("envs") or {}):
                 error = run(request["code"], names)
+                displays.take_figures()
         except KeyboardInterrupt:
             ending = "interrupted"
         capture.drain()

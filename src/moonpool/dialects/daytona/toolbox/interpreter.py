@@ -1,4 +1,4 @@
-"""The code interpreter: Python that keeps its variables, and the websocket that runs code in it."""
+"""The code interpreter: Python or JavaScript that keeps its variables, and the websocket that runs code in it."""
 
 import contextlib
 import json
@@ -29,7 +29,11 @@ DEFAULT_TIMEOUT = 600.0  # seconds, where the client names none; 0 is none at al
 async def create_context(call: Call) -> Response:
     request = await call.body(CreateContextRequest)
     context = await call.tools.interpreters.create(
-        call.principal, call.sandbox, cwd=request.cwd or None, language=request.language
+        call.principal,
+        call.sandbox,
+        cwd=request.cwd or None,
+        language=request.language,
+        environment=request.envs,
     )
     return json_response(context_document(context))
 

@@ -91,8 +91,11 @@ class InitializeRequest(WireModel):
 
 
 class CreateContextRequest(WireModel):
+    """``envs``, which clients of this server may add, are there for all of the context's code."""
+
     cwd: StrictStr | None = None
     language: StrictStr | None = None
+    envs: Environment | None = None
 
 
 class InterpreterExecuteRequest(WireModel):
