@@ -52,6 +52,17 @@ def test_python(sandbox: Sandbox) -> None:
         server.document_symbols(f"{PROJECT}/main.py")
 
 
+def test_paths_from_the_home_folder(sandbox: Sandbox) -> None:
+    server = sandbox.create_lsp_server(LspLanguageId.PYTHON, "project")
+    server.start()
+    server.did_open("project/main.py")
+    for path in ("project/main.py", "main.py"):
+        assert "Greeter" in {symbol.name for symbol in server.document_symbols(path)}
+    assert "Greeter" in {symbol.name for symbol in server.sandbox_symbols("Greeter")}
+    server.did_close("project/main.py")
+    server.stop()
+
+
 def test_typescript(sandbox: Sandbox) -> None:
     server = sandbox.create_lsp_server(LspLanguageId.TYPESCRIPT, PROJECT)
     server.start()

@@ -17,13 +17,18 @@ SCHEME = "file://"
 LANGUAGES = {".tsx": "typescriptreact", ".jsx": "javascriptreact", ".ts": "typescript", ".js": "javascript"}
 
 
-def path_of(uri: str, project: str) -> str:
-    """An address that a client gave, as a path; a relative one begins at the project."""
+def paths_of(uri: str, *folders: str) -> tuple[str, ...]:
+    """Where a file may be that a client named: a relative address may begin at each of the folders."""
+    return tuple(dict.fromkeys(path_of(uri, folder) for folder in folders))
+
+
+def path_of(uri: str, folder: str) -> str:
+    """An address that a client gave, as a path; a relative one begins at the folder."""
     text = checked_text(uri, "uri")
     path = unquote(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else text
     if not path:
         raise InvalidInput("uri must name a file", field="uri")
-    return str(PurePosixPath(project) / path)
+    return str(PurePosixPath(folder) / path)
 
 
 def uri_of(path: str) -> str:

@@ -19,10 +19,12 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Project:
-    """A folder of a sandbox, and the language that is asked about."""
+    """A folder of a sandbox, and the language that is asked about. ``base``: where a path began that was a relative
+    one."""
 
     language: str
     path: str
+    base: str | None = None
 
     @property
     def tag(self) -> str:

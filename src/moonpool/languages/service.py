@@ -7,18 +7,19 @@ import posixpath
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib import resources
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from moonpool.access.model import Principal
-from moonpool.errors import CommandNotFound, InvalidInput, ProcessEnded, ProcessNotFound
+from moonpool.errors import CommandNotFound, FileNotFound, InvalidInput, ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import ProcessInfo, ProcessSpec
 from moonpool.languages import inside
 from moonpool.languages.answers import completions_of, symbols_of, symbols_of_search
 from moonpool.languages.conversation import Conversation
-from moonpool.languages.documents import Documents, Shelf, path_of, uri_of
+from moonpool.languages.documents import Documents, Shelf, paths_of, uri_of
 from moonpool.languages.errors import (
     LanguageServerFailed,
     LanguageServerGone,
@@ -36,6 +37,7 @@ STOP_TIMEOUT = 5.0  # seconds for a server to end by itself
 SEARCH_TIMEOUT = 60.0  # seconds
 REPLAY_BYTES = 1024 * 1024
 PYTHON = "python"
+HOME = "~"  # to the agent
 
 Answer = TypeVar("Answer")
 PYTHON_SEARCH = resources.files(inside).joinpath("python_symbols.py").read_text()
@@ -54,12 +56,12 @@ class LanguageService:
 
     async def start(self, principal: Principal, sandbox: str, project: Project) -> None:
         """One that runs already is left alone. LanguageServerMissing, WorkingDirectoryNotFound."""
-        async with self._alone(principal, sandbox, project) as session:
+        async with self._alone(principal, sandbox, project) as (session, project):
             if not running(await found(session.agent, project.tag)):
                 await self._launch(session, project)
 
     async def stop(self, principal: Principal, sandbox: str, project: Project) -> None:
-        async with self._alone(principal, sandbox, project) as session:
+        async with self._alone(principal, sandbox, project) as (session, project):
             info = await found(session.agent, project.tag)
             self._shelf.forget(session.sandbox.id, project.tag)
             if info is None:
@@ -79,7 +81,8 @@ class LanguageService:
 
     async def close(self, principal: Principal, sandbox: str, project: Project, uri: str) -> None:
         async def action(talk: "Talk") -> None:
-            await talk.documents.close(talk.conversation, path_of(uri, project.path))
+            for path in talk.paths(uri):
+                await talk.documents.close(talk.conversation, path)
 
         await self._ask(principal, sandbox, project, action)
 
@@ -123,24 +126,28 @@ class LanguageService:
             try:
                 return symbols_of(await talk.conversation.request("workspace/symbol", {"query": query}), "")
             except RequestNotOffered:
-                if project.language != PYTHON:
+                if talk.project.language != PYTHON:
                     raise
-                return await search_python(talk.session, project, query)
+                return await search_python(talk.session, talk.project, query)
 
         return await self._ask(principal, sandbox, project, action)
 
     # -- below -----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _alone(self, principal: Principal, sandbox: str, project: Project) -> AsyncIterator[AgentSession]:
-        if not posixpath.isabs(checked_text(project.path, "pathToProject")):
-            raise InvalidInput("pathToProject must be an absolute path", field="pathToProject")
+    async def _alone(
+        self, principal: Principal, sandbox: str, project: Project
+    ) -> AsyncIterator[tuple[AgentSession, Project]]:
+        """With the project's path as an absolute one."""
+        if not checked_text(project.path, "pathToProject"):
+            raise InvalidInput("pathToProject must name a folder", field="pathToProject")
         command_for(project.language, self._configured)
         async with self._sandboxes.session(principal, sandbox) as session:
+            project = await settled(session, project)
             key = (session.sandbox.id, project.tag)
             lock = self._locks.setdefault(key, asyncio.Lock())
             async with lock:
-                yield session
+                yield session, project
 
     async def _ask(
         self, principal: Principal, sandbox: str, project: Project, action: Callable[["Talk"], Awaitable[Answer]]
@@ -151,14 +158,15 @@ class LanguageService:
                 return await action(talk)
         except LanguageServerGone:
             async with self._sandboxes.session(principal, sandbox) as session:
+                tag = (await settled(session, project)).tag
                 with contextlib.suppress(ProcessNotFound):
-                    await session.agent.wait(project.tag, STOP_TIMEOUT)
+                    await session.agent.wait(tag, STOP_TIMEOUT)
             async with self._speaking(principal, sandbox, project) as talk:
                 return await action(talk)
 
     @asynccontextmanager
     async def _speaking(self, principal: Principal, sandbox: str, project: Project) -> AsyncIterator["Talk"]:
-        async with self._alone(principal, sandbox, project) as session:
+        async with self._alone(principal, sandbox, project) as (session, project):
             info = await found(session.agent, project.tag)
             if info is None:
                 raise LanguageServerNotStarted
@@ -199,15 +207,37 @@ class Talk:
         self.session = session
         self.conversation = conversation
         self.documents = documents
-        self._project = project
+        self.project = project
+
+    def paths(self, uri: str) -> tuple[str, ...]:
+        """Where the file may be: clients name it from the project's folder, or as they named the project's folder."""
+        folders = (self.project.path, self.project.base or self.project.path)
+        return paths_of(uri, *folders)
 
     async def tell(self, uri: str) -> str:
         """Read the file, tell the server what is in it, answer with its path."""
-        path = path_of(uri, self._project.path)
-        async with self.session.agent.read(path, length=FILE_LIMIT, user=self.session.sandbox.user) as reader:
-            text = b"".join([chunk async for chunk in reader]).decode(errors="replace")
-        await self.documents.tell(self.conversation, path, self._project.language, text)
+        path, *others = self.paths(uri)
+        try:
+            text = await self._read(path)
+        except FileNotFound:
+            if not others:
+                raise
+            path = others[0]
+            text = await self._read(path)
+        await self.documents.tell(self.conversation, path, self.project.language, text)
         return path
+
+    async def _read(self, path: str) -> str:
+        async with self.session.agent.read(path, length=FILE_LIMIT, user=self.session.sandbox.user) as reader:
+            return b"".join([chunk async for chunk in reader]).decode(errors="replace")
+
+
+async def settled(session: AgentSession, project: Project) -> Project:
+    """With an absolute path; a relative one begins at the user's home, as files' paths do."""
+    if posixpath.isabs(project.path):
+        return project
+    home = (await session.agent.stat(HOME, user=session.sandbox.user)).path
+    return replace(project, path=posixpath.normpath(posixpath.join(home, project.path)), base=home)
 
 
 async def found(agent: AgentClient, tag: str) -> ProcessInfo | None:

@@ -4,7 +4,7 @@ import pytest
 
 from moonpool.errors import InvalidInput
 from moonpool.languages.answers import completions_of, symbols_of
-from moonpool.languages.documents import SERVERS_KEPT, Shelf, path_of, uri_of
+from moonpool.languages.documents import SERVERS_KEPT, Shelf, path_of, paths_of, uri_of
 from moonpool.languages.errors import LanguageNotSupported
 from moonpool.languages.model import Completions, command_for
 
@@ -22,6 +22,11 @@ RANGE = {"start": {"line": 1, "character": 0}, "end": {"line": 2, "character": 0
 )
 def test_addresses(uri: str, path: str) -> None:
     assert path_of(uri, "/project") == path
+
+
+def test_a_relative_address_may_begin_at_several_folders() -> None:
+    assert paths_of("file://p/a.py", "/home/p", "/home") == ("/home/p/p/a.py", "/home/p/a.py")
+    assert paths_of("file:///x/a.py", "/home/p", "/home") == ("/x/a.py",)
 
 
 def test_an_address_of_nothing() -> None:
