@@ -7,19 +7,19 @@ from moonpool.guest.model import GrowthRound
 Outputs = Sequence[bytes]
 
 
-def interleaved(outputs: Outputs, starts: Sequence[int], rounds: Sequence[GrowthRound]) -> bytes:
-    """``outputs`` are the ends of files of which ``starts`` bytes each are left out. What no round speaks of comes
-    last, one output after the other."""
+def interleaved(outputs: Outputs, starts: Sequence[int], rounds: Sequence[GrowthRound]) -> Iterator[tuple[int, bytes]]:
+    """Pieces with the index of their output. ``outputs`` are the ends of files of which ``starts`` bytes each are left
+    out. What no round speaks of comes last, one output after the other."""
     places = [-start for start in starts]
-    pieces: list[bytes] = []
     for one in rounds:
         fresh = []
         for index, count in enumerate(one.grown):
             fresh.append(outputs[index][max(0, places[index]) : max(0, places[index] + count)])
             places[index] += count
-        pieces += (data for _, data in spread(fresh, one.order))
-    pieces += (output[max(0, place) :] for output, place in zip(outputs, places, strict=True))
-    return b"".join(pieces)
+        yield from spread(fresh, one.order)
+    for index, (output, place) in enumerate(zip(outputs, places, strict=True)):
+        if rest := output[max(0, place) :]:
+            yield index, rest
 
 
 def spread(fresh: Outputs, order: Sequence[int]) -> Iterator[tuple[int, bytes]]:

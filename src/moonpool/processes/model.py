@@ -44,20 +44,24 @@ class ShellSession:
 
 
 @dataclass(frozen=True)
-class CommandLogs:
-    """The latest bytes of each stream, and of both in the order in which they were written, as far as that is known;
-    ``truncated`` when more had been written."""
-
-    stdout: bytes = b""
-    stderr: bytes = b""
-    output: bytes = b""
-    truncated: bool = False
-
-
-@dataclass(frozen=True)
 class LogChunk:
     stream: OutputStream
     data: bytes
+
+
+@dataclass(frozen=True)
+class CommandLogs:
+    """The latest bytes of each stream, and in ``chunks`` of both in the order in which they were written, as far as
+    that is known; ``truncated`` when more had been written."""
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    chunks: tuple[LogChunk, ...] = ()
+    truncated: bool = False
+
+    @property
+    def output(self) -> bytes:
+        return b"".join(chunk.data for chunk in self.chunks)
 
 
 @dataclass(frozen=True)

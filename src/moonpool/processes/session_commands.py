@@ -154,8 +154,9 @@ async def read_logs(shell: Shell, command_id: str) -> CommandLogs:
     rounds = await noted_order(shell, files)
     tails = await asyncio.gather(*(read_tail(shell, files.output(stream)) for stream in STREAMS))
     (stdout, start), (stderr, other_start) = tails
-    output = interleaved((stdout, stderr), (start, other_start), rounds)
-    return CommandLogs(stdout, stderr, output, truncated=bool(start or other_start))
+    pieces = interleaved((stdout, stderr), (start, other_start), rounds)
+    chunks = tuple(LogChunk(STREAMS[index], data) for index, data in pieces)
+    return CommandLogs(stdout, stderr, chunks, truncated=bool(start or other_start))
 
 
 async def read_file(shell: Shell, path: str) -> bytes | None:

@@ -7,6 +7,8 @@ import daytona_toolbox_api_client as sdk
 import httpx
 import pytest
 
+from moonpool.guest.model import ProcessSpec
+
 SDK = {"X-Daytona-SDK-Version": "0.226.1"}
 OLD_SDK = {"X-Daytona-SDK-Version": "0.166.0"}
 
@@ -37,7 +39,7 @@ class Session:
 
     async def end_of(self, command_id: str) -> int:
         async with asyncio.timeout(20):
-            while (code := (await self.command(command_id))["exitCode"]) is None:
+            while (code := (await self.command(command_id)).get("exitCode")) is None:
                 await asyncio.sleep(0.02)  # Over this API there is no other way than to ask.
         return int(code)
 
@@ -158,7 +160,7 @@ async def test_two_at_once_run_one_after_the_other(session: Session) -> None:
 
 async def test_background_command(session: Session) -> None:
     command_id = await session.start("echo begun; sleep 0.3; echo done; exit_code() { return 3; }; exit_code")
-    assert (await session.command(command_id))["exitCode"] is None
+    assert "exitCode" not in await session.command(command_id)
     assert await session.end_of(command_id) == 3
     assert (await session.logs(command_id)).json()["stdout"] == "begun\ndone\n"
 
@@ -190,7 +192,11 @@ async def test_input_that_is_not_repeated(session: Session) -> None:
 
 async def test_log_formats(session: Session) -> None:
     command_id = (await session.run("echo out; echo err >&2"))["cmdId"]
-    assert (await session.logs(command_id)).json() == {"output": "out\nerr\n", "stdout": "out\n", "stderr": "err\n"}
+    assert (await session.logs(command_id)).json() == {
+        "output": "\x01\x01\x01out\n\x02\x02\x02err\n",
+        "stdout": "out\n",
+        "stderr": "err\n",
+    }
     for headers in (OLD_SDK, {"X-Other": "1"}):
         answer = await session.logs(command_id, headers)
         assert answer.headers["content-type"].startswith("text/plain")
@@ -258,6 +264,47 @@ async def test_entrypoint(client: httpx.AsyncClient) -> None:
     assert answer == {"sessionId": "entrypoint", "commands": []}
     logs = (await client.get("/process/session/entrypoint/logs", headers=SDK)).json()
     assert logs == {"output": "", "stdout": "", "stderr": ""}
+
+
+async def test_entrypoint_of_an_image(client: httpx.AsyncClient, socket_to: Any, world: Any, sandbox: str) -> None:
+    async with world.core.sandboxes.session(world.principal, sandbox) as session:
+        command = ("sh", "-c", "echo first; read line; echo $line; exit 4")
+        spec = ProcessSpec(argv=command, user="root", tag="entrypoint", merge_output=True, stdin=True)
+        info = await session.agent.start(spec)
+        async with asyncio.timeout(10), socket_to("/process/session/entrypoint/logs?follow=true") as socket:
+            assert await socket.recv() == b"\x01\x01\x01first\n"
+            logs = (await client.get("/process/session/entrypoint/logs", headers=SDK)).json()
+            assert (logs["stdout"], logs["output"]) == ("first\n", "\x01\x01\x01first\n")
+            entrypoint = {
+                "id": "entrypoint_command",
+                "command": "'sh' '-c' 'echo first; read line; echo $line; exit 4'",
+            }
+            found = (await client.get("/process/session/entrypoint")).json()
+            assert found == {"sessionId": "entrypoint", "commands": [entrypoint]}
+            await session.agent.write_stdin(info.pid, b"last\n")
+            assert await followed(socket) == [("stdout", b"last\n")]
+            assert socket.close_code == 1000
+    found = (await client.get("/process/session/entrypoint")).json()
+    assert found["commands"] == [{**entrypoint, "exitCode": 4}]
+    assert (await client.get("/process/session/entrypoint/logs")).text == "first\nlast\n"
+
+
+async def test_the_vendors_words(session: Session, client: httpx.AsyncClient) -> None:
+    await session.run("exit 7")
+    ended = await session.run("true", 410)
+    unknown = (await client.get("/process/session/nobody")).json()
+    terminal = (await client.get("/process/pty/nobody")).json()
+    assert [(error["code"], error["message"]) for error in (ended, unknown, terminal)] == [
+        ("SESSION_ENDED", "session process has exited"),
+        ("PROCESS_NOT_FOUND", "session not found"),
+        ("PROCESS_NOT_FOUND", "PTY session not found"),
+    ]
+
+
+async def test_what_is_not_known_yet(session: Session) -> None:
+    answer = await session.run("read line", 202, runAsync=True)
+    assert answer == {"cmdId": answer["cmdId"], "output": None, "stdout": None, "stderr": None, "exitCode": None}
+    assert await session.command(answer["cmdId"]) == {"id": answer["cmdId"], "command": "read line"}
 
 
 async def followed(socket: Any) -> list[tuple[str, bytes]]:

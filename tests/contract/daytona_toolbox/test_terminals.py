@@ -50,7 +50,7 @@ async def test_create_and_connect(socket_to: Any, client: httpx.AsyncClient) -> 
         info = PtySessionInfo.from_dict((await client.get("/process/pty/one")).json())
         assert info is not None
         assert (info.id, info.cwd, info.cols, info.rows, info.active) == ("one", "/usr", 100, 30, True)
-        assert info.envs == {"MINE": "a b"}
+        assert info.envs == {"TERM": "xterm-256color", "MINE": "a b"}
         await socket.send("exit 3\n")
         assert await last_words(socket_to, socket) == [
             {"type": "control", "status": "exited", "exitCode": 3, "exitReason": "non-zero exit"}
@@ -120,7 +120,13 @@ async def test_rest(client: httpx.AsyncClient) -> None:
     assert listed is not None
     assert [session.id for session in listed.sessions] == ["one", unnamed]
     first = listed.sessions[0]
-    assert (first.cols, first.rows, first.cwd, first.envs, first.lazy_start) == (90, 20, "/usr", {"A": "b"}, True)
+    assert (first.cols, first.rows, first.cwd, first.envs, first.lazy_start) == (
+        90,
+        20,
+        "/usr",
+        {"TERM": "xterm-256color", "A": "b"},
+        True,
+    )
     assert (listed.sessions[1].cols, listed.sessions[1].rows) == (80, 24)
 
 

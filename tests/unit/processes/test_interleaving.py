@@ -1,11 +1,18 @@
 """Outputs put together in the order in which they were written."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from moonpool.guest.model import GrowthRound
-from moonpool.processes.interleaving import interleaved
+from moonpool.processes import interleaving
+from moonpool.processes.interleaving import Outputs
 
 OUT, ERR = 0, 1
+
+
+def interleaved(outputs: Outputs, starts: Sequence[int], noted: Sequence[GrowthRound]) -> bytes:
+    return b"".join(data for _, data in interleaving.interleaved(outputs, starts, noted))
 
 
 def rounds(*each: tuple[tuple[int, ...], tuple[int, int]]) -> list[GrowthRound]:
@@ -52,3 +59,12 @@ def test_every_byte_comes_once(starts: tuple[int, int]) -> None:
     noted = rounds(((OUT, ERR, OUT, ERR), (6, 5)), ((ERR, OUT), (3, 2)))
     ends = tuple(data[start:] for data, start in zip(whole, starts, strict=True))
     assert sorted(interleaved(ends, starts, noted)) == sorted(b"".join(ends))
+
+
+def test_pieces_say_whose_they_are() -> None:
+    noted = rounds(((OUT, ERR), (2, 2)))
+    assert list(interleaving.interleaved((b"a\nc", b"b\n"), (0, 0), noted)) == [
+        (OUT, b"a\n"),
+        (ERR, b"b\n"),
+        (OUT, b"c"),
+    ]

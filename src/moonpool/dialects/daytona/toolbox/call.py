@@ -23,6 +23,7 @@ from moonpool.files.service import FileService
 from moonpool.git.service import GitService
 from moonpool.languages.service import LanguageService
 from moonpool.processes.code import CodeService
+from moonpool.processes.entrypoints import EntrypointService
 from moonpool.processes.interpreters import InterpreterService
 from moonpool.processes.model import Sandboxes
 from moonpool.processes.service import ProcessService
@@ -48,6 +49,7 @@ class Tools:
     processes: ProcessService
     code: CodeService
     sessions: ShellSessions
+    entrypoints: EntrypointService
     terminals: TerminalService
     interpreters: InterpreterService
     files: FileService
@@ -65,6 +67,7 @@ class Tools:
             processes=processes,
             code=CodeService(processes),
             sessions=ShellSessions(sandboxes),
+            entrypoints=EntrypointService(sandboxes),
             terminals=TerminalService(sandboxes),
             interpreters=InterpreterService(sandboxes),
             files=FileService(sandboxes),

@@ -6,7 +6,7 @@ from moonpool.dialects.daytona.toolbox.call import Call, json_response, text_of
 from moonpool.dialects.daytona.toolbox.errors import ExecutionTimedOut
 from moonpool.dialects.daytona.toolbox.models import CodeRunRequest
 from moonpool.errors import InvalidInput
-from moonpool.processes.code import Code
+from moonpool.processes.code import RUNTIMES, Code
 from moonpool.processes.model import checked_timeout
 
 
@@ -14,6 +14,8 @@ async def run(call: Call) -> Response:
     request = await call.body(CodeRunRequest)
     if not request.code:
         raise InvalidInput("code is required", field="code")
+    if request.language not in RUNTIMES:
+        raise InvalidInput(f"bad request: unsupported language: {request.language}", field="language")
     code = Code(
         text=request.code,
         language=request.language,

@@ -53,9 +53,6 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
     ExecutionTimedOut: (408, "PROCESS_EXECUTION_TIMEOUT"),
     ExecutionTimeout: (408, "PROCESS_EXECUTION_TIMEOUT"),
     errors.ProcessNotFound: (404, "PROCESS_NOT_FOUND"),
-    process_errors.SessionNotFound: (404, "NOT_FOUND"),
-    process_errors.SessionCommandNotFound: (404, "NOT_FOUND"),
-    process_errors.TerminalNotFound: (404, "NOT_FOUND"),
     process_errors.InterpreterNotFound: (404, "NOT_FOUND"),
     process_errors.SessionEnded: (410, "SESSION_ENDED"),
     process_errors.SessionCommandCompleted: (410, "COMMAND_ALREADY_COMPLETED"),
@@ -106,6 +103,13 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
 }
 
 
+# The vendor's own words, which its clients' users compare with.
+SENTENCES: Mapping[type[errors.MoonpoolError], str] = {
+    process_errors.SessionNotFound: "session not found",
+    process_errors.SessionEnded: "session process has exited",
+    process_errors.TerminalNotFound: "PTY session not found",
+}
+
 # A client that sends too much must not be listened to until it has finished.
 HEADERS: Mapping[type[errors.MoonpoolError], dict[str, str]] = {
     errors.Unauthorized: {"WWW-Authenticate": "Bearer"},
@@ -141,6 +145,8 @@ def error_response(connection: HTTPConnection, error: errors.MoonpoolError) -> J
 
 
 def sentence(error: errors.MoonpoolError) -> str:
+    if type(error) in SENTENCES:
+        return SENTENCES[type(error)]
     if not error.hint or isinstance(error, errors.Unauthorized):
         return error.message
     return f"{error.message.rstrip('.')}. {error.hint}"

@@ -3,19 +3,24 @@
 from starlette.responses import Response
 
 from moonpool.dialects.daytona.toolbox.call import Call, json_response, text_of
-from moonpool.dialects.daytona.toolbox.errors import ExecutionTimedOut
+from moonpool.dialects.daytona.toolbox.errors import ExecutionTimedOut, InvalidBody
 from moonpool.dialects.daytona.toolbox.models import ExecuteRequest
-from moonpool.errors import InvalidInput, WorkingDirectoryNotFound
+from moonpool.errors import WorkingDirectoryNotFound
 from moonpool.guest.model import ProcessSpec
 from moonpool.processes.model import checked_timeout
 
 NOT_STARTED = -1  # exit code
+# The vendor's own words, which its clients' users compare with.
+EMPTY_COMMAND = (
+    "invalid body request: invalid request body: "
+    "Key: 'ExecuteRequest.Command' Error:Field validation for 'Command' failed on the 'required' tag"
+)
 
 
 async def execute(call: Call) -> Response:
     request = await call.body(ExecuteRequest)
     if not request.command.strip():
-        raise InvalidInput("empty command", field="command")
+        raise InvalidBody(EMPTY_COMMAND, field="command")
     spec = ProcessSpec(
         shell=request.command,
         cwd=request.cwd or None,

@@ -1,14 +1,16 @@
 """Logs of session commands: at once, or followed over a websocket."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
 
 from moonpool.dialects.daytona.toolbox.call import Call, json_response, text_of
 from moonpool.dialects.daytona.toolbox.sockets import NORMAL_CLOSURE, until_closed
+from moonpool.guest.model import Output, ProcessEvent
 from moonpool.processes.model import CommandLogs, LogChunk
 
+LINE_END = b"\n"
 MARKERS = {"stdout": b"\x01\x01\x01", "stderr": b"\x02\x02\x02"}
 SDK_VERSION_HEADER = "x-daytona-sdk-version"
 SPLIT_HEADER = "x-daytona-split-output"
@@ -20,8 +22,9 @@ async def logs(call: Call) -> Response:
 
 
 async def entrypoint_logs(call: Call) -> Response:
-    async with call.tools.sandboxes.session(call.principal, call.sandbox):
-        return log_response(call, CommandLogs())
+    output = await call.tools.entrypoints.output(call.principal, call.sandbox)
+    chunks = (LogChunk("stdout", output),) if output else ()
+    return log_response(call, CommandLogs(stdout=output, chunks=chunks))
 
 
 async def follow(call: Call) -> None:
@@ -31,9 +34,16 @@ async def follow(call: Call) -> None:
 
 
 async def follow_entrypoint(call: Call) -> None:
-    async with call.tools.sandboxes.session(call.principal, call.sandbox):
+    async with call.tools.entrypoints.follow(call.principal, call.sandbox) as events:
         await call.socket.accept()
-        await call.socket.close(NORMAL_CLOSURE)
+        await until_closed(call, send(call, outputs(events)))
+
+
+async def outputs(events: AsyncIterator[ProcessEvent] | None) -> AsyncIterator[LogChunk]:
+    if events is not None:
+        async for event in events:
+            if isinstance(event, Output):
+                yield LogChunk("stdout", event.data)
 
 
 async def send(call: Call, chunks: AsyncIterator[LogChunk]) -> None:
@@ -48,16 +58,30 @@ def command_of(call: Call) -> tuple[str, str]:
 
 def log_response(call: Call, found: CommandLogs) -> Response:
     if wants_split(call):
-        return json_response(log_document(found))
+        return json_response(log_document(call, found))
     return PlainTextResponse(text_of(found.output))
 
 
-def log_document(found: CommandLogs) -> dict[str, Any]:
+def log_document(call: Call, found: CommandLogs) -> dict[str, Any]:
+    """The SDKs' users get ``output`` as the vendor sends it: each line with the marker of its stream."""
     return {
-        "output": text_of(found.output),
+        "output": text_of(marked(found.chunks) if wants_split(call) else found.output),
         "stdout": text_of(found.stdout),
         "stderr": text_of(found.stderr),
     }
+
+
+def marked(chunks: Iterable[LogChunk]) -> bytes:
+    """A marker at the start, after each line end, and where the stream changes within a line."""
+    pieces: list[bytes] = []
+    last, at_start = None, True
+    for chunk in chunks:
+        marker, body, end = MARKERS[chunk.stream], chunk.data[:-1], chunk.data[-1:]
+        if at_start or chunk.stream != last:
+            pieces.append(marker)
+        pieces += (body.replace(LINE_END, LINE_END + marker), end)
+        last, at_start = chunk.stream, end == LINE_END
+    return b"".join(pieces)
 
 
 def wants_split(call: Call) -> bool:

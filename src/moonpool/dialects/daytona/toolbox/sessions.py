@@ -1,5 +1,6 @@
 """Shell sessions and their commands."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.responses import Response
@@ -15,7 +16,8 @@ from moonpool.errors import InvalidInput
 from moonpool.processes.model import SessionCommand, ShellSession
 
 CREATED, ACCEPTED, NO_CONTENT = 201, 202, 204
-ENTRYPOINT = "entrypoint"  # a session that the vendor's images have for their entry point; sandboxes here have none
+ENTRYPOINT = "entrypoint"  # what the sandbox's image has had started, where it has
+ENTRYPOINT_COMMAND = "entrypoint_command"
 
 
 async def create(call: Call) -> Response:
@@ -37,8 +39,9 @@ async def get(call: Call) -> Response:
 
 
 async def entrypoint(call: Call) -> Response:
-    async with call.tools.sandboxes.session(call.principal, call.sandbox):
-        return json_response(session_document(ShellSession(ENTRYPOINT, ())))
+    info = await call.tools.entrypoints.get(call.principal, call.sandbox)
+    commands = () if info is None else (SessionCommand(ENTRYPOINT_COMMAND, quoted(info.argv), info.exit_code),)
+    return json_response(session_document(ShellSession(ENTRYPOINT, commands)))
 
 
 async def delete(call: Call) -> Response:
@@ -55,9 +58,10 @@ async def execute(call: Call) -> Response:
         command = await sessions.execute_in_background(
             call.principal, call.sandbox, session_id, request.command, echo_input=not request.suppressInputEcho
         )
-        return json_response({"cmdId": command.id}, ACCEPTED)
+        unknown = dict.fromkeys(("output", "stdout", "stderr", "exitCode"))
+        return json_response({"cmdId": command.id, **unknown}, ACCEPTED)
     command, logs = await call.unless_gone(sessions.execute(call.principal, call.sandbox, session_id, request.command))
-    return json_response({"cmdId": command.id, "exitCode": command.exit_code, **log_document(logs)})
+    return json_response({"cmdId": command.id, "exitCode": command.exit_code, **log_document(call, logs)})
 
 
 async def get_command(call: Call) -> Response:
@@ -73,9 +77,16 @@ async def send_input(call: Call) -> Response:
     return Response(status_code=NO_CONTENT)
 
 
+def quoted(words: Iterable[str]) -> str:
+    """As a shell would take them, each in quotes of its own, as the vendor's server says them."""
+    return " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
+
+
 def session_document(session: ShellSession) -> dict[str, Any]:
     return {"sessionId": session.id, "commands": [command_document(command) for command in session.commands]}
 
 
 def command_document(command: SessionCommand) -> dict[str, Any]:
-    return {"id": command.id, "command": command.text, "exitCode": command.exit_code}
+    """Without an exit code while the command waits or runs."""
+    ended = {} if command.exit_code is None else {"exitCode": command.exit_code}
+    return {"id": command.id, "command": command.text, **ended}

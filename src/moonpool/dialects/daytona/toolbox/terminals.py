@@ -14,7 +14,7 @@ from moonpool.dialects.daytona.toolbox.models import (
 )
 from moonpool.ids import new_uuid
 from moonpool.processes.model import Terminal
-from moonpool.processes.terminals import NewTerminal
+from moonpool.processes.terminals import TERM, NewTerminal
 
 CREATED = 201
 
@@ -60,7 +60,7 @@ def terminal_document(terminal: Terminal) -> dict[str, Any]:
     return {
         "id": terminal.id,
         "cwd": terminal.cwd,
-        "envs": dict(terminal.environment),
+        "envs": {"TERM": TERM, **terminal.environment},
         "cols": terminal.columns,
         "rows": terminal.rows,
         "createdAt": timestamp(terminal.created_at),
