@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,7 @@ from moonpool.access.service import AccessService
 from moonpool.access.signing import signing_key
 from moonpool.archives.service import Archives
 from moonpool.archives.stores import open_store
+from moonpool.audit.service import AuditService
 from moonpool.builds.cache import LayerCache
 from moonpool.builds.contexts import Contexts
 from moonpool.builds.disks import Disks
@@ -31,12 +33,12 @@ from moonpool.builds.logs import BuildLogs
 from moonpool.builds.machine import BuildMachines
 from moonpool.builds.registry_service import RegistryService
 from moonpool.builds.runner import Runner
-from moonpool.builds.secrets import Secrets
 from moonpool.builds.service import BuildService
 from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
 from moonpool.dialects import codesandbox, freestyle, wrenn
 from moonpool.dialects.codesandbox import gateway as codesandbox_gateway
+from moonpool.dialects.common.auditing import Audited
 from moonpool.dialects.common.figures import OperationFigures, ServerFigures, Sources
 from moonpool.dialects.common.front import FrontProtocol, front
 from moonpool.dialects.common.health import Health, Metrics
@@ -90,6 +92,7 @@ from moonpool.snapshots.warming import WarmableMachines, Warming
 from moonpool.ssh.server import SshServer
 from moonpool.ssh.service import SshService
 from moonpool.store.database import Store
+from moonpool.vault import Box, Vault, derived
 from moonpool.volumes.catalogue import VolumeCatalogue
 from moonpool.volumes.service import Users, VolumeHost, VolumeLimits, VolumeService
 
@@ -121,10 +124,11 @@ class Core:
 
     def __init__(self, settings: Settings, store: Store, host: RunningHost, clock: Clock) -> None:
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self.background = Background()
         limits = LimitBook(store, clock, TeamLimits.of(settings))
         self.access = AccessService(store, clock, limits)
+        self.audit = AuditService(store, self.access, timedelta(days=settings.audit_days), clock)
         self.events = EventService(store, clock)
         self._catalogue = SnapshotCatalogue(store, clock)
         self.records = Records(store, self.events, clock)
@@ -158,7 +162,9 @@ class Core:
         self._key = signing_key(settings.data.resolve())
         self.community = self._gather(store)
         self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
-        secrets = Secrets(self._key)
+        vault = Vault.open(settings.data.resolve(), settings.secret_key and settings.secret_key.get_secret_value())
+        # Earlier versions sealed passwords with the signing key.
+        secrets = vault.box("registry passwords", older=[derived(self._key, b"moonpool registry passwords")])
         self.registries = RegistryService(store, self.access, secrets, clock)
         self.builds = builds_of(settings, store, self.access, self.snapshots, self.registries, host, secrets, clock)
         self.gateway = self._open_gateway()
@@ -210,7 +216,8 @@ class Core:
             self.snapshots,
             self.events,
             server,
-            self._clock,
+            self.clock,
+            audit=self.audit,
             metrics=self.metrics,
             previews=self.previews,
             tags=self.tags,
@@ -252,14 +259,14 @@ class Core:
             key=self._key,
         )
         doors, wakes = self.previews.doors, codesandbox_gateway.wakes
-        opened = PreviewGateway(gateway, self.access, self.sandboxes, doors, self.background, wakes, self._clock)
+        opened = PreviewGateway(gateway, self.access, self.sandboxes, doors, self.background, wakes, self.clock)
         self.previews.links.reserved, self.previews.links.own_domain = opened.owns, opened.domain
         self.records.listen(opened.sandbox_changed)
         return opened
 
     async def _open_ssh(self, listen: str) -> None:
         host, _, port = listen.rpartition(":")
-        server = SshServer(self.ssh, self.sandboxes, self._clock, self._settings.data.resolve())
+        server = SshServer(self.ssh, self.sandboxes, self.clock, self._settings.data.resolve())
         try:
             log.info("ssh_listens", port=await server.start(host.strip("[]"), int(port)))
         except OSError as error:
@@ -314,6 +321,7 @@ class Core:
         await self.previews.doors.flush()
         await self.metrics.close()
         await self.events.close()
+        await self.audit.close()
         await self.access.close()
 
     async def _go_on(self, sandbox_id: str) -> None:
@@ -327,11 +335,12 @@ class Core:
         """Each step on its own: one that fails is logged, and done again the next time."""
         next_prune = 0.0
         while True:
-            if (now := self._clock.monotonic()) >= next_prune:
+            if (now := self.clock.monotonic()) >= next_prune:
                 self.background.spawn(self.records.prune(), "prune sandboxes")
                 self.background.spawn(self.snapshots.prune(), "prune records of snapshots")
                 self.background.spawn(self.events.prune(), "prune events")
                 self.background.spawn(self.volumes.prune(), "prune volumes")
+                self.background.spawn(self.audit.prune(), "prune audit log")
                 self.background.spawn(self.builds.prune(), "prune builds")
                 self.background.spawn(self.community.prune(), "prune accounts and sessions")
                 next_prune = now + PRUNE_EVERY
@@ -422,8 +431,9 @@ def serve(core: Core, host: RunningHost) -> ASGIApp:
         "/healthz": Health(host.readiness),
         "/metrics": Metrics(core.access, registry, figures),
     }
-    for dialect in (daytona, wrenn, freestyle, codesandbox):
-        application = dialect.create_app(core.services)
+    dialects = {"daytona": daytona, "wrenn": wrenn, "freestyle": freestyle, "codesandbox": codesandbox}
+    for name, dialect in dialects.items():
+        application = Audited(dialect.create_app(core.services), name, core.audit, core.clock)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
     return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})
 
@@ -448,7 +458,7 @@ def builds_of(
     snapshots: SnapshotService,
     registries: RegistryService,
     host: RunningHost,
-    secrets: Secrets,
+    secrets: Box,
     clock: Clock,
 ) -> BuildService:
     data, limits = settings.data.resolve(), settings.build_limits()

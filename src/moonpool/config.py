@@ -1,5 +1,6 @@
 """Settings of a server: MOONPOOL_* variables, checked once at the start. Secrets are never printed."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,14 @@ WordList = Annotated[
 ]
 
 
+def networks(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """ValueError for what is no network."""
+    return tuple(str(ip_network(part)) for part in parts)
+
+
+NetworkList = Annotated[WordList, AfterValidator(networks)]
+
+
 class Settings(BaseSettings):
     """Each field is the variable MOONPOOL_ and its name in capitals; lists are separated by commas."""
 
@@ -34,11 +43,20 @@ class Settings(BaseSettings):
         pattern="^https?://",
         description="Where the base image's packages come from; as on this machine otherwise.",
     )
+    webhook_networks: NetworkList = Field(
+        (), description="Networks (CIDR) that are not public, and that webhooks and channels may reach."
+    )
+    telegram_url: str = Field(
+        "https://api.telegram.org", pattern="^https?://", description="The bot API that Telegram channels use."
+    )
     desktop: bool = Field(False, description="Build the image with a desktop, and offer it as daytona-desktop.")
     code_runner: bool = Field(
         False, description="Build the image with a Jupyter server, and offer it as code-runner-beta."
     )
     api_key: SecretStr | None = Field(None, description="The first API key, at least 8 characters.")
+    secret_key: SecretStr | None = Field(
+        None, description="What kept secrets are encrypted with; made in DATA/secret-key otherwise."
+    )
     database_url: SecretStr | None = Field(None, description="postgresql://...; SQLite in the data folder otherwise.")
     public_url: str | None = Field(None, description="How clients reach the server, when not as they say themselves.")
     domain: str | None = Field(None, description="Domain of previews; localhost:PORT otherwise.")
@@ -87,6 +105,7 @@ class Settings(BaseSettings):
 
     region: str = Field("local", min_length=1, description="The name of this server's one region.")
     on_exit: Literal["pause", "stop", "keep"] = Field("pause", description="What becomes of what runs at the end.")
+    audit_days: float = Field(90, gt=0, description="How long the audit log is kept.")
     log_format: Literal["console", "json"] = Field("json", description="Of the log on standard error.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
 

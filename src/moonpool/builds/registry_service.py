@@ -7,13 +7,13 @@ from moonpool.access.service import AccessService
 from moonpool.builds.model import Login
 from moonpool.builds.registries import Registry
 from moonpool.builds.repository import RegistryRepository
-from moonpool.builds.secrets import Secrets
 from moonpool.clock import Clock
 from moonpool.engine.images.oci.reference import HOST, HUB, HUB_ALIASES
 from moonpool.errors import InvalidInput, LimitExceeded, RegistryNotFound
 from moonpool.ids import new_uuid
 from moonpool.sandboxes.validation import check_name, check_text
 from moonpool.store.database import Store
+from moonpool.vault import Box
 
 MOST = 100  # of one team
 
@@ -21,7 +21,7 @@ MOST = 100  # of one team
 class RegistryService:
     """A team sees its own alone; RegistryNotFound for any other. No answer has a password in it."""
 
-    def __init__(self, store: Store, access: AccessService, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, store: Store, access: AccessService, secrets: Box, clock: Clock) -> None:
         self._store, self._access, self._secrets, self._clock = store, access, secrets, clock
         self._repository = RegistryRepository()
 
@@ -50,7 +50,7 @@ class RegistryService:
             name=check_name(name),
             host=host_of(url),
             username=check_text(username, "username"),
-            secret=self._secrets.encrypt(password),
+            secret=self._secrets.seal(password),
             project=check_text(project, "project"),
             created_at=now,
             updated_at=now,
@@ -78,7 +78,7 @@ class RegistryService:
             name=check_name(name),
             host=host_of(url),
             username=check_text(username, "username"),
-            secret=old.secret if password is None else self._secrets.encrypt(password),
+            secret=old.secret if password is None else self._secrets.seal(password),
             project=old.project if project is None else check_text(project, "project"),
             updated_at=self._clock.now(),
         )
@@ -96,7 +96,7 @@ class RegistryService:
         """For a build of that team, passwords in the clear; later ones of the same host count."""
         async with self._store.reading() as connection:
             found = await self._repository.all_of(connection, team_id)
-        return tuple(Login(each.host, each.username, self._secrets.decrypt(each.secret)) for each in reversed(found))
+        return tuple(Login(each.host, each.username, self._secrets.open(each.secret)) for each in reversed(found))
 
 
 def host_of(url: str) -> str:

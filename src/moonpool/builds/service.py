@@ -18,7 +18,6 @@ from moonpool.builds.model import Build, BuildLimits, BuildState, Login, NewBuil
 from moonpool.builds.registry_service import RegistryService
 from moonpool.builds.repository import BuildRepository
 from moonpool.builds.runner import Outcome, Runner
-from moonpool.builds.secrets import Secrets
 from moonpool.builds.uploads import Uploads
 from moonpool.clock import Clock
 from moonpool.engine.images.oci import parse_reference
@@ -27,6 +26,7 @@ from moonpool.ids import new_uuid
 from moonpool.snapshots.model import Snapshot
 from moonpool.snapshots.service import SnapshotService
 from moonpool.store.database import Store
+from moonpool.vault import Box
 
 KEEP_ENDED = timedelta(days=30)
 INTERNAL = "internal server error"
@@ -49,7 +49,7 @@ class BuildService:
         cache: LayerCache,
         contexts: Contexts,
         logs: BuildLogs,
-        secrets: Secrets,
+        secrets: Box,
         limits: BuildLimits,
         clock: Clock,
     ) -> None:
@@ -233,10 +233,10 @@ class BuildService:
             transaction.after_commit(lambda: self._builds.__setitem__(build.id, build))
 
     def _sealed(self, login: Login) -> Login:
-        return replace(login, password=self._secrets.encrypt(login.password))
+        return replace(login, password=self._secrets.seal(login.password))
 
     def _opened(self, login: Login) -> Login:
-        return replace(login, password=self._secrets.decrypt(login.password))
+        return replace(login, password=self._secrets.open(login.password))
 
 
 def check(recipe: Recipe) -> None:

@@ -1,10 +1,12 @@
 """Events from the outbox to whoever listens: ordered, resumable, never waiting for a slow listener."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 from moonpool.clock import Clock
+from moonpool.errors import RateLimited
 from moonpool.events.model import Event, NewEvent
 from moonpool.events.repository import EventRepository
 from moonpool.events.subscription import Subscription
@@ -12,6 +14,7 @@ from moonpool.store.database import Store, Transaction
 
 RETENTION = timedelta(days=7)
 REPLAY_PAGE = 500  # events read at once
+MAX_STREAMS = 5000  # of one team at a time
 
 
 class EventService:
@@ -27,6 +30,7 @@ class EventService:
         self._repository = EventRepository()
         self._subscriptions: set[Subscription] = set()
         self._listeners: list[Callable[[Event], None]] = []
+        self._streams: Counter[str] = Counter()
         self._dispatched = 0
         self._saved = 0
 
@@ -79,6 +83,20 @@ class EventService:
         finally:
             self._subscriptions.discard(subscription)
             subscription.close()
+
+    @contextmanager
+    def listening(self, team_id: str) -> Iterator[None]:
+        """Around a stream that a client of this team has open; RateLimited where the team has too many."""
+        if self._streams[team_id] >= MAX_STREAMS:
+            hint = "Close some of them."
+            raise RateLimited(f"This team has {MAX_STREAMS} streams of events open", hint=hint, retry_after=60)
+        self._streams[team_id] += 1
+        try:
+            yield
+        finally:
+            self._streams[team_id] -= 1
+            if not self._streams[team_id]:
+                del self._streams[team_id]
 
     async def history(self, team_id: str, *, since: int = 0, limit: int = 100) -> list[Event]:
         """The team's kept events after ``since``, the oldest first."""

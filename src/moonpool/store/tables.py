@@ -558,3 +558,33 @@ registries = Table(
     Column("updated_at", Timestamp, nullable=False),
     Index("uq_registries_team_id_name", "team_id", "name", unique=True),
 )
+
+# What nobody's key did has no team. Names are those of the time.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("team_id", String(36), nullable=True),
+    Column("actor_kind", Text, nullable=False),
+    Column("user_id", String(36), nullable=True),
+    Column("key_id", String(36), nullable=True),
+    Column("actor_name", Text, nullable=False),
+    Column("actor_email", Text, nullable=False),
+    Column("key_prefix", Text, nullable=True),
+    Column("key_suffix", Text, nullable=True),
+    Column("api", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target_type", Text, nullable=False),
+    Column("target_id", Text, nullable=True),
+    Column("status", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=True),
+    Column("address", Text, nullable=True),
+    Column("agent", Text, nullable=True),
+    Column("request_id", Text, nullable=True),
+    Column("details", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_audit_entries_team_id_created_at", "team_id", "created_at"),
+    Index("ix_audit_entries_created_at", "created_at"),
+    sqlite_autoincrement=True,
+)

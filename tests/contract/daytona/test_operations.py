@@ -7,6 +7,7 @@ import httpx
 from fastapi.routing import APIRoute
 
 from moonpool.dialects.daytona import (
+    audit,
     builds,
     copies,
     jobs,
@@ -44,6 +45,7 @@ def contract_operations() -> set[tuple[str, str]]:
 
 
 PARTS = (
+    audit,
     builds,
     copies,
     jobs,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from moonpool.access.community import Community
 from moonpool.access.service import AccessService
+from moonpool.audit.service import AuditService
 from moonpool.builds.registry_service import RegistryService
 from moonpool.builds.service import BuildService
 from moonpool.clock import Clock
@@ -56,6 +57,7 @@ class Services:
     events: EventService
     server: ServerInfo
     clock: Clock
+    audit: AuditService
     metrics: MetricsService
     previews: PreviewService
     tags: TagService

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona import (
+    audit,
     builds,
     copies,
     jobs,
@@ -69,9 +70,11 @@ def create_app(services: Services) -> ASGIApp:
         organizations,
         previews,
         volumes,
+        audit,
     )
     for part in parts:
         app.include_router(part.router)
+    app.state.offered = [route for part in parts for route in part.router.routes]
     app.include_router(storage.store)
     add_error_handlers(app)
     app.include_router(usage.router)

@@ -38,7 +38,7 @@ async def list_api_keys(call: Authenticated) -> Response:
 
 @router.post("/api/api-keys")
 async def create_api_key(request: Request, call: Authenticated) -> Response:
-    """Permissions over things that are not here (registries, regions, runners, audit logs) give nothing."""
+    """Permissions over things that are not here (registries, regions, runners) give nothing."""
     body = await parse(request, CreateApiKey)
     asked = {mapping.PERMISSIONS[permission] for permission in body.permissions if permission in mapping.PERMISSIONS}
     scopes = mapping.READ_SCOPES | asked

@@ -116,6 +116,7 @@ PERMISSIONS: Mapping[schemas.Permission, Scope] = {
     schemas.Permission.read_volumes: Scope.VOLUMES_READ,
     schemas.Permission.write_volumes: Scope.VOLUMES_WRITE,
     schemas.Permission.delete_volumes: Scope.VOLUMES_DELETE,
+    schemas.Permission.read_audit_logs: Scope.AUDIT_READ,
 }
 
 

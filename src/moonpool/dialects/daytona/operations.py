@@ -101,8 +101,6 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "DELETE /organizations/{organizationId}/roles/{roleId} delete_organization_role",
         "DELETE /organizations/{organizationId}/users/{userId} delete_organization_member",
         "POST /organizations/{organizationId}/users/{userId}/access update_access_for_organization_member",
-        "GET /audit/scenarios get_audit_scenarios",
-        "GET /audit/organizations/{organizationId} get_organization_audit_logs",
     ),
 }
 

@@ -5,6 +5,7 @@ from starlette.types import ASGIApp
 
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.wrenn import (
+    audit,
     capsules,
     commands,
     errors,
@@ -21,7 +22,7 @@ from moonpool.dialects.wrenn.unavailable import remaining
 PREFIXES = ("/v1", "/auth")
 
 # Tried in this order: the hot paths first; metrics before capsules, else /capsules/stats would be the capsule "stats".
-ROUTERS = (commands, files, metrics, capsules, streams, terminals, templates, events, hosts)
+ROUTERS = (commands, files, metrics, capsules, streams, terminals, templates, events, hosts, audit)
 
 
 def create_app(services: Services) -> ASGIApp:

@@ -1,8 +1,9 @@
 """Lifecycle events as server-sent events, resumable with ``Last-Event-ID``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -11,33 +12,17 @@ from starlette.types import Receive, Scope, Send
 from moonpool.access.model import Principal
 from moonpool.access.model import Scope as KeyScope
 from moonpool.dialects.common.services import Services
-from moonpool.dialects.wrenn.mapping import STATUSES, capsule, capsule_id
+from moonpool.dialects.wrenn.happenings import happenings
+from moonpool.dialects.wrenn.mapping import capsule
 from moonpool.dialects.wrenn.requests import Caller, Provided, cancel
+from moonpool.dialects.wrenn.schemas import Capsule, SSEEvent
 from moonpool.dialects.wrenn.schemas import Event2 as Kind
-from moonpool.dialects.wrenn.schemas import Outcome, Resource, SSEEvent
-from moonpool.errors import InvalidInput, SandboxNotFound
-from moonpool.events.model import Event, EventType
+from moonpool.errors import InvalidInput, SandboxNotFound, Unauthorized
+from moonpool.events.model import Event
 from moonpool.events.subscription import Subscription
-from moonpool.sandboxes.model import SandboxState
 
 KEEPALIVE_INTERVAL = 30.0  # seconds
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-
-S = SandboxState
-
-# What a change of state ends, well or not; None stands for any state before.
-ACTIONS: Mapping[tuple[SandboxState | None, SandboxState], tuple[Kind, Outcome]] = {
-    (S.PAUSING, S.PAUSED): (Kind.capsule_pause, Outcome.success),
-    (S.STOPPING, S.STOPPED): (Kind.capsule_pause, Outcome.success),
-    (S.PAUSING, S.RUNNING): (Kind.capsule_pause, Outcome.error),
-    (S.PAUSING, S.ERROR): (Kind.capsule_pause, Outcome.error),
-    (S.RESUMING, S.RUNNING): (Kind.capsule_resume, Outcome.success),
-    (S.RESUMING, S.PAUSED): (Kind.capsule_resume, Outcome.error),
-    (S.RESUMING, S.ERROR): (Kind.capsule_resume, Outcome.error),
-    (S.STARTING, S.ERROR): (Kind.capsule_create, Outcome.error),
-    (S.DESTROYING, S.ERROR): (Kind.capsule_destroy, Outcome.error),
-    (None, S.DESTROYED): (Kind.capsule_destroy, Outcome.success),
-}
 
 router = APIRouter()
 
@@ -45,9 +30,21 @@ router = APIRouter()
 @router.get("/v1/events/stream")
 async def stream_events(request: Request, services: Provided, principal: Caller) -> Response:
     services.access.require(principal, KeyScope.SANDBOXES_READ)
+    return await opened(request, services, principal, principal.team_id)
+
+
+@router.get("/v1/admin/events/stream")
+async def stream_all_events(request: Request, services: Provided, principal: Caller) -> Response:
+    services.access.require_platform_admin(principal)
+    return await opened(request, services, principal, None)
+
+
+async def opened(request: Request, services: Services, principal: Principal, team_id: str | None) -> Response:
+    """``team_id`` None: of all teams. RateLimited where the asker's team has too many open."""
+    since = last_event_id(request)
     async with AsyncExitStack() as stack:
-        since = last_event_id(request)
-        subscription = await stack.enter_async_context(services.events.subscribe(principal.team_id, since=since))
+        stack.enter_context(services.events.listening(principal.team_id))
+        subscription = await stack.enter_async_context(services.events.subscribe(team_id, since=since))
         return EventStream(frames(services, principal, subscription), stack.pop_all())
 
 
@@ -64,12 +61,15 @@ class EventStream(StreamingResponse):
 
 
 async def frames(services: Services, principal: Principal, subscription: Subscription) -> AsyncIterator[str]:
+    """Until the client is too slow, or its key has ended: that is looked at with each sign of life."""
     yield frame(SSEEvent(event=Kind.connected, timestamp=services.clock.now()))
     coming: asyncio.Future[Event | None] | None = None
     try:
         while True:
             coming = coming or asyncio.ensure_future(following(subscription))
             await asyncio.wait({coming}, timeout=KEEPALIVE_INTERVAL)
+            if not await welcome(services, principal):
+                return
             if not coming.done():
                 yield ": keepalive\n\n"
                 continue
@@ -83,6 +83,17 @@ async def frames(services: Services, principal: Principal, subscription: Subscri
             await cancel(coming)
 
 
+async def welcome(services: Services, principal: Principal) -> bool:
+    """Whether the key still lets its owner in."""
+    if principal.key_id is None:
+        return True
+    try:
+        await services.access.still(principal.team_id, principal.key_id)
+    except Unauthorized:
+        return False
+    return True
+
+
 async def following(subscription: Subscription) -> Event | None:
     return await anext(subscription, None)
 
@@ -93,33 +104,18 @@ def frame(body: SSEEvent, event_id: int | None = None) -> str:
 
 
 async def bodies(services: Services, principal: Principal, event: Event) -> list[SSEEvent]:
-    """What one event of ours is to Wrenn: an action that ended, a change of state, both, or nothing."""
+    """Each with the capsule as it is by now; the principal may hear of the event's team."""
+    told = happenings(event)
+    of_sandbox = told and event.type.startswith("sandbox.")
+    sandbox = await capsule_of(services, replace(principal, team_id=event.team_id), event) if of_sandbox else None
+    return [body.model_copy(update={"sandbox": sandbox}) for body in told]
+
+
+async def capsule_of(services: Services, principal: Principal, event: Event) -> Capsule | None:
     try:
-        sandbox = capsule(await services.sandboxes.get(principal, event.subject_id, include_destroyed=True))
+        return capsule(await services.sandboxes.get(principal, event.subject_id, include_destroyed=True))
     except SandboxNotFound:
-        sandbox = None
-    told = SSEEvent(
-        resource=Resource(id=capsule_id(event.subject_id), type="capsule"), sandbox=sandbox, timestamp=event.created_at
-    )
-    return [told.model_copy(update=part) for part in parts(event)]
-
-
-def parts(event: Event) -> Iterator[dict[str, object]]:
-    if event.type is EventType.SANDBOX_CREATED:
-        yield {"event": Kind.capsule_create, "outcome": Outcome.success}
-    if event.type is not EventType.SANDBOX_STATE_UPDATED:
-        return
-    old, new = SandboxState(event.data["old_state"]), SandboxState(event.data["new_state"])
-    if STATUSES[old] is not STATUSES[new]:
-        change = {"from": str(STATUSES[old]), "to": str(STATUSES[new])}
-        yield {"event": Kind.capsule_state_changed, "metadata": change}
-    if action := ACTIONS.get((old, new)) or ACTIONS.get((None, new)):
-        kind, outcome = action
-        yield {"event": kind, "outcome": outcome, "error": failure(event) if outcome is Outcome.error else None}
-
-
-def failure(event: Event) -> str:
-    return str(event.data.get("reason") or "failed")
+        return None
 
 
 def last_event_id(request: Request) -> int | None:

@@ -1,0 +1,223 @@
+"""Requests to addresses that users name: public ones, and networks that the operator allowed, and nothing else.
+
+A name is resolved once, here, and the connection is made to an address that was checked. Redirects are not followed, no
+proxy of the environment is asked, and what is read of an answer is bounded, as is its time.
+"""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import httpcore
+import httpx
+
+from moonpool.errors import InvalidInput
+
+TIMEOUT = 15.0  # seconds for a whole request
+MAX_BODY = 16 * 1024  # bytes read of an answer
+MAX_URL = 2048  # characters
+MAX_CONNECTIONS = 128
+RESOLVERS = 8  # names looked up at once: a name server that hangs holds up no other work of this process
+# They lead to an IPv4 address that is written inside of them.
+TRANSLATED = tuple(IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+
+Address = IPv4Address | IPv6Address
+
+
+class Unreachable(Exception):
+    """No answer was had; the message names neither address nor path, since those may be secrets."""
+
+
+class Forbidden(Unreachable):
+    """All that the name leads to is private."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """``body`` is at most ``MAX_BODY`` bytes of the answer, ``milliseconds`` how long it took."""
+
+    status: int
+    body: bytes
+    milliseconds: int
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class Rules:
+    """Which addresses may be asked. ``public`` False: only the networks that the operator allowed."""
+
+    def __init__(self, allowed: Iterable[str], *, public: bool = True) -> None:
+        self._allowed = tuple(ip_network(network) for network in allowed)
+        self._public = public
+
+    def permit(self, text: str) -> bool:
+        address = plain(ip_address(text.partition("%")[0]))
+        if any(address in network for network in self._allowed):
+            return True
+        if not self._public or not address.is_global or address.is_multicast:
+            return False
+        translated = isinstance(address, IPv6Address) and any(address in network for network in TRANSLATED)
+        return not translated and not own(address)
+
+
+def plain(address: Address) -> Address:
+    """An IPv4 address that came as ``::ffff:a.b.c.d`` is that address."""
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def own(address: Address) -> bool:
+    """Whether it is one of this machine's: then it can be bound."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
+
+
+class Resolver:
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="outbound names")
+
+    async def resolve(self, host: str, port: int) -> str:
+        """The first address of the name that may be asked. Unreachable; Forbidden where there is none."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(self._threads, addresses, host, port)
+        except (OSError, UnicodeError) as error:
+            raise Unreachable("The name was not found") from error
+        permitted = [address for address in found if self._rules.permit(address)]
+        if not permitted:
+            raise Forbidden("The address is not public")
+        return permitted[0]
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def addresses(host: str, port: int) -> list[str]:
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+class CheckedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to what the resolver gave; TLS still asks for the name."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        address = await self._resolver.resolve(host, port)
+        return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+
+
+class Outbound:
+    """``networks``: those that are not public and may be asked all the same; plain HTTP is for them alone."""
+
+    def __init__(self, networks: Sequence[str] = ()) -> None:
+        self._resolvers = {
+            "https": Resolver(Rules(networks)),
+            "http": Resolver(Rules(networks, public=False)),
+        }
+        context = ssl.create_default_context()
+        self._pools = {
+            scheme: httpcore.AsyncConnectionPool(
+                ssl_context=context,
+                max_connections=MAX_CONNECTIONS,
+                keepalive_expiry=5.0,
+                network_backend=CheckedBackend(resolver),
+            )
+            for scheme, resolver in self._resolvers.items()
+        }
+
+    async def close(self) -> None:
+        for resolver in self._resolvers.values():
+            resolver.close()
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    async def check(self, text: str, field: str) -> str:
+        """A URL that may be asked, as it is kept. InvalidInput for anything else. A name that is not there yet may
+        come to be: it is let pass, and looked up with every request anyway."""
+        url = parsed(text, field)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._resolvers[url.scheme].resolve(url.host, url.port or default_port(url))
+        except Forbidden:
+            hint = "It has to be public, and https. The operator may allow networks by MOONPOOL_WEBHOOK_NETWORKS."
+            raise InvalidInput(f"{field}: this address may not be asked", field=field, hint=hint) from None
+        except (Unreachable, TimeoutError):
+            pass
+        return str(url)
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Reply:
+        """Unreachable when there was no answer within ``TIMEOUT``."""
+        target = parsed(url, "url")
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                status, body = await self._exchange(method, target, headers, content)
+        except TimeoutError as error:
+            raise Unreachable(f"No answer within {TIMEOUT:.0f} s") from error
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
+            raise Unreachable(reason(error)) from error
+        return Reply(status, body, round((time.monotonic() - begun) * 1000))
+
+    async def _exchange(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes
+    ) -> tuple[int, bytes]:
+        asked = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        body = bytearray()
+        async with self._pools[url.scheme].stream(
+            method, asked, headers=[("Host", str(url.netloc, "ascii")), *headers.items()], content=content
+        ) as answer:
+            async for part in answer.aiter_stream():
+                body += part[: MAX_BODY - len(body)]
+                if len(body) >= MAX_BODY:
+                    break
+        return answer.status, bytes(body)
+
+
+def parsed(text: str, field: str) -> httpx.URL:
+    """InvalidInput for what is no http or https URL, or has a password in it."""
+    try:
+        url = httpx.URL(text) if len(text) <= MAX_URL and text.isprintable() else httpx.URL("")
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidInput(f"{field}: an http or https URL of at most {MAX_URL} characters", field=field)
+    if url.userinfo or url.fragment:
+        raise InvalidInput(f"{field}: without user, password and fragment", field=field)
+    return url
+
+
+def default_port(url: httpx.URL) -> int:
+    return 443 if url.scheme == "https" else 80
+
+
+def reason(error: Exception) -> str:
+    """What a user may know: the kind of failure, in words that hold no address."""
+    if isinstance(error, httpcore.ConnectTimeout):
+        return "The connection timed out"
+    if isinstance(error, httpcore.ConnectError):
+        return "TLS failed" if isinstance(error.__cause__, ssl.SSLError) else "The connection was refused"
+    if isinstance(error, httpcore.ProtocolError):
+        return "The answer was no HTTP"
+    return "The connection broke off"
