@@ -36,6 +36,11 @@ from moonpool.builds.runner import Runner
 from moonpool.builds.service import BuildService
 from moonpool.clock import Clock, SystemClock
 from moonpool.config import Settings
+from moonpool.deliveries.book import ReceiverBook
+from moonpool.deliveries.channels import ChannelService
+from moonpool.deliveries.dispatcher import Dispatcher
+from moonpool.deliveries.model import Kind
+from moonpool.deliveries.webhooks import WebhookService
 from moonpool.dialects import codesandbox, freestyle, wrenn
 from moonpool.dialects.codesandbox import gateway as codesandbox_gateway
 from moonpool.dialects.common.auditing import Audited
@@ -49,6 +54,8 @@ from moonpool.dialects.common.services import ServerInfo, Services
 from moonpool.dialects.common.sockets import PatientWebSocketProtocol
 from moonpool.dialects.daytona import app as daytona
 from moonpool.dialects.daytona import gateway as daytona_gateway
+from moonpool.dialects.daytona import webhook_events as daytona_webhooks
+from moonpool.dialects.wrenn import channels as wrenn_channels
 from moonpool.dialects.wrenn import gateway as wrenn_gateway
 from moonpool.engine.network.addresses import AGENT_PORT
 from moonpool.errors import MachineUnfit, MoonpoolError
@@ -61,6 +68,7 @@ from moonpool.hosts.settings import HostSettings
 from moonpool.identities.service import IdentityService
 from moonpool.metrics.model import Gauges
 from moonpool.metrics.service import MetricsService
+from moonpool.outbound import Outbound
 from moonpool.previews.gateway.gateway import GatewaySettings, PreviewGateway
 from moonpool.previews.gateway.words import joined
 from moonpool.previews.service import PreviewService
@@ -130,6 +138,7 @@ class Core:
         self.access = AccessService(store, clock, limits)
         self.audit = AuditService(store, self.access, timedelta(days=settings.audit_days), clock)
         self.events = EventService(store, clock)
+        self._outbound = Outbound(settings.webhook_networks)
         self._catalogue = SnapshotCatalogue(store, clock)
         self.records = Records(store, self.events, clock)
         switches = Switches()
@@ -162,9 +171,11 @@ class Core:
         self._key = signing_key(settings.data.resolve())
         self.community = self._gather(store)
         self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
-        vault = Vault.open(settings.data.resolve(), settings.secret_key and settings.secret_key.get_secret_value())
+        given = settings.secret_key
+        vault = Vault.open(settings.data.resolve(), None if given is None else given.get_secret_value())
         # Earlier versions sealed passwords with the signing key.
         secrets = vault.box("registry passwords", older=[derived(self._key, b"moonpool registry passwords")])
+        self._open_deliveries(store, vault)
         self.registries = RegistryService(store, self.access, secrets, clock)
         self.builds = builds_of(settings, store, self.access, self.snapshots, self.registries, host, secrets, clock)
         self.gateway = self._open_gateway()
@@ -218,6 +229,8 @@ class Core:
             server,
             self.clock,
             audit=self.audit,
+            webhooks=self.webhooks,
+            channels=self.channels,
             metrics=self.metrics,
             previews=self.previews,
             tags=self.tags,
@@ -247,6 +260,19 @@ class Core:
             self.background.spawn,
             providers=providers_of(settings, self._clock),
         )
+
+    def _open_deliveries(self, store: Store, vault: Vault) -> None:
+        telegram, clock = self._settings.telegram_url, self.clock
+        self._book = ReceiverBook(store, vault.box("receivers"))
+        renderers = {Kind.ENDPOINT: daytona_webhooks.render, Kind.CHANNEL: wrenn_channels.render}
+        consumer = self.events.consumer("deliveries")
+        self.deliveries = Dispatcher(store, self._book, consumer, renderers, self._outbound, telegram, clock)
+        self.events.listen(self.deliveries.heard)
+        self.webhooks = WebhookService(
+            store, self.access, self._book, self.deliveries, self._outbound, daytona_webhooks.KINDS, clock
+        )
+        kinds = wrenn_channels.KINDS
+        self.channels = ChannelService(self.access, self._book, self._outbound, kinds, telegram, clock)
 
     def _open_gateway(self) -> PreviewGateway:
         settings = self._settings
@@ -290,7 +316,9 @@ class Core:
         await self.metrics.start()
         await self.pools.start()
         await self.builds.start()
+        await self._book.load()
         await self.events.start()
+        await self.deliveries.start()
         await self.previews.doors.load()
         if self._settings.ssh_listen is not None:
             await self._open_ssh(self._settings.ssh_listen)
@@ -320,6 +348,8 @@ class Core:
         await self._catalogue.flush()
         await self.previews.doors.flush()
         await self.metrics.close()
+        await self.deliveries.close()
+        await self._outbound.close()
         await self.events.close()
         await self.audit.close()
         await self.access.close()
@@ -341,11 +371,13 @@ class Core:
                 self.background.spawn(self.events.prune(), "prune events")
                 self.background.spawn(self.volumes.prune(), "prune volumes")
                 self.background.spawn(self.audit.prune(), "prune audit log")
+                self.background.spawn(self.deliveries.prune(), "prune deliveries")
                 self.background.spawn(self.builds.prune(), "prune builds")
                 self.background.spawn(self.community.prune(), "prune accounts and sessions")
                 next_prune = now + PRUNE_EVERY
             await asyncio.sleep(SAVE_EVERY)
             self.background.spawn(self.events.save(), "save events")
+            self.background.spawn(self.deliveries.save(), "save how far events were taken")
             self.background.spawn(self._catalogue.flush(), "note uses of snapshots")
             self.background.spawn(self.previews.doors.flush(), "save uses of preview tokens")
             self.background.spawn(self.access.limits.load(), "follow limits")

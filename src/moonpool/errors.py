@@ -211,6 +211,16 @@ class PermissionNotFound(NotFound):
     default = "This identity has no permission for that sandbox"
 
 
+class ReceiverNotFound(NotFound):
+    code = "receiver_not_found"
+    default = "Receiver not found"
+
+
+class DeliveryNotFound(NotFound):
+    code = "delivery_not_found"
+    default = "Delivery not found"
+
+
 class SshAccessNotFound(NotFound):
     code = "ssh_access_not_found"
     default = "No such SSH access"

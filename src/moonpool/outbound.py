@@ -5,6 +5,7 @@ proxy of the environment is asked, and what is read of an answer is bounded, as 
 """
 
 import asyncio
+import re
 import socket
 import ssl
 import time
@@ -26,6 +27,8 @@ MAX_CONNECTIONS = 128
 RESOLVERS = 8  # names looked up at once: a name server that hangs holds up no other work of this process
 # They lead to an IPv4 address that is written inside of them.
 TRANSLATED = tuple(IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+
+HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 Address = IPv4Address | IPv6Address
 
@@ -199,9 +202,9 @@ def parsed(text: str, field: str) -> httpx.URL:
     """InvalidInput for what is no http or https URL, or has a password in it."""
     try:
         url = httpx.URL(text) if len(text) <= MAX_URL and text.isprintable() else httpx.URL("")
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):
         url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not HOST.fullmatch(url.raw_host.decode("ascii", "replace")):
         raise InvalidInput(f"{field}: an http or https URL of at most {MAX_URL} characters", field=field)
     if url.userinfo or url.fragment:
         raise InvalidInput(f"{field}: without user, password and fragment", field=field)

@@ -1,6 +1,6 @@
 """All SQL of the audit log."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -92,7 +92,7 @@ def values_of(entry: Entry) -> dict[str, Any]:
 
 
 def entry_of(row: Row[Any]) -> Entry:
-    columns: Mapping[str, Any] = row._mapping
+    columns = dict(row._mapping)
     actor = Actor(
         ActorKind(row.actor_kind), name=row.actor_name, email=row.actor_email, **{name: columns[name] for name in ACTOR}
     )

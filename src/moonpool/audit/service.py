@@ -111,7 +111,7 @@ class AuditService:
         async with self._store.reading() as connection:
             found = await self._repository.page(connection, team_id, query)
         last = found[-1] if len(found) == query.limit else None
-        return Page(tuple(found), last and encode_cursor(last.created_at.isoformat(), last.id))
+        return Page(tuple(found), None if last is None else encode_cursor(last.created_at.isoformat(), last.id))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

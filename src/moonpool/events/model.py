@@ -33,8 +33,9 @@ class NewEvent:
 @dataclass(frozen=True)
 class Event:
     """``id`` grows with every commit, so "everything since id" has no gaps. ``data`` holds no secrets:
-    for sandboxes ``name``, ``state``, ``old_state``, ``new_state``, ``reason``, ``recoverable``; for snapshots
-    ``name``, ``state``, ``old_state``, ``new_state``, ``has_memory``; for volumes the first four of these."""
+    for sandboxes ``name``, ``state``, ``old_state``, ``new_state``, ``reason``, ``recoverable``, ``cpu``,
+    ``memory_mib``, ``disk_mib``; for snapshots ``name``, ``state``, ``old_state``, ``new_state``, ``has_memory``; for
+    volumes the first four of these."""
 
     id: int
     team_id: str

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from moonpool.events.model import Event, EventType, NewEvent
@@ -29,17 +29,24 @@ class EventRepository:
 
     async def cursor(self, connection: AsyncConnection) -> int:
         """The last event that was handed out; 0 at first."""
-        query = select(event_cursors.c.last_event_id).where(event_cursors.c.consumer == CONSUMER)
-        return (await connection.execute(query)).scalar_one_or_none() or 0
+        return await self.position(connection, CONSUMER) or 0
 
-    async def save_cursor(self, transaction: Transaction, event_id: int) -> None:
-        saved = update(event_cursors).where(event_cursors.c.consumer == CONSUMER).values(last_event_id=event_id)
+    async def position(self, connection: AsyncConnection, consumer: str) -> int | None:
+        """The last event that a consumer took; None where there was never one of this name."""
+        query = select(event_cursors.c.last_event_id).where(event_cursors.c.consumer == consumer)
+        found: int | None = (await connection.execute(query)).scalar_one_or_none()
+        return found
+
+    async def save_cursor(self, transaction: Transaction, event_id: int, consumer: str = CONSUMER) -> None:
+        saved = update(event_cursors).where(event_cursors.c.consumer == consumer).values(last_event_id=event_id)
         if (await transaction.connection.execute(saved)).rowcount == 0:
-            values = {"consumer": CONSUMER, "last_event_id": event_id}
+            values = {"consumer": consumer, "last_event_id": event_id}
             await transaction.connection.execute(insert(event_cursors).values(**values))
 
     async def prune(self, transaction: Transaction, before: datetime, handed_out: int) -> None:
-        doomed = (events.c.created_at < before) & (events.c.id <= handed_out)
+        """What is older, was handed out, and was taken by every consumer."""
+        taken = select(func.min(event_cursors.c.last_event_id)).scalar_subquery()
+        doomed = (events.c.created_at < before) & (events.c.id <= handed_out) & (events.c.id <= taken)
         await transaction.connection.execute(delete(events).where(doomed))
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from moonpool.clock import Clock
 from moonpool.errors import RateLimited
+from moonpool.events.consumer import Consumer
 from moonpool.events.model import Event, NewEvent
 from moonpool.events.repository import EventRepository
 from moonpool.events.subscription import Subscription
@@ -63,6 +64,10 @@ class EventService:
         """Write an event beside the change it tells of; it goes out after the commit."""
         event = await self._repository.insert(transaction, new)
         transaction.after_commit(lambda: self._publish(event))
+
+    def consumer(self, name: str) -> Consumer:
+        """A durable reader of every team's events; to be started after this service."""
+        return Consumer(name, self._store, lambda: self._dispatched)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call ``listener`` for every event of every team, in order; it may neither wait nor raise."""

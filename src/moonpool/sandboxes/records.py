@@ -247,5 +247,8 @@ def event_of(event: EventType, old: Sandbox | None, new: Sandbox) -> NewEvent:
         "reason": new.reason,
         "recoverable": new.recoverable,
         "snapshot": new.snapshot,
+        "cpu": new.resources.cpu,
+        "memory_mib": new.resources.memory_mib,
+        "disk_mib": new.resources.disk_mib,
     }
     return NewEvent(new.team_id, event, new.id, data, new.updated_at)

@@ -588,3 +588,53 @@ audit_entries = Table(
     Index("ix_audit_entries_created_at", "created_at"),
     sqlite_autoincrement=True,
 )
+
+# Where events go: webhook endpoints and channels. The configuration (addresses, secrets) is sealed.
+receivers = Table(
+    "receivers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("events", Json, nullable=False),
+    Column("config", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("disabled_reason", Text, nullable=True),
+    Column("failing_since", Timestamp, nullable=True),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Index("uq_receivers_team_id_kind_name", "team_id", "kind", "name", unique=True),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("receiver_id", ForeignKey("receivers.id", ondelete="CASCADE"), nullable=False),
+    Column("team_id", String(36), nullable=False),
+    Column("subject_id", String(36), nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Json, nullable=False),
+    Column("next_attempt_at", Timestamp, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("finished_at", Timestamp, nullable=True),
+    Index("ix_deliveries_receiver_id_subject_id_state_id", "receiver_id", "subject_id", "state", "id"),
+    Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
+    Index("ix_deliveries_finished_at", "finished_at"),
+    sqlite_autoincrement=True,
+)
+
+# Teams that use webhooks, since when.
+webhook_teams = Table(
+    "webhook_teams",
+    metadata,
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)

@@ -174,8 +174,12 @@ def clock() -> ShiftedClock:
 
 
 @pytest.fixture
-async def running(tmp_path: Path, clock: ShiftedClock) -> AsyncIterator[Running]:
-    settings = Settings(data=tmp_path, api_key=KEY, public_url="http://public.test:8080", on_exit="stop")
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path, api_key=KEY, public_url="http://public.test:8080", on_exit="stop")
+
+
+@pytest.fixture
+async def running(tmp_path: Path, clock: ShiftedClock, settings: Settings) -> AsyncIterator[Running]:
     store = await open_store(tmp_path)
     machines = MemoryMachines()
     core = Core(settings, store, machines, clock)

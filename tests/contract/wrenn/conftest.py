@@ -27,7 +27,8 @@ import websockets
 from pydantic import SecretStr
 
 import moonpool.guest.agent
-from moonpool.access.model import Scope
+from moonpool.access.model import ALL_SCOPES, Principal, Scope
+from moonpool.access.repository import AccessRepository
 from moonpool.app import Core, serve
 from moonpool.clock import SystemClock
 from moonpool.config import Settings
@@ -45,13 +46,15 @@ from moonpool.hosts.model import (
     Readiness,
     Resources,
 )
-from tests.contract.documents import WRENN
+from moonpool.store.database import Store
+from tests.contract.documents import WRENN, nullable
 from tests.contract.machines import WithoutCopies
 from tests.contract.record import listening, opened
 from tests.databases import open_store
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
 CONTRACT = json.loads((Path(__file__).parents[1] / "wrenn.contract.json").read_text())
+COMPONENTS = nullable(CONTRACT["components"])
 KEY = "a-key-of-these-tests"
 START_TIMEOUT = 20  # seconds
 # An agent ends with its test run, however that ends.
@@ -275,7 +278,7 @@ def conforming(operation: str, answer: httpx.Response) -> Any:
 
 
 def validate(schema: Mapping[str, Any], value: Any) -> None:
-    jsonschema.Draft202012Validator({**schema, "components": CONTRACT["components"]}).validate(value)
+    jsonschema.Draft202012Validator({**nullable(schema), "components": COMPONENTS}).validate(value)
 
 
 @each
@@ -302,6 +305,16 @@ def home(machines: ProcessMachines, capsule: str) -> Path:
 @pytest.fixture
 def contract() -> Mapping[str, Any]:
     return CONTRACT
+
+
+@each
+async def stranger_key(core: Core, settings: Settings) -> str:
+    """A key of another team, which may do all there."""
+    store, name = await Store.open(settings.database), f"other {secrets.token_hex(4)}"
+    async with store.transaction() as transaction:
+        other = await AccessRepository().ensure_admin(transaction, name, name, core.clock.now())
+    await store.close()
+    return (await core.access.create_key(Principal(other.team_id, other.id, None, ALL_SCOPES), "k")).secret
 
 
 @each

@@ -82,7 +82,8 @@ class Act:
 
 def act_of(method: str, path: str, parameters: Mapping[str, object]) -> Act:
     """``parameters``: those of the route that took the path."""
-    resource, target, words, inside = "", None, [], False
+    resource, target, inside = "", None, False
+    words: list[str] = []
     for word, value in pairs(path.strip("/").split("/"), [str(given) for given in parameters.values()]):
         if word in INSIDE or word == "toolbox":
             inside = True

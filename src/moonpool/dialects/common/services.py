@@ -9,6 +9,8 @@ from moonpool.audit.service import AuditService
 from moonpool.builds.registry_service import RegistryService
 from moonpool.builds.service import BuildService
 from moonpool.clock import Clock
+from moonpool.deliveries.channels import ChannelService
+from moonpool.deliveries.webhooks import WebhookService
 from moonpool.events.service import EventService
 from moonpool.fleet.jobs import JobService
 from moonpool.fleet.pools import WarmPools
@@ -58,6 +60,8 @@ class Services:
     server: ServerInfo
     clock: Clock
     audit: AuditService
+    webhooks: WebhookService
+    channels: ChannelService
     metrics: MetricsService
     previews: PreviewService
     tags: TagService

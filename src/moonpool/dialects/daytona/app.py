@@ -34,6 +34,7 @@ from moonpool.dialects.daytona import (
     toolbox,
     usage,
     volumes,
+    webhooks,
 )
 from moonpool.dialects.daytona.errors import domain_error, envelope, validation_message
 from moonpool.dialects.daytona.notifications import Notifications
@@ -71,6 +72,7 @@ def create_app(services: Services) -> ASGIApp:
         previews,
         volumes,
         audit,
+        webhooks,
     )
     for part in parts:
         app.include_router(part.router)

@@ -51,7 +51,7 @@ async def get_audit_scenarios(request: Request, call: Authenticated) -> Response
     actions: defaultdict[str, set[str]] = defaultdict(set)
     for route in request.app.state.offered:
         if isinstance(route, APIRoute):
-            for method in route.methods & CHANGING:
+            for method in CHANGING & (route.methods or set()):
                 act = act_of(method, route.path, {name: f"{{{name}}}" for name in route.param_convertors})
                 if not act.inside:
                     actions[act.target_type].add(act.action)

@@ -33,12 +33,8 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "GET /sandbox/{sandboxId}/secrets resolve_sandbox_secrets",
         "PUT /sandbox/{sandboxIdOrName}/secrets update_sandbox_secrets",
     ),
-    "Listen to the Socket.IO events at /api/socket.io instead.": (
+    "There is no portal: endpoints are managed at /api/webhooks/organizations/{organizationId}/endpoints.": (
         "POST /webhooks/organizations/{organizationId}/app-portal-access webhook_controller_get_app_portal_access",
-        "GET /webhooks/organizations/{organizationId}/initialization-status "
-        "webhook_controller_get_initialization_status",
-        "POST /webhooks/organizations/{organizationId}/initialize webhook_controller_initialize_webhooks",
-        "POST /webhooks/organizations/{organizationId}/refresh-endpoints webhook_controller_refresh_endpoints",
     ),
     REGION_HINT: (
         "POST /regions create_region",

@@ -7,6 +7,7 @@ from moonpool.dialects.common.services import Services
 from moonpool.dialects.wrenn import (
     audit,
     capsules,
+    channels,
     commands,
     errors,
     events,
@@ -22,7 +23,7 @@ from moonpool.dialects.wrenn.unavailable import remaining
 PREFIXES = ("/v1", "/auth")
 
 # Tried in this order: the hot paths first; metrics before capsules, else /capsules/stats would be the capsule "stats".
-ROUTERS = (commands, files, metrics, capsules, streams, terminals, templates, events, hosts, audit)
+ROUTERS = (commands, files, metrics, capsules, streams, terminals, templates, events, hosts, audit, channels)
 
 
 def create_app(services: Services) -> ASGIApp:
