@@ -252,13 +252,13 @@ class Core:
         mailer = None if settings.smtp is None else SmtpMailer(settings.smtp)
         return community(
             store,
-            self._clock,
+            self.clock,
             self.access,
             rules,
             mailer,
             self._key,
             self.background.spawn,
-            providers=providers_of(settings, self._clock),
+            providers=providers_of(settings, self.clock),
         )
 
     def _open_deliveries(self, store: Store, vault: Vault) -> None:
