@@ -27,6 +27,12 @@ class DisksInMemory:
         self._layers.add(layer_id)
         return Fetched(ImageConfig(cmd=("sleep", "infinity"), env={"FROM": "image"}, workdir="/srv"), 1000, 10)
 
+    async def identify(self, image: str) -> str:
+        return image
+
+    async def adopt(self, image: str, layer_id: str) -> None:
+        self._layers.add(layer_id)
+
     async def empty(self, layer_id: str) -> None:
         self._layers.add(layer_id)
 

@@ -85,6 +85,7 @@ from moonpool.sandboxes.holdings import gate_of
 from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
 from moonpool.sandboxes.mounting import Mounting
+from moonpool.sandboxes.oversight import Oversight
 from moonpool.sandboxes.placing import Switches, guarded
 from moonpool.sandboxes.rebasing import Rebasing, Roots
 from moonpool.sandboxes.records import Records
@@ -244,6 +245,7 @@ class Core:
             jobs=JobService(self.access, self.records, self.builds),
             identities=self.identities,
             community=self.community,
+            oversight=Oversight(self.access, self.records, self._activity),
         )
 
     def _gather(self, store: Store) -> Community:

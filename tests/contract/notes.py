@@ -23,7 +23,9 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     "toolbox": {
         "POST /process/code-run": "Charts need matplotlib in the sandbox; the image code-runner has it.",
     },
-    "wrenn": {},
+    "wrenn": {
+        "POST /v1/admin/builds": "COPY is refused: the contract's request carries no files.",
+    },
     "freestyle": {
         "POST /v1/vms": "Domains are not verified: who maps one first has it.",
     },

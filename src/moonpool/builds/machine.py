@@ -1,19 +1,22 @@
-"""One RUN of a build: a sandbox of its own on the layer before, which becomes the layer after."""
+"""One RUN of a build: a sandbox of its own on the layer before, which becomes the layer after; and the last one,
+in which what is to run in sandboxes of the snapshot is started."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moonpool.builds.disks import Disks
-from moonpool.builds.model import BuildLimits
+from moonpool.builds.model import BuildLimits, Readiness, Recipe
 from moonpool.engine.images.oci import ImageConfig
 from moonpool.errors import BuildError, CommandNotFound, GuestError
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, ProcessEvent, ProcessSpec
-from moonpool.hosts.model import MachineSpec, NetworkPolicy, layer_image
+from moonpool.hosts.model import Captured, MachineSpec, NetworkPolicy, layer_image
 from moonpool.ids import new_sandbox_id
 from moonpool.sandboxes.machines import Machines
 
 HOSTNAME = "build"
+SHOWN = 2000  # characters of what a health check said last
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,7 @@ class BuildMachines:
         """Run it on the layer ``parent``; what it leaves becomes ``layer_id``, unless it fails (BuildError). How many
         bytes it wrote. Nothing of the machine is left, however this ends; one whose server is killed is removed at the
         next start, since no row knows it."""
-        spec = MachineSpec(
-            id=new_sandbox_id(),
-            image=layer_image(parent),
-            resources=self._limits.resources,
-            hostname=HOSTNAME,
-            user=command.config.user.partition(":")[0] or "root",
-            env=command.env,
-            network=NetworkPolicy(block_all=not command.network),
-        )
+        spec = self._spec(parent, command.config, command.env, network=command.network)
         try:
             await self._machines.create(spec)
             async with self._machines.session(spec.id) as agent:
@@ -52,6 +47,57 @@ class BuildMachines:
             return await self._disks.keep(spec.id, layer_id)
         finally:
             await self._machines.destroy(spec.id)
+
+    async def capture(
+        self, layer: str, snapshot_id: str, recipe: Recipe, config: ImageConfig, say: Callable[[str], None]
+    ) -> Captured:
+        """Start on the layer what the recipe wants to run, wait until it is ready, and keep disk and memory as the
+        snapshot. BuildError; as ``run``, nothing of the machine is left."""
+        spec = self._spec(layer, config, dict(config.env), network=True)
+        await self._machines.forget(snapshot_id)  # Of a server that was killed here.
+        try:
+            await self._machines.create(spec)
+            async with self._machines.session(spec.id) as agent:
+                for command in recipe.start:
+                    say(f"START {command}")
+                    await agent.start(shell(command, spec, config))
+                if recipe.ready is not None:
+                    await self._until_ready(agent, recipe.ready, spec, config, say)
+            return await self._machines.capture(spec.id, snapshot_id, memory=True)
+        except GuestError as error:
+            raise BuildError(f"What is to run cannot be started: {error.message}") from error
+        finally:
+            await self._machines.destroy(spec.id)
+
+    async def _until_ready(
+        self, agent: AgentClient, ready: Readiness, spec: MachineSpec, config: ImageConfig, say: Callable[[str], None]
+    ) -> None:
+        """Nothing tells when it is: it is asked again and again."""
+        probe = replace(shell(ready.command, spec, config), timeout=ready.timeout, merge_output=True)
+        result = None
+        try:
+            async with asyncio.timeout(ready.patience):
+                while True:
+                    result = await agent.run(probe)
+                    if not result.exit_code:
+                        return
+                    await asyncio.sleep(ready.interval)
+        except TimeoutError:
+            if result is not None:
+                say(result.stdout.decode(errors="replace")[-SHOWN:])
+            message = f"The health check did not succeed within {ready.patience:.0f} seconds"
+            raise BuildError(message, hint="The log has what it said last.") from None
+
+    def _spec(self, layer: str, config: ImageConfig, env: dict[str, str], *, network: bool) -> MachineSpec:
+        return MachineSpec(
+            id=new_sandbox_id(),
+            image=layer_image(layer),
+            resources=self._limits.resources,
+            hostname=HOSTNAME,
+            user=config.user.partition(":")[0] or "root",
+            env=env,
+            network=NetworkPolicy(block_all=not network),
+        )
 
     async def _follow(
         self, agent: AgentClient, command: Command, spec: MachineSpec, write: Callable[[str], None]
@@ -79,6 +125,10 @@ class BuildMachines:
             raise BuildError(f"{command.shown} did not end within {seconds:.0f} seconds")
         if ended.exit_code:
             raise BuildError(f"{command.shown} failed with exit code {ended.exit_code}", exit_code=ended.exit_code)
+
+
+def shell(command: str, spec: MachineSpec, config: ImageConfig) -> ProcessSpec:
+    return ProcessSpec(argv=("/bin/sh", "-c", command), cwd=config.workdir or "/", user=spec.user)
 
 
 def heard(event: ProcessEvent, write: Callable[[str], None]) -> Exited | None:

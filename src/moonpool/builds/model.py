@@ -30,9 +30,23 @@ class Login:
 
 
 @dataclass(frozen=True)
+class Readiness:
+    """A shell command that succeeds when all is there; it is tried every ``interval`` seconds, each time for
+    ``timeout`` at most, and for ``patience`` in all."""
+
+    command: str
+    interval: float = 1.0
+    timeout: float = 10.0
+    patience: float = 60.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What to make: either ``image``, a reference, or ``dockerfile``, its text.
 
+    ``template`` is the image of a snapshot of this server, which ``FROM template`` in a Dockerfile stands for, and
+    ``template_config`` its configuration. ``start`` are shell commands that go on running: the snapshot has their
+    memory, as of when the shell command ``ready`` succeeds.
     ``context`` names stored archives whose files a COPY or ADD finds, later ones laid over earlier ones. ``entrypoint``
     takes the place of the image's own command. ``skip_cache``: nothing that was made before is used.
     """
@@ -45,6 +59,10 @@ class Recipe:
     entrypoint: tuple[str, ...] | None = None
     logins: tuple[Login, ...] = ()
     skip_cache: bool = False
+    template: str | None = None
+    template_config: Mapping[str, Any] = field(default_factory=dict)
+    start: tuple[str, ...] = ()
+    ready: Readiness | None = None
 
     def document(self) -> dict[str, Any]:
         """As it is kept."""
@@ -59,6 +77,8 @@ class Recipe:
                 "context": tuple(document["context"]),
                 "entrypoint": None if entrypoint is None else tuple(entrypoint),
                 "logins": tuple(Login(**login) for login in document["logins"]),
+                "start": tuple(document.get("start", ())),
+                "ready": Readiness(**ready) if (ready := document.get("ready")) else None,
             }
         )
 
@@ -99,13 +119,16 @@ class Build:
 @dataclass(frozen=True)
 class NewBuild:
     """What is asked for. ``name`` and ``id`` are the snapshot's (None: its id, a new one); ``resources`` what sandboxes
-    of it get; ``dialect_data`` is the snapshot's."""
+    of it get; ``dialect_data`` is the snapshot's, ``build_data`` the build's own. ``general``: the snapshot is there
+    for every team; only administrators of the server may ask for that."""
 
     recipe: Recipe
     resources: Resources
     name: str | None = None
     id: str | None = None
     dialect_data: Mapping[str, Any] = field(default_factory=dict)
+    build_data: Mapping[str, Any] = field(default_factory=dict)
+    general: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from moonpool.engine.images.oci import ImageConfig
 class Outcome:
     config: ImageConfig
     size_bytes: int
+    has_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,19 @@ class Runner:
                 pins,
             )
             result = await self._result(build, steps)
-            await steps.phase("Storing the snapshot")
-            await self.disks.publish(result.layer, build.snapshot_id)
             config = result.config
             if recipe.entrypoint is not None:
                 config = replace(config, entrypoint=recipe.entrypoint, cmd=None)
+            if recipe.start or recipe.ready:
+                return await self._started(build, steps, result, config)
+            await steps.phase("Storing the snapshot")
+            await self.disks.publish(result.layer, build.snapshot_id)
             return Outcome(config, await self.cache.size(pins))
+
+    async def _started(self, build: Build, steps: BuildSteps, result: Result, config: ImageConfig) -> Outcome:
+        await steps.phase("Starting what is to run")
+        captured = await self.machines.capture(result.layer, build.snapshot_id, build.recipe, config, steps.say)
+        return Outcome(config, captured.size_bytes, captured.has_memory)
 
     async def _result(self, build: Build, steps: BuildSteps) -> Result:
         recipe = build.recipe

@@ -96,10 +96,18 @@ class BuildService:
         if waiting >= self._limits.queued:
             raise LimitExceeded(f"{waiting} builds are waiting or running, as many as may", field="builds")
         snapshot = await self._snapshots.begin(
-            principal, name=new.name, id=new.id, resources=new.resources, dialect_data=new.dialect_data
+            principal,
+            name=new.name,
+            id=new.id,
+            resources=new.resources,
+            dialect_data=new.dialect_data,
+            general=new.general,
         )
         recipe = replace(new.recipe, logins=tuple(self._sealed(login) for login in new.recipe.logins))
-        build = Build(new_uuid(), principal.team_id, snapshot.id, BuildState.QUEUED, recipe, self._clock.now())
+        queued, now = BuildState.QUEUED, self._clock.now()
+        build = Build(
+            new_uuid(), principal.team_id, snapshot.id, queued, recipe, now, dialect_data=dict(new.build_data)
+        )
         async with self._store.transaction() as transaction:
             await self._repository.insert(transaction, build)
         self._launch(build)
@@ -220,7 +228,12 @@ class BuildService:
             await self._snapshots.fail(build.snapshot_id, outcome.message)
             await self._write(replace(build, state=state, reason=outcome.message, code=outcome.code, finished_at=now))
         else:
-            await self._snapshots.complete(build.snapshot_id, size_bytes=outcome.size_bytes, config=outcome.config)
+            await self._snapshots.complete(
+                build.snapshot_id,
+                size_bytes=outcome.size_bytes,
+                config=outcome.config,
+                has_memory=outcome.has_memory,
+            )
             self._logs.open(build_id).line("Done")
             await self._write(replace(build, state=BuildState.SUCCEEDED, finished_at=now))
         self._cancelled.discard(build_id)

@@ -21,6 +21,7 @@ from moonpool.engine.images.oci.layout import architecture
 from moonpool.errors import BuildError, BuildInvalid, ImageError, InvalidInput
 
 SCRATCH = "scratch"
+TEMPLATE = "template"  # the recipe's own, where it has one
 Begin = Callable[[str, bool], Awaitable[None]]
 """A phase begins; whether what it makes was there already."""
 
@@ -69,12 +70,29 @@ class BuildSteps:
     async def base(self, name: str, line: int) -> Result:
         if name not in self._bases:
             try:
-                self._bases[name] = await (self._scratch() if name == SCRATCH else self.image(name))
+                self._bases[name] = await self._base(name)
             except InvalidInput as error:
                 raise BuildInvalid(f"Dockerfile line {line}: {error.message}", line=line, hint=error.hint) from error
             except ImageError as error:
                 raise BuildError(f"Dockerfile line {line}: {error.message}", line=line, hint=error.hint) from error
         return self._bases[name]
+
+    async def _base(self, name: str) -> Result:
+        if name == SCRATCH:
+            return await self._scratch()
+        if name == TEMPLATE and self.recipe.template is not None:
+            return await self._template(self.recipe.template)
+        return await self.image(name)
+
+    async def _template(self, image: str) -> Result:
+        key = key_of(TEMPLATE, await self.disks.identify(image))
+
+        async def make(layer_id: str) -> Made:
+            await self.disks.adopt(image, layer_id)
+            return 0, None
+
+        layer = await self._get(key, make, reuse=True)
+        return Result(layer.id, key, ImageConfig.of(self.recipe.template_config))
 
     async def image(self, name: str) -> Result:
         """An image of a registry: asked for each time, fetched when it is another one than before."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from moonpool.engine.images import digest_of
 from moonpool.engine.images.oci import Fetched, Fetching, FetchPolicy, ImageLimits, Registry, Source, resolve
 from moonpool.engine.images.oci.copying import (
     Placement,
@@ -20,6 +21,7 @@ from moonpool.engine.images.oci.copying import (
 )
 from moonpool.engine.storage import Kind
 from moonpool.errors import BuildInvalid, SnapshotNotFound
+from moonpool.hosts.joining import image_path
 from moonpool.hosts.parts import Parts
 from moonpool.hosts.room import require_disk
 from moonpool.hosts.threads import Threads, Unbroken
@@ -57,6 +59,18 @@ class Layers:
         finally:
             for name in (work, root):
                 await self._unbroken.run(self._drop(name))
+
+    async def identify(self, image: str) -> str:
+        """What an image or a snapshot of this host is at present."""
+        digest = await self._threads.run(digest_of, image_path(self._pool, image))
+        return f"{image}@{digest or ''}"
+
+    async def adopt(self, image: str, layer_id: str) -> None:
+        """A layer as an image or a snapshot of this host. SnapshotNotFound."""
+        source = image_path(self._pool, image)
+        if not source.is_dir():
+            raise SnapshotNotFound(f"Image {image} is not on this host")
+        await self._unbroken.run(self._copy(source, Kind.LAYERS, layer_id))
 
     async def empty(self, layer_id: str) -> None:
         """A layer without any file."""

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import re
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from moonpool.sandboxes.validation import check_name, check_priority, check_reso
 from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.model import Snapshot, SnapshotQuery, SnapshotSort, SnapshotState
 from moonpool.snapshots.repository import SnapshotRepository, name_taken
+from moonpool.snapshots.seeds import SEED_IDS
 from moonpool.store.database import Store, Transaction
 from moonpool.store.paging import Page
 from moonpool.store.text import storable
@@ -182,6 +183,27 @@ class SnapshotService:
         for snapshot in [one for one in self._catalogue.all() if one.team_id == principal.team_id]:
             await self.delete(principal, snapshot.id)
 
+    def everything(self, principal: Principal) -> Sequence[Snapshot]:
+        """Every team's, the newest first, for administrators of the server; Forbidden."""
+        self._access.require_platform_admin(principal)
+        return sorted(self._catalogue.all(), key=lambda snapshot: snapshot.created_at, reverse=True)
+
+    async def delete_any(self, principal: Principal, snapshot: str) -> None:
+        """As ``delete``, for administrators of the server: of every team, by id, or by name where that is one team's
+        alone (one for every team comes first). Forbidden for those that every server has, SnapshotNotFound."""
+        everything = self.everything(principal)
+        named = [known for known in everything if known.name == snapshot]
+        found = [known for known in everything if known.id == snapshot] or [each for each in named if each.general]
+        found = found or named
+        if len(found) != 1:
+            hint = "Several teams have one of this name: give its id." if found else ""
+            raise SnapshotNotFound(f"Snapshot {snapshot[:100]} not found", hint=hint)
+        if found[0].id in SEED_IDS:
+            raise Forbidden(f"Snapshot {found[0].name} is part of the server")
+        if found[0].state is SnapshotState.BUILDING:
+            raise InvalidState(f"Snapshot is {found[0].state}", state=found[0].state)
+        await asyncio.shield(self._background.spawn(self._delete(found[0]), f"delete snapshot {found[0].id}"))
+
     # -- builds --------------------------------------------------------------------------------------------------------
 
     async def begin(
@@ -192,15 +214,19 @@ class SnapshotService:
         resources: Resources,
         id: str | None = None,
         dialect_data: Mapping[str, Any] | None = None,
+        general: bool = False,
     ) -> Snapshot:
-        """A snapshot that is being built; ``complete`` or ``fail`` ends that. NameTaken, InvalidInput."""
+        """A snapshot that is being built; ``complete`` or ``fail`` ends that. ``general``: for every team, which only
+        administrators of the server may ask for. NameTaken, InvalidInput, Forbidden."""
         self._access.require(principal, Scope.SNAPSHOTS_WRITE)
+        if general:
+            self._access.require_platform_admin(principal)
         check_resources(resources, self._sandboxes.limits(principal))
         snapshot_id = new_uuid() if id is None else check_id(id)
         now = self._clock.now()
         building = Snapshot(
             id=snapshot_id,
-            team_id=principal.team_id,
+            team_id=None if general else principal.team_id,
             name=snapshot_id if name is None else check_name(name),
             state=SnapshotState.BUILDING,
             image=snapshot_image(snapshot_id),
@@ -211,17 +237,22 @@ class SnapshotService:
             last_used_at=None,
             dialect_data=dict(dialect_data or {}),
         )
-        await self._make_way(principal.team_id, building.name)
+        await self._make_way(building.team_id, building.name)
         await self._insert(building)
         return building
 
-    async def complete(self, snapshot_id: str, *, size_bytes: int, config: ImageConfig) -> None:
-        """Its disk is there: it can be started from. Nothing to do for one that was deleted meanwhile."""
+    async def complete(
+        self, snapshot_id: str, *, size_bytes: int, config: ImageConfig, has_memory: bool = False
+    ) -> None:
+        """Its disk is there, and memory where it has some: it can be started from. Nothing to do for one that was
+        deleted meanwhile."""
         building = self._unbuilt(snapshot_id)
         if building is None:
             await self._machines.forget(snapshot_id)
             return
-        whole = replace(building, state=SnapshotState.ACTIVE, size_bytes=size_bytes, config=config)
+        whole = replace(
+            building, state=SnapshotState.ACTIVE, size_bytes=size_bytes, config=config, has_memory=has_memory
+        )
         await self._write(building, whole, EventType.SNAPSHOT_STATE_UPDATED)
 
     async def fail(self, snapshot_id: str, reason: str) -> None:
@@ -359,11 +390,14 @@ class SnapshotService:
     async def _remove(self, snapshot: Snapshot) -> None:
         """First what is on disk: a row without it is finished at the next start, the reverse would be a leak. A record
         stays for a while."""
+        if snapshot.general:  # There is no team that would ask for its record.
+            await self._undo(snapshot)
+            return
         await self._machines.forget(snapshot.id)
         await self._write(snapshot, replace(snapshot, state=SnapshotState.REMOVED), EventType.SNAPSHOT_REMOVED)
 
     async def _undo(self, building: Snapshot) -> None:
-        """It was refused before anything was begun: nothing is left, and no record."""
+        """Nothing is left, and no record."""
         await self._machines.forget(building.id)
         async with self._store.transaction() as transaction:
             await self._repository.delete(transaction, building)

@@ -19,6 +19,7 @@ from moonpool.identities.service import IdentityService
 from moonpool.metrics.service import MetricsService
 from moonpool.previews.service import PreviewService
 from moonpool.processes.units.service import UnitService
+from moonpool.sandboxes.oversight import Oversight
 from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.tags import TagService
 from moonpool.snapshots.service import SnapshotService
@@ -75,3 +76,4 @@ class Services:
     jobs: JobService
     identities: IdentityService
     community: Community
+    oversight: Oversight

@@ -5,6 +5,8 @@ from starlette.types import ASGIApp
 
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.wrenn import (
+    admin_builds,
+    admin_capsules,
     audit,
     capsules,
     channels,
@@ -23,7 +25,10 @@ from moonpool.dialects.wrenn.unavailable import remaining
 PREFIXES = ("/v1", "/auth")
 
 # Tried in this order: the hot paths first; metrics before capsules, else /capsules/stats would be the capsule "stats".
-ROUTERS = (commands, files, metrics, capsules, streams, terminals, templates, events, hosts, audit, channels)
+ROUTERS = (
+    *(commands, files, metrics, capsules, streams, terminals, templates, events, hosts, audit, channels),
+    *(admin_builds, admin_capsules),
+)
 
 
 def create_app(services: Services) -> ASGIApp:

@@ -12,7 +12,7 @@ from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.common.bodies import validated
 from moonpool.dialects.wrenn.errors import error_response
 from moonpool.dialects.wrenn.lookup import open_session
-from moonpool.dialects.wrenn.mapping import sentence
+from moonpool.dialects.wrenn.mapping import sandbox_id, sentence
 from moonpool.dialects.wrenn.requests import cancel, services_of
 from moonpool.dialects.wrenn.wire import WireModel
 from moonpool.errors import MoonpoolError
@@ -22,13 +22,21 @@ Message = TypeVar("Message", bound=WireModel)
 
 
 async def converse(
-    websocket: WebSocket, capsule: str, talk: Callable[[WebSocket, AgentSession], Awaitable[None]], **extra: object
+    websocket: WebSocket,
+    capsule: str,
+    talk: Callable[[WebSocket, AgentSession], Awaitable[None]],
+    *,
+    admin: bool = False,
+    **extra: object,
 ) -> None:
-    """Let the client in where it may come in, ``talk``, and close; ``extra`` goes with every error message."""
+    """Let the client in where it may come in, ``talk``, and close; ``extra`` goes with every error message. ``admin``:
+    to capsules of every team, who administers the server."""
     services = services_of(websocket)
     try:
         try:
             asker = await principal(websocket, services.access)
+            if admin:
+                asker = services.oversight.on_behalf_of(asker, sandbox_id(capsule))
             async with open_session(services, asker, capsule) as session:
                 await websocket.accept()
                 await talk(websocket, session)

@@ -3,7 +3,7 @@
 import codecs
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
@@ -28,6 +28,10 @@ async def execute_stream(websocket: WebSocket, id: str) -> None:
 
 @router.websocket("/v1/capsules/{id}/processes/{selector}/stream")
 async def connect_process(websocket: WebSocket, id: str, selector: str) -> None:
+    await converse(websocket, id, showing(selector))
+
+
+def showing(selector: str) -> Callable[[WebSocket, AgentSession], Awaitable[None]]:
     """From the start of its output, as far as kept; a client that leaves changes nothing for the process."""
 
     async def show_process(socket: WebSocket, session: AgentSession) -> None:
@@ -36,7 +40,7 @@ async def connect_process(websocket: WebSocket, id: str, selector: str) -> None:
         async with session.agent.attach(process.pid) as events:
             await first_of(show(socket, events), listen(socket, session.agent, None))
 
-    await converse(websocket, id, show_process)
+    return show_process
 
 
 async def run_and_show(websocket: WebSocket, session: AgentSession) -> None:
