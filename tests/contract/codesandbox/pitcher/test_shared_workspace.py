@@ -56,3 +56,13 @@ async def test_a_session_stays_out_of_the_others_homes(world: World, sandbox: st
         for path in ("/home/csb-anna/x", "/root/x", "/etc/x"):
             code, _ = await bert.run(f"touch {path} 2>/dev/null")
             assert code == 1, path
+
+
+async def test_every_home_has_a_place_for_secrets(world: World, sandbox: str) -> None:
+    tokens = {"root": world.token(sandbox), "csb-carl": await session_token(world, sandbox, "carl")}
+    for user, token in tokens.items():
+        async with world.connected(sandbox, token) as peer:
+            await peer.call("setup/get")  # as the SDK does it while it connects
+            assert await peer.run('stat -c "%a %U" ~/.private') == (0, f"700 {user}\n")
+            assert await peer.run("echo export WORD=secret > ~/.private/.env") == (0, "")
+            assert await peer.run("echo $WORD") == (0, "secret\n")

@@ -18,6 +18,10 @@ from moonpool.dialects.codesandbox.pitcher.wire import Failure
 from moonpool.dialects.common.services import Services
 from moonpool.errors import GuestError, MoonpoolError
 
+# In every user's home. The SDK keeps environment and git credentials there; versions before 2.4 do not make it.
+PRIVATE = ".private"
+PRIVATE_MODE = 0o700
+
 log = structlog.get_logger(__name__)
 
 
@@ -61,6 +65,8 @@ class Hub:
             if grant.writes:
                 with contextlib.suppress(GuestError):  # A sandbox of another API's image has no workspace yet.
                     await agent.mkdir(grant.workspace, user=grant.user)
+                with contextlib.suppress(GuestError):
+                    await agent.mkdir(f"{grant.home}/{PRIVATE}", PRIVATE_MODE, user=grant.user)
             file = await self.tasks.read(agent, grant)
             await self.setup.load(agent, file, await image.read(agent, grant))
         if not grant.writes:
