@@ -29,8 +29,8 @@ class Yard:
     client: httpx.Client
     images: dict[str, str]
 
-    def build(self, folder: Path, name: str) -> str:
-        """With the command line, as ``docker build`` is used; the log."""
+    def build(self, folder: Path, name: str) -> None:
+        """With the command line, as ``docker build`` is used."""
         (folder / "Dockerfile").write_text((folder / "Dockerfile").read_text().format(**self.images))
         program = Path(sys.prefix) / "bin" / "moonpool"
         variables = {"MOONPOOL_URL": self.server.url, "MOONPOOL_API_KEY": self.server.api_key}
@@ -43,7 +43,6 @@ class Yard:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stderr
 
     def sandbox(self, snapshot: str) -> str:
         return create(self.client, snapshot=snapshot)
@@ -92,9 +91,6 @@ def test_a_flask_app(yard: Yard, tmp_path: Path) -> None:
     made = yard.sandbox("flask")
     fetch = "until curl -sf http://127.0.0.1:5000/; do sleep 0.1; done"
     assert execute(yard.client, made, fetch) == "hello from Flask"
-    (tmp_path / "app.py").write_text((tmp_path / "app.py").read_text().replace("hello from", "goodbye from"))
-    log = yard.build(tmp_path, "flask-2")
-    assert log.count("CACHED") >= 3  # All but the copy of what was changed.
 
 
 def test_a_vite_app(yard: Yard, tmp_path: Path) -> None:

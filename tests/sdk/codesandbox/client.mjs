@@ -1,5 +1,6 @@
 // Everything that a connected client of the official SDK can do in a sandbox, once.
 import assert from "node:assert/strict";
+import http from "node:http";
 import { CodeSandbox } from "@codesandbox/sdk";
 
 const sdk = new CodeSandbox(process.env.MOONPOOL_API_KEY, { baseUrl: process.env.MOONPOOL_URL });
@@ -100,7 +101,10 @@ async function files(client) {
   await client.fs.batchWrite([
     { path: "batch/one.txt", content: "one" },
     { path: "batch/deep/two.bin", content: bytes },
+    { path: "batch/größe 日本/ünï's \"drei\".txt", content: "drei" },
   ]);
+  assert.equal(await client.fs.readTextFile("batch/größe 日本/ünï's \"drei\".txt"), "drei");
+  assert.deepEqual((await client.fs.readdir("batch/größe 日本")).map(({ name }) => name), ["ünï's \"drei\".txt"]);
   assert.equal(await client.fs.readTextFile("batch/one.txt"), "one");
   assert.deepEqual(new Uint8Array(await client.fs.readFile("batch/deep/two.bin")), bytes);
 }
@@ -145,6 +149,60 @@ async function ports(client) {
   const closed = event(client.ports.onDidPortClose, (number) => number === 4321, "port closed");
   await server.kill();
   await closed;
+}
+
+// The name of a host may lead nowhere here: the server is told by the header which one is meant.
+function visit(host, path = "/", headers = {}) {
+  const { hostname, port } = new URL(process.env.MOONPOOL_URL);
+  return new Promise((resolve, reject) => {
+    const asked = http.get({ host: hostname, port, path, headers: { host, ...headers } }, (answer) => {
+      answer.setEncoding("utf8");
+      let text = "";
+      answer.on("data", (piece) => { text += piece; });
+      answer.on("end", () => resolve({ status: answer.statusCode, text }));
+    });
+    asked.on("error", reject);
+  });
+}
+
+async function hosts() {
+  const sandbox = await sdk.sandboxes.create({ privacy: "private" });
+  try {
+    const client = await sandbox.connect();
+    const opened = client.ports.waitForPort(8123, { timeoutMs: PATIENCE });
+    await client.commands.runBackground("echo secret > index.html; exec python3 -m http.server 8123");
+    const { host } = await opened;
+    assert.ok(!(await visit(host)).text.includes("secret"));
+    const token = await sdk.hosts.createToken(sandbox.id, { expiresAt: new Date(Date.now() + 600_000) });
+    const { search } = new URL(sdk.hosts.getUrl(token, 8123));
+    const [[name, value]] = Object.entries(sdk.hosts.getCookies(token));
+    const ways = [["/", sdk.hosts.getHeaders(token)], ["/", { cookie: `${name}=${value}` }], [`/${search}`, {}]];
+    for (const [path, headers] of ways) assert.equal((await visit(host, path, headers)).text, "secret\n");
+    const session = await sandbox.connect({ id: "anna", hostToken: token });
+    assert.deepEqual(session.hosts.getHeaders(), sdk.hosts.getHeaders(token));
+    assert.equal(new URL(session.hosts.getUrl(8123)).search, search);
+    assert.ok((await sdk.hosts.listTokens(sandbox.id))[0].tokenId === token.tokenId);
+    await sdk.hosts.revokeToken(sandbox.id, token.tokenId);
+    for (const [path, headers] of ways) assert.ok(!(await visit(host, path, headers)).text.includes("secret"));
+    session.dispose();
+    client.dispose();
+  } finally {
+    await sdk.sandboxes.delete(sandbox.id);
+  }
+}
+
+async function installing(sandbox) {
+  const client = await sandbox.connect();
+  const package_ = JSON.stringify({ name: "local", version: "1.0.0" });
+  await client.fs.batchWrite([{ path: "local/package.json", content: package_ }, { path: "app/package.json", content: "{}" }]);
+  const install = "cd app && echo begun && npm install --offline --no-audit ../local && touch installed";
+  const command = await client.commands.runBackground(install);
+  await event(command.onOutput, (text) => text.includes("begun"), "begun");
+  await sdk.sandboxes.hibernate(sandbox.id);
+  await client.reconnect();
+  const look = "cd app && until [ -e installed ]; do sleep 0.1; done; ls node_modules";
+  assert.equal(await within(client.commands.run(look), "npm"), "local\n");
+  client.dispose();
 }
 
 async function tasks(sandbox) {
@@ -282,7 +340,7 @@ async function main() {
       console.log(`${name}: ${Date.now() - begun} ms`);
     }
     client.dispose();
-    for (const [name, part] of Object.entries({ tasks, sessions, forking, hibernation, waking })) {
+    for (const [name, part] of Object.entries({ hosts, installing, tasks, sessions, forking, hibernation, waking })) {
       const begun = Date.now();
       await part(sandbox);
       console.log(`${name}: ${Date.now() - begun} ms`);

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.images import debian_package
 from tests.sdk.node import run_script
 from tests.servers import Server, execute
 
@@ -68,7 +70,10 @@ def test_command_line(csb: Csb, rest: httpx.Client, tmp_path: Path) -> None:
     """Lines of commands side by side: most of a command's time is its start."""
     with ThreadPoolExecutor() as pool:
         lines = [pool.submit(line, csb, rest) for line in (sandboxes, host_tokens, preview_hosts)]
-        lines.append(pool.submit(build, csb, rest, tmp_path))
+        for work in (build, build_image):
+            folder = tmp_path / work.__name__
+            folder.mkdir()
+            lines.append(pool.submit(work, csb, rest, folder))
         for line in lines:
             line.result()
 
@@ -128,7 +133,30 @@ def build(csb: Csb, rest: httpx.Client, folder: Path) -> None:
     assert forked["start_response"]["bootup_type"] == "FORK"
     shown = execute(rest, forked["id"], "cd /project/workspace && cat prepared.txt && node index.js")
     assert shown == "prepared\nbuilt\n"
-    made = {forked["id"], *SANDBOX_ID.findall(printed)}
-    made |= {item["id"] for item in rest.get("/sandbox?tags=sdk-template").json()["data"]["sandboxes"]}
-    for sandbox in made:
+    remove(rest, forked["id"], printed)
+
+
+def build_image(csb: Csb, rest: httpx.Client, folder: Path) -> None:
+    """As ``build``, in an image of the folder's own, which has nothing but a shell and what its Dockerfile adds."""
+    (folder / ".codesandbox").mkdir()
+    tasks = {"setupTasks": [{"name": "Prepare", "command": "cat /built > prepared.txt"}], "tasks": {}}
+    (folder / ".codesandbox/tasks.json").write_text(json.dumps(tasks))
+    shutil.copy(debian_package("busybox-static") / "bin/busybox", folder / ".codesandbox/busybox")
+    (folder / ".codesandbox/Dockerfile").write_text(
+        'FROM scratch\nCOPY --chmod=755 busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
+        "COPY <<FILE /etc/passwd\nroot:x:0:0:root:/root:/bin/sh\nFILE\nRUN echo by the Dockerfile > /built\n"
+    )
+    (folder / "kept.txt").write_text("kept")
+    printed = csb("build", str(folder), "--ci", "--alias", "own@v1")
+    forked = rest.post("/sandbox/own@v1/fork", json={"start_options": {}}).json()["data"]["id"]
+    shown = execute(
+        rest, forked, "cd /project/workspace && cat prepared.txt kept.txt; test -e /usr/bin/node || echo none"
+    )
+    assert shown == "by the Dockerfile\nkeptnone\n"
+    remove(rest, forked, printed)
+
+
+def remove(rest: httpx.Client, forked: str, printed: str) -> None:
+    """The fork, and what the command made; two of them may be at work at once."""
+    for sandbox in {forked, *SANDBOX_ID.findall(printed)}:
         rest.delete(f"/vm/{sandbox}").raise_for_status()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from moonpool.dialects.codesandbox.pitcher import archives
 from moonpool.dialects.codesandbox.pitcher.call import Call
 from moonpool.dialects.codesandbox.pitcher.paths import resolved
 from moonpool.errors import FileExists, FileNotFound, IsADirectory, TooLarge
@@ -42,7 +43,7 @@ async def write_file(call: Call) -> dict[str, Any]:
             raise IsADirectory(f"Is a directory: {path}")
         if found is not None and not overwrite:
             raise FileExists(f"The file exists already: {path}")
-        view = memoryview(content)
+        view = memoryview(archives.readable(content) if archives.UPLOAD.fullmatch(path) else content)
         mode = SHARED_FILE if found is None else None
         async with agent.write(path, mode=mode, parents=True, size=len(view), user=call.grant.user) as writer:
             for start in range(0, len(view), PIECE):
