@@ -198,7 +198,9 @@ async function installing(sandbox) {
   const install = "cd app && echo begun && npm install --offline --no-audit ../local && touch installed";
   const command = await client.commands.runBackground(install);
   await event(command.onOutput, (text) => text.includes("begun"), "begun");
+  const hibernated = event(client.onStateChange, (state) => state === "HIBERNATED", "hibernated");
   await sdk.sandboxes.hibernate(sandbox.id);
+  await hibernated;
   await client.reconnect();
   const look = "cd app && until [ -e installed ]; do sleep 0.1; done; ls node_modules";
   assert.equal(await within(client.commands.run(look), "npm"), "local\n");
