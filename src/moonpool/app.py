@@ -193,7 +193,8 @@ class Core:
         )
         self.identities = IdentityService(store, self.access, self.sandboxes, clock)
         self.ssh = SshService(store, self.access, self.sandboxes, self.identities, clock)
-        for empty in (self.sandboxes.destroy_all, self.snapshots.delete_all, self.volumes.delete_all):
+        doors = (self.identities.delete_all, self.sandboxes.destroy_all)
+        for empty in (*doors, self.snapshots.delete_all, self.volumes.delete_all):
             self.community.departures.add(empty)
         self._ssh_server: SshServer | None = None
         self.tags = TagService(store, self.access, self.records, clock)

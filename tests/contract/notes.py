@@ -30,6 +30,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "POST /v1/vms": "Domains are not verified: who maps one first has it.",
     },
     "codesandbox": {
+        "POST /org/workspace": "Owned by the key's user, who makes keys for it when logged in; this key does not.",
         "POST /org/workspace/{team_id}/tokens": (
             "For the workspace of the key that asks. Scopes to create and to edit are one."
         ),

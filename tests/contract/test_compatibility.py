@@ -22,8 +22,6 @@ def missing(key: str) -> set[str]:
             return missing_of_wrenn()
         case "freestyle":
             return {f"{each.method} {each.path}" for each in FREESTYLE if each.id not in HANDLERS}
-        case "codesandbox":
-            return {"POST /org/workspace"}
     return set()
 
 

@@ -32,6 +32,7 @@ MAX_TOKENS = 100  # of an identity
 MAX_PERMISSIONS = 1000  # of an identity
 MAX_USERS = 100  # of a permission
 MAX_USER = 32  # characters, as Linux has it
+PIECE = 100  # identities that are deleted at a time
 LOOK_AGAIN = 30.0  # seconds after which what another process has changed is seen
 GUEST_SCOPES = frozenset({Scope.SANDBOXES_READ, Scope.SANDBOXES_WRITE})
 
@@ -112,6 +113,12 @@ class IdentityService:
         async with self._store.transaction() as transaction:
             await self._repository.delete(transaction, found.team_id, found.id)
         self._told(found.id)
+
+    async def delete_all(self, principal: Principal) -> None:
+        """Of a team that is no more."""
+        while found := (await self.list(principal, 0, PIECE))[0]:
+            for identity in found:
+                await self.delete(principal, identity.id)
 
     # -- tokens --------------------------------------------------------------------------------------------------------
 

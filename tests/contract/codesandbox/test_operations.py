@@ -57,7 +57,10 @@ async def test_every_operation(api: Any) -> None:
     team = {"team_id": info["auth"]["team"]}
     key = await api.call("token/create", 201, path=team, json={"description": "ci", "scopes": ["sandbox_read"]})
     await api.call("token/update", 201, path={**team, "token_id": key["token_id"]}, json={"description": "ci 2"})
-    assert "Workspaces" in await api.call("workspace/create", 501, json={"name": "another"})
+    workspace = await api.call("workspace/create", 201, json={"name": "another"})
+    assert workspace == {"id": workspace["id"], "name": "another"}
+    assert workspace["id"] != info["auth"]["team"]
+    await api.call("token/create", 404, path={"team_id": workspace["id"]}, json={"description": "theirs"})
     assert (await api.call("vm/delete", path=here)) == {}
     await api.call("sandbox/get", 404, path=here)
 

@@ -129,3 +129,11 @@ async def test_another_teams_identities_are_not_there(owner: httpx.AsyncClient, 
         assert (await stranger.get(IDENTITIES)).json()["total"] == 0
         for method, path in (("DELETE", ""), ("GET", "/tokens"), ("POST", "/tokens"), ("GET", "/permissions/vm")):
             assert await code(stranger, method, f"{IDENTITIES}/{made}{path}", 404) == "IDENTITY_NOT_FOUND"
+
+
+async def test_a_team_that_is_no_more_leaves_none(owner: httpx.AsyncClient, door: Door) -> None:
+    _, token = await identity(owner, door.vm)
+    await door.inside.core.identities.delete_all(door.inside.owner)
+    assert (await owner.get(IDENTITIES)).json()["total"] == 0
+    async with door.client(**{TOKEN: token}) as guest:
+        assert await code(guest, "GET", "/auth/v1/whoami", 401) == "UNAUTHORIZED"

@@ -42,7 +42,10 @@ try {
   const expires_at = new Date(Date.now() - 1000).toISOString();
   await api.updateToken(info.auth.team, token.token_id, { expires_at });
   await assert.rejects(reader.getSandbox(sandbox.id), /expired/);
-  await assert.rejects(api.createWorkspace({ name: "another" }), /cannot be created/);
+  const workspace = await api.createWorkspace({ name: "another" });
+  assert.equal(workspace.name, "another");
+  assert.notEqual(workspace.id, info.auth.team);
+  await assert.rejects(api.createToken(workspace.id, { description: "of another" }), /not found/i);
   await assert.rejects(api.createSandbox({ files: { "../x": { code: "" } } }), /no path/);
 } finally {
   await Promise.all(made.map((id) => api.deleteVm(id).catch(() => {})));

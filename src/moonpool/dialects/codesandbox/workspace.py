@@ -19,7 +19,7 @@ from moonpool.dialects.codesandbox.schemas import (
     WorkspaceCreateRequest,
 )
 from moonpool.dialects.codesandbox.timestamps import timestamp
-from moonpool.errors import InvalidInput, NotFound, NotSupported
+from moonpool.errors import InvalidInput, NotFound
 from moonpool.ids import random_word
 
 NAME_LENGTH = 12  # random characters of the name of a key that was given no description
@@ -29,8 +29,11 @@ router = APIRouter()
 
 @router.post("/org/workspace")
 async def create_workspace(request: Request, call: Authenticated) -> Response:
-    await parse(request, WorkspaceCreateRequest)
-    raise NotSupported("Workspaces cannot be created over this API", hint="A key belongs to its one workspace.")
+    """A team that the key's user owns. The key sees its own one as before: keys of the new one are made by its owner,
+    who logs in, since whoever has a key of one team should not have all of its owner's."""
+    body = await parse(request, WorkspaceCreateRequest)
+    made = await call.services.community.teams.create(call.principal, body.name)
+    return success({"id": made.team.id, "name": made.team.name}, 201)
 
 
 @router.post("/org/workspace/{team_id}/tokens")
