@@ -29,8 +29,12 @@ TOKEN = re.compile(r"[A-Za-z0-9_.~-]+")
 PRIVATE = 0o600
 PRIVATE_FOLDER = 0o700
 
-# Everything there becomes the group's, and folders hand the group on to what is made in them.
-SHARE = f"chgrp -R {GROUP} {WORKSPACE} && chmod -R g+rwX {WORKSPACE} && find {WORKSPACE} -type d -exec chmod g+s {{}} +"
+# Everything there becomes the group's, and folders hand the group on to what is made in them. Git refuses a repository
+# that another user has made, unless the configuration of all users says otherwise: a user's own the SDK writes anew.
+SHARE = f"""
+chgrp -R {GROUP} {WORKSPACE} && chmod -R g+rwX {WORKSPACE} && find {WORKSPACE} -type d -exec chmod g+s {{}} + || exit
+grep -qsF 'directory = {WORKSPACE}' /etc/gitconfig || printf '[safe]\\n\\tdirectory = {WORKSPACE}\\n' >> /etc/gitconfig
+"""
 
 router = APIRouter()
 

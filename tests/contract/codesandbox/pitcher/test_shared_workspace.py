@@ -66,3 +66,19 @@ async def test_every_home_has_a_place_for_secrets(world: World, sandbox: str) ->
             assert await peer.run('stat -c "%a %U" ~/.private') == (0, f"700 {user}\n")
             assert await peer.run("echo export WORD=secret > ~/.private/.env") == (0, "")
             assert await peer.run("echo $WORD") == (0, "secret\n")
+
+
+async def test_one_repository_for_all(world: World, sandbox: str) -> None:
+    """Also for a user whose own configuration of git is not the one that the session was made with."""
+    begin = "rm -f ~/.gitconfig && git init -q && git config user.name A && git config user.email a@b.test"
+    async with AsyncExitStack() as stack:
+        root = await stack.enter_async_context(world.connected(sandbox))
+        anna, bert = [
+            await stack.enter_async_context(world.connected(sandbox, await session_token(world, sandbox, name)))
+            for name in ("anna", "bert")
+        ]
+        for number, peer in enumerate((anna, bert, root)):
+            commit = (
+                f"echo {number} > file && git add file && git commit -qm {number} && git --no-pager log --format=%s -1"
+            )
+            assert await peer.run(f"{begin} && {commit}" if peer is anna else commit) == (0, f"{number}\n")
