@@ -4,10 +4,15 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 
 from moonpool.hosts.model import MachineSample, Room
+from moonpool.hosts.notices import Notices
 
 
 class MemoryGauges:
     """What a test puts into ``samples`` is told once, as a host does of what sleeps; ``disk`` are bytes by sandbox."""
+
+    @cached_property
+    def notices(self) -> Notices:
+        return Notices()
 
     @cached_property
     def samples(self) -> dict[str, MachineSample]:

@@ -20,6 +20,7 @@ from moonpool.access.community import Community, community
 from moonpool.access.limits import LimitBook
 from moonpool.access.mail import SmtpMailer
 from moonpool.access.model import TeamLimits
+from moonpool.access.preferences import PreferenceService
 from moonpool.access.providers import GitHub, OpenIdConnect, Provider
 from moonpool.access.service import AccessService
 from moonpool.access.signing import signing_key
@@ -101,6 +102,9 @@ from moonpool.snapshots.warming import WarmableMachines, Warming
 from moonpool.ssh.server import SshServer
 from moonpool.ssh.service import SshService
 from moonpool.store.database import Store
+from moonpool.telemetry.forwarding import Forwarder
+from moonpool.telemetry.service import Announcing, TelemetryService
+from moonpool.telemetry.targets import TelemetryTargets
 from moonpool.vault import Box, Vault, derived
 from moonpool.volumes.catalogue import VolumeCatalogue
 from moonpool.volumes.service import Users, VolumeHost, VolumeLimits, VolumeService
@@ -121,6 +125,9 @@ class RunningHost(WarmableMachines, VolumeHost, Gauges, Protocol):
     def layers(self) -> HostLayers: ...
 
     def keep_warm(self, extra: int) -> None: ...
+
+    @property
+    def notices(self) -> Announcing: ...
 
     async def close(self, *, keep: bool = False) -> None: ...
 
@@ -203,6 +210,18 @@ class Core:
         folder = settings.data.resolve() / "metrics"
         self.metrics = MetricsService(store, self.access, self.sandboxes, self.records, host, folder, clock)
         machine = Machine(host, host.readiness, platform.node() or "localhost", version("moonpool"), self._key)
+        self.telemetry = TelemetryService(
+            self.sandboxes,
+            self.records,
+            host,
+            TelemetryTargets(
+                store, self.access, vault.box("telemetry targets"), self._outbound, settings.collector, clock
+            ),
+            Forwarder(self._outbound),
+            settings.data.resolve() / "telemetry",
+            clock,
+        )
+        self.preferences = PreferenceService(store, self.access, clock)
         self.fleet = FleetService(store, self.access, self.records, self._catalogue, machine, switches, clock)
         self.pools = WarmPools(store, self.access, limits, self._catalogue, host.readiness, host.keep_warm, clock)
         self._upkeep: asyncio.Task[None] | None = None
@@ -243,6 +262,8 @@ class Core:
             ssh=self.ssh,
             fleet=self.fleet,
             pools=self.pools,
+            telemetry=self.telemetry,
+            preferences=self.preferences,
             jobs=JobService(self.access, self.records, self.builds),
             identities=self.identities,
             community=self.community,
@@ -309,6 +330,7 @@ class Core:
         await self._catalogue.start(offered_images(self._settings))
         await self._volume_catalogue.start()
         await self.fleet.start()
+        await self.preferences.load()
         await self.records.load()
         await self.volumes.recover()
         interrupted = [sandbox.id for sandbox in self.records.all() if sandbox.interrupted]
@@ -318,6 +340,7 @@ class Core:
         await self._warming.run()
         await self.metrics.start()
         await self.pools.start()
+        await self.telemetry.start()
         await self.builds.start()
         await self._book.load()
         await self.events.start()
@@ -337,6 +360,7 @@ class Core:
         await self.rules.close()
         self.gateway.close()
         await self.traffic.close()
+        await self.telemetry.close()
         if self._ssh_server is not None:
             await self._ssh_server.close()
         if self._upkeep is not None:
@@ -384,6 +408,7 @@ class Core:
             self.background.spawn(self._catalogue.flush(), "note uses of snapshots")
             self.background.spawn(self.previews.doors.flush(), "save uses of preview tokens")
             self.background.spawn(self.access.limits.load(), "follow limits")
+            self.background.spawn(self.preferences.load(), "follow preferences")
 
 
 def offered_images(settings: Settings) -> frozenset[str]:

@@ -13,6 +13,7 @@ from moonpool.builds.model import BuildLimits
 from moonpool.engine.images.oci import FetchPolicy, ImageLimits
 from moonpool.hosts.model import MEBIBYTE, Resources
 from moonpool.hosts.settings import GIBIBYTE, HostSettings
+from moonpool.telemetry.model import Target
 
 WordList = Annotated[
     tuple[str, ...],
@@ -137,6 +138,13 @@ class Settings(BaseSettings):
     build_cache_days: float = Field(14, ge=0, description="How long unused layers and contexts are kept.")
     image_max_files: int = Field(1_000_000, gt=0, description="Files of one image.")
 
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="The operator's collector, for all sandboxes' telemetry; none otherwise.",
+    )
+    otlp_headers: SecretStr | None = Field(None, description="Headers for it: NAME=VALUE, separated by commas.")
+
     default_snapshot: str = Field("daytona-small", description="What a create without a snapshot starts from.")
     max_cpu: float = Field(64, gt=0, description="Cores of one sandbox.")
     max_memory_mib: int = Field(256 * 1024, gt=0, description="Memory of one sandbox.")
@@ -179,6 +187,14 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data.resolve() / 'db.sqlite'}"
+
+    @property
+    def collector(self) -> Target | None:
+        if self.otlp_endpoint is None:
+            return None
+        pairs = (self.otlp_headers.get_secret_value() if self.otlp_headers else "").split(",")
+        headers = {name.strip(): value.strip() for name, sign, value in (pair.partition("=") for pair in pairs) if sign}
+        return Target(self.otlp_endpoint.rstrip("/"), headers)
 
     def build_limits(self) -> BuildLimits:
         return BuildLimits(

@@ -1,8 +1,10 @@
 """SIGKILL of the server, with sandboxes alive: nothing alive is lost, nothing dead is called alive."""
 
 import os
+import shlex
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import httpx
 
@@ -12,6 +14,15 @@ from tests.faults.sandboxes import Sandbox, create, processes_of
 from tests.servers import Server
 
 ALIVE = 20
+TICKER = """
+import json, os, time, urllib.request
+address = os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/logs"
+while True:
+    record = {"timeUnixNano": str(time.time_ns()), "body": {"stringValue": "tick"}}
+    body = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+    urllib.request.urlopen(urllib.request.Request(address, body, {"Content-Type": "application/json"})).read()
+    time.sleep(0.2)
+"""
 
 
 def test_sandboxes_outlive_the_server_with_their_processes(server: Server, client: httpx.Client) -> None:
@@ -51,3 +62,19 @@ def test_what_changes_while_the_server_is_down_is_told(server: Server, client: h
     assert alive.run("echo hi") == "hi\n"
     for box in (paused, dead, alive):
         box.destroy()
+
+
+def test_telemetry_left_meanwhile_is_taken(server: Server, client: httpx.Client) -> None:
+    """A program says every moment what time it is; the endpoint inside takes it, whether or not a server runs."""
+    box = create(client)
+    box.run(f"nohup python3 -c {shlex.quote(TICKER)} >/dev/null 2>&1 &")
+
+    server.kill()
+    killed = datetime.now(UTC)
+    server.start_again()
+
+    moments = {"from": killed.isoformat(), "to": datetime.now(UTC).isoformat()}
+    logs = accepted(client.get(f"/api/sandbox/{box.id}/telemetry/logs", params=moments)).json()
+    assert logs["total"] > 0
+    assert {item["body"] for item in logs["items"]} == {"tick"}
+    box.destroy()

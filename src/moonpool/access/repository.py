@@ -16,7 +16,7 @@ from moonpool.access.user_repository import UserRepository, user_of
 from moonpool.errors import NameTaken
 from moonpool.ids import new_uuid
 from moonpool.store.database import Transaction
-from moonpool.store.tables import api_keys, memberships, team_limits, teams, users
+from moonpool.store.tables import api_keys, memberships, team_limits, team_preferences, teams, users
 from moonpool.store.text import storable
 
 
@@ -130,6 +130,26 @@ class AccessRepository:
         for key_id, moment in used.items():
             statement = update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=moment)
             await transaction.connection.execute(statement)
+
+
+class PreferenceRepository:
+    async def all(self, connection: AsyncConnection) -> dict[tuple[str, str], Mapping[str, Any]]:
+        """Every team's, for the server itself: by team and dialect."""
+        rows = await connection.execute(select(team_preferences))
+        return {(row.team_id, row.dialect): dict(row.document) for row in rows}
+
+    async def find(self, connection: AsyncConnection, team_id: str, dialect: str) -> dict[str, Any]:
+        own = (team_preferences.c.team_id == team_id) & (team_preferences.c.dialect == dialect)
+        found = (await connection.execute(select(team_preferences.c.document).where(own))).scalar()
+        return dict(found or {})
+
+    async def write(
+        self, transaction: Transaction, team_id: str, dialect: str, values: Mapping[str, Any], now: datetime
+    ) -> None:
+        own = (team_preferences.c.team_id == team_id) & (team_preferences.c.dialect == dialect)
+        await transaction.connection.execute(delete(team_preferences).where(own))
+        row = {"team_id": team_id, "dialect": dialect, "document": dict(values), "updated_at": now}
+        await transaction.connection.execute(insert(team_preferences).values(**row))
 
 
 def named(team_id: str, name_or_id: str) -> Any:

@@ -40,7 +40,7 @@ class RegistryService:
         self, principal: Principal, *, name: str, url: str, username: str, password: str, project: str = ""
     ) -> Registry:
         """``url`` is a host, or starts with http(s)://. InvalidInput, NameTaken, LimitExceeded."""
-        self._access.require(principal, Scope.SNAPSHOTS_WRITE)
+        self._access.require(principal, Scope.REGISTRIES_WRITE)
         if len(await self.list(principal)) >= MOST:
             raise LimitExceeded(f"A team has at most {MOST} registries", field="name")
         now = self._clock.now()
@@ -71,7 +71,7 @@ class RegistryService:
         project: str | None = None,
     ) -> Registry:
         """A password that is None stays what it is. InvalidInput, NameTaken."""
-        self._access.require(principal, Scope.SNAPSHOTS_WRITE)
+        self._access.require(principal, Scope.REGISTRIES_WRITE)
         old = await self.get(principal, registry_id)
         new = replace(
             old,
@@ -87,7 +87,7 @@ class RegistryService:
         return new
 
     async def delete(self, principal: Principal, registry_id: str) -> None:
-        self._access.require(principal, Scope.SNAPSHOTS_DELETE)
+        self._access.require(principal, Scope.REGISTRIES_DELETE)
         registry = await self.get(principal, registry_id)
         async with self._store.transaction() as transaction:
             await self._repository.delete(transaction, registry)

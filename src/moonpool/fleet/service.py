@@ -39,8 +39,8 @@ class Machine:
 
 
 class FleetService:
-    """There is one host, which every team may see; its load, and its switches, are the operator's: of the first team,
-    by a key that may do everything."""
+    """There is one host, which every team may see; its load, and its switches, are for administrators of the server, by
+    a key that may do everything."""
 
     def __init__(
         self,
@@ -57,26 +57,24 @@ class FleetService:
         self._repository = HostRepository()
         self._since = clock.now()
         self._filled = False
-        self._operators = ""
         digest = hashlib.blake2b(PURPOSE, key=hashlib.sha256(machine.key).digest(), digest_size=16).digest()
         self.id = str(uuid.UUID(bytes=digest, version=4))
         self._record = HostRecord(Placing(), (), self._since)
 
     async def start(self) -> None:
         """The switches are what they were before the restart. Before anything is started or recovered."""
-        self._operators = (await self._access.local_principal()).team_id
         async with self._store.transaction() as transaction:
             self._take(await self._repository.ensure(transaction, self.id, self._since))
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def is_operator(self, principal: Principal) -> bool:
-        return principal.allows(Scope.ADMIN) and principal.team_id == self._operators
+        return principal.platform_admin and principal.allows(Scope.ADMIN)
 
     def require_operator(self, principal: Principal) -> None:
         """Forbidden for everybody else."""
         if not self.is_operator(principal):
-            raise Forbidden("The host is the operator's", hint="Ask with an admin's key of the server's first team.")
+            raise Forbidden("The host is the operator's", hint="Ask with the key of an administrator of this server.")
 
     async def host(self, principal: Principal | None, host_id: str | None = None) -> HostView:
         """This host, with its load for an operator (``principal`` None: a proxy). NotFound for any other id."""

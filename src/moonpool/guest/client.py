@@ -8,7 +8,7 @@ a `run` then loses its processes, while those of `start` live on.
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,6 +31,7 @@ from moonpool.guest.model import (
     ProcessResult,
     ProcessSpec,
     ReplaceResult,
+    Telemetry,
 )
 from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
 from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Staging, StagingWriter
@@ -90,6 +91,21 @@ class AgentClient:
         answer = (await self._connection.call("wait_alone", {}, timeout=None)).document
         wakes_in: float | None = answer.get("wakes_in")
         return wakes_in
+
+    def on_notice(self, tell: Callable[[], None]) -> None:
+        """``tell`` is called whenever there is telemetry to be taken; it replaces what was to be called."""
+        self._connection.noticed = tell
+
+    async def take_telemetry(self, kept: int) -> list[Telemetry]:
+        """What programs inside have left after number ``kept``, which need not be kept for us any longer."""
+        message = await self._connection.call("take_telemetry", {"kept": kept})
+        taken, start = [], 0
+        for item in message.document["items"]:
+            end = start + int(item["size"])
+            body = message.body[start:end]
+            taken.append(Telemetry(int(item["number"]), item["signal"], item["type"], item["encoding"], body))
+            start = end
+        return taken
 
     async def quiesce(self) -> bool:
         """Before a checkpoint: what was written is on disk, and the agent has no open connection when this returns.

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from moonpool import errors
@@ -11,6 +11,7 @@ from moonpool.guest.protocol import (
     ERROR,
     HELLO,
     MAX_FRAME,
+    NOTICE,
     PING,
     PONG,
     REPLY,
@@ -79,6 +80,7 @@ class ClientConnection(FrameConnection):
         super().__init__(MAX_FRAME)
         loop = asyncio.get_running_loop()
         self.closed = asyncio.Event()
+        self.noticed: Callable[[], None] = lambda: None
         self.welcome: asyncio.Future[Message] = loop.create_future()
         self._taking_up: tuple[ClientConnection, asyncio.Future[None]] | None = None
         self._next_number = 1
@@ -96,6 +98,8 @@ class ClientConnection(FrameConnection):
                 self.welcome.set_result(decode(payload))
         elif kind == TAKEN_UP:
             self._hand_over()
+        elif kind == NOTICE:
+            self.noticed()
         elif stream is None or kind == PONG:
             return  # of an operation that was given up
         elif kind == ERROR:

@@ -208,3 +208,19 @@ class Identity:
     processes: int | None = None
     cpu: float | None = None
     memory_bytes: int | None = None
+
+
+TELEMETRY_PORT = 49984
+"""The agent's, on the sandbox's loopback: ``agent.telemetry`` has the same."""
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """One request of OTLP, as a program made it: ``signal`` is logs, traces or metrics, ``encoding`` "gzip" or "".
+    Numbers grow, and begin anew with the agent."""
+
+    number: int
+    signal: str
+    media_type: str
+    encoding: str
+    body: bytes

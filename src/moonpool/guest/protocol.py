@@ -7,6 +7,8 @@ payload. The client numbers the streams; stream 0 is the connection itself. What
     agent:  EVENT and DATA where the operation has them, at last one REPLY (after PARTs when it is long) or ERROR
     both:   CREDIT: four bytes, how many more bytes of DATA the other side may send
 
+On stream 0 the agent may send a NOTICE: programs inside have left telemetry, which can be taken.
+
 A connection can change its socket, so that a sandbox is copied while operations are in progress: each side holds what
 it has to send, the client closes the socket, and later takes the connection up by another (TAKE_UP with the token that
 it gave before; TAKEN_UP is the last frame of that other connection's own).
@@ -35,7 +37,7 @@ FIRST_BUFFER = 1 << 10  # bytes set aside for a peer that has not proven who it 
 WRITE_BUFFER = 1 << 20  # bytes waiting for the socket before writers are held back
 
 HELLO, WELCOME, REQUEST, PART, REPLY, ERROR, EVENT, DATA, DATA_STDERR, END, CREDIT, CANCEL, PING, PONG = range(1, 15)
-TAKE_UP, TAKEN_UP = 15, 16
+TAKE_UP, TAKEN_UP, NOTICE = 15, 16, 17
 PAYLOADS = frozenset({DATA, DATA_STDERR})
 FINAL = frozenset({REPLY, ERROR})
 Buffer = bytes | bytearray | memoryview

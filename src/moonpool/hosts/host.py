@@ -50,6 +50,7 @@ from moonpool.hosts.model import (
     Room,
 )
 from moonpool.hosts.mounting import Mounting
+from moonpool.hosts.notices import Notices
 from moonpool.hosts.open_files import explain_refusal, refuse_deleted_files
 from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
 from moonpool.hosts.readahead import ReadAhead
@@ -83,7 +84,7 @@ class Host:
         self._warm: WarmPool[LiveMember] = WarmPool(
             lambda: self._make_warm(warm), self._foundry.retire, settings.warm_pool
         )
-        self.keep_warm = self._warm.keep
+        self.keep_warm, self.notices = self._warm.keep, Notices()
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
         self._memory = MemoryStore(parts.instance.data / "memory", FastFolder.open())
@@ -513,7 +514,7 @@ class Host:
 
     def _track(self, spec: MachineSpec, member: LiveMember) -> None:
         disk = self._disk_path(spec.id)
-        machine = LiveMachine(spec, member, disk, self._parts.cgroups, self._threads, self._died)
+        machine = LiveMachine(spec, member, disk, self._parts.cgroups, self._threads, self._died, self.notices.tell)
         self._machines[spec.id] = machine
         machine.rest_later(REST_AFTER)
 

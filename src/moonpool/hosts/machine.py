@@ -33,10 +33,12 @@ class LiveMachine:
         cgroups: Cgroups,
         threads: Threads,
         died: Callable[[str], None],
+        noticed: Callable[[str], None],
     ) -> None:
         self.spec, self.member = spec, member
         self._staging = Staging(disk, threads)
-        member.agent.staging = self._staging
+        self._noticed: Callable[[], None] = lambda: noticed(spec.id)
+        self._equip(member.agent)
         self.slept = asyncio.Event()
         self.ending = False  # Set by whoever ends it on purpose, so that the end is no surprise.
         self._cgroups, self._threads = cgroups, threads
@@ -48,6 +50,10 @@ class LiveMachine:
         self._alarm: asyncio.TimerHandle | None = None
         self._waking: asyncio.Task[None] | None = None
         member.on_death(lambda: died(spec.id))
+
+    def _equip(self, agent: AgentClient) -> None:
+        agent.staging = self._staging
+        agent.on_notice(self._noticed)
 
     @property
     def alive(self) -> bool:
@@ -146,7 +152,8 @@ class LiveMachine:
                 if not self.alive:
                     raise AgentUnavailable
                 self.member.agent = await connect(self.member.slot, self.member.secret)
-                self.member.agent.staging = self._staging
+                self._equip(self.member.agent)
+                self._noticed()  # While nobody was connected it could not say so.
 
     def _start_rest(self) -> None:
         self._timer = None

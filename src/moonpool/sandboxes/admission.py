@@ -12,6 +12,7 @@ from moonpool.archives.model import NO_BACKUP
 from moonpool.clock import Clock
 from moonpool.engine.images.oci import ImageConfig
 from moonpool.errors import InvalidInput, SnapshotNotFound
+from moonpool.guest.model import TELEMETRY_PORT
 from moonpool.hosts.model import MachineSpec, Mount, Resources
 from moonpool.ids import new_instance_id, new_sandbox_id, random_word
 from moonpool.sandboxes.model import DesiredState, Fork, NewSandbox, Sandbox, SandboxState, Timers
@@ -34,6 +35,11 @@ from moonpool.volumes.catalogue import VolumeCatalogue
 
 PREVIEW_TOKEN_LENGTH = 32  # characters
 MAX_FORKS = 100
+# Where programs find the agent's OTLP endpoint, unless their image or their user says otherwise.
+TELEMETRY = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{TELEMETRY_PORT}",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+}
 
 
 @dataclass(frozen=True)
@@ -220,7 +226,7 @@ def spec_of(sandbox: Sandbox) -> MachineSpec:
         resources=sandbox.resources,
         hostname=sandbox.id,
         user=sandbox.user,
-        env={**config.env, **sandbox.env},
+        env={**TELEMETRY, **config.env, **sandbox.env},
         workdir=config.workdir,
         entrypoint=config.command,
         network=sandbox.network,

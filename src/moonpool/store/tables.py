@@ -170,6 +170,16 @@ team_limits = Table(
     Column("updated_at", Timestamp, nullable=False),
 )
 
+# What a team has chosen that means something to one API alone.
+team_preferences = Table(
+    "team_preferences",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("dialect", String(64), primary_key=True),
+    Column("document", Json, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
 # What a team has used on one day (UTC), in core seconds and MiB seconds of what was reserved, and in core seconds used.
 usage_days = Table(
     "usage_days",

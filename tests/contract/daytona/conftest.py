@@ -5,7 +5,7 @@ import copy
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -53,7 +53,8 @@ LATER = {"SandboxState": ["pausing", "paused", "resuming"], "SandboxDesiredState
 class MemoryMachines(MemoryVolumes, MemoryDisks):
     """Machines that are nothing but their state: no processes, no disks.
 
-    Bringing one up waits for ``may_start``, and raises ``failure`` when there is one.
+    Bringing one up waits for ``may_start``, and raises ``failure`` when there is one; ``agents`` are what a test has
+    put inside.
     """
 
     def __init__(self) -> None:
@@ -61,6 +62,7 @@ class MemoryMachines(MemoryVolumes, MemoryDisks):
         self.states: dict[str, MachineState] = {}
         self.kept: dict[str, bool] = {}  # snapshot -> whether it has memory
         self.layers = DisksInMemory(lambda snapshot_id: self.kept.setdefault(snapshot_id, False))
+        self.agents: dict[str, Any] = {}
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.failure: Exception | None = None
@@ -118,6 +120,8 @@ class MemoryMachines(MemoryVolumes, MemoryDisks):
         self.states.pop(machine_id, None)
 
     def session(self, machine_id: str) -> AbstractAsyncContextManager[AgentClient]:
+        if machine_id in self.agents:
+            return nullcontext(self.agents[machine_id])
         raise InvalidState("Nothing runs here")
 
     async def set_resources(self, machine_id: str, resources: Resources) -> None:

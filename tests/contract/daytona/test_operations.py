@@ -9,9 +9,11 @@ from fastapi.routing import APIRoute
 from moonpool.dialects.daytona import (
     audit,
     builds,
+    collectors,
     copies,
     jobs,
     keys,
+    members,
     organizations,
     pools,
     previews,
@@ -48,9 +50,11 @@ def contract_operations() -> set[tuple[str, str]]:
 PARTS = (
     audit,
     builds,
+    collectors,
     copies,
     jobs,
     keys,
+    members,
     organizations,
     pools,
     previews,

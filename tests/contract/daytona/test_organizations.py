@@ -46,7 +46,7 @@ async def test_what_there_is_none_of(client: httpx.AsyncClient) -> None:
     (organization,) = (await client.get("/api/organizations")).json()
     for path in (
         "organizations/invitations",
-        *(f"organizations/{organization['id']}/{kind}" for kind in ("invitations", "roles", "identity-providers")),
+        *(f"organizations/{organization['id']}/{kind}" for kind in ("invitations", "identity-providers")),
         "users/me/pending-sso-links",
         "users/account-providers",
     ):

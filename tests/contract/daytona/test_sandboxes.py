@@ -100,6 +100,8 @@ async def test_the_sandbox_knows_itself(
         "DAYTONA_SANDBOX_USER": "daytona",
         "DAYTONA_ORGANIZATION_ID": body["organizationId"],
         "DAYTONA_REGION_ID": "local",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:49984",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
     }
 
 

@@ -73,14 +73,14 @@ async def test_one_snapshot(client: httpx.AsyncClient, conforms: Conforms) -> No
 async def test_keys(client: httpx.AsyncClient, conforms: Conforms) -> None:
     wanted = {
         "name": "ci",
-        "permissions": ["write:sandboxes", "delete:sandboxes", "write:registries"],
+        "permissions": ["write:registries", "write:sandboxes", "delete:sandboxes"],
         "expiresAt": "2999-01-01T00:00:00.000Z",
     }
     answer = await client.post("/api/api-keys", json=wanted)
     assert answer.status_code == 201
     made = conforms("ApiKeyResponse", answer.json())
     assert sdk.ApiKeyResponse.from_dict(made) is not None
-    assert made["permissions"] == ["write:sandboxes", "delete:sandboxes"]
+    assert made["permissions"] == wanted["permissions"]
     assert made["expiresAt"] == wanted["expiresAt"]
 
     headers = {"Authorization": f"Bearer {made['value']}"}

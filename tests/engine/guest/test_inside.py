@@ -18,7 +18,7 @@ from moonpool.clock import SystemClock
 from moonpool.config import Settings
 from moonpool.files.service import FileService
 from moonpool.guest.client import AgentClient
-from moonpool.guest.model import FileEvent, Output, ProcessSpec, TerminalSize
+from moonpool.guest.model import TELEMETRY_PORT, FileEvent, Output, ProcessSpec, TerminalSize
 from moonpool.guest.streams import LARGE
 from moonpool.hosts.host import Host
 from moonpool.hosts.model import MachineSpec, Resources
@@ -31,6 +31,7 @@ from moonpool.store.database import Store
 LIMIT = 60.0  # seconds that a test waits for anything
 FOLDER = "/srv/watched"
 Told = tuple[str, str]
+SEND = "curl -s -o /dev/null -w '%{{http_code}}' -H 'Content-Type: application/json' -d {body} localhost:{port}/v1/logs"
 
 
 @asynccontextmanager
@@ -156,6 +157,30 @@ async def watching_keeps_nothing_awake_or_unsaved(host: Host, spec: MachineSpec)
         await host.asleep(spec.id)
 
 
+async def telemetry_is_told_and_taken(host: Host, spec: MachineSpec) -> None:
+    """From any user's program, before and after a pause; and the endpoint is the programs' own."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+    host.notices.listen(told.put_nowait)
+    async with asyncio.timeout(LIMIT):
+        async with host.session(spec.id) as agent:
+            assert "200" in await run(agent, SEND.format(port=TELEMETRY_PORT, body="first"), user="nobody")
+            assert await told.get() == spec.id
+            (first,) = await agent.take_telemetry(0)
+            assert (first.signal, first.media_type, first.body) == ("logs", "application/json", b"first")
+            assert await agent.take_telemetry(first.number) == []
+            assert TELEMETRY_PORT not in [port.port for port in await agent.ports()]
+            with pytest.raises(errors.PortClosed):
+                async with agent.dial(TELEMETRY_PORT):
+                    pass
+        await host.pause(spec.id)
+        await host.resume(spec)
+        async with host.session(spec.id) as agent:
+            await run(agent, SEND.format(port=TELEMETRY_PORT, body="second"), user="nobody")
+            assert await told.get() == spec.id
+            (second,) = await agent.take_telemetry(first.number)
+            assert second.body == b"second"
+
+
 async def watching_goes_on_over_a_fork(host: Host, data: Path) -> None:
     """For a copy the agent's connections are closed for a moment; and who watches does not see the copy."""
     store = await Store.open(f"sqlite:///{data / 'db.sqlite'}")
@@ -200,5 +225,6 @@ async def test_everything_inside() -> None:
                 await users_are_real(agent)
                 await terminals_end_whole(agent)
                 await folders_are_packed(agent)
+            await telemetry_is_told_and_taken(host, spec)
             await watching_keeps_nothing_awake_or_unsaved(host, spec)
         await watching_goes_on_over_a_fork(host, data)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from moonpool.access.community import Community
+from moonpool.access.preferences import PreferenceService
 from moonpool.access.service import AccessService
 from moonpool.audit.service import AuditService
 from moonpool.builds.registry_service import RegistryService
@@ -24,6 +25,7 @@ from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.tags import TagService
 from moonpool.snapshots.service import SnapshotService
 from moonpool.ssh.service import SshService
+from moonpool.telemetry.service import TelemetryService
 from moonpool.volumes.service import VolumeService
 
 
@@ -77,3 +79,5 @@ class Services:
     identities: IdentityService
     community: Community
     oversight: Oversight
+    telemetry: TelemetryService
+    preferences: PreferenceService

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from moonpool.builds.model import Build, NewBuild, Recipe
 from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.answers import sandbox_json, snapshot_json
-from moonpool.dialects.daytona.call import Authenticated, Call
+from moonpool.dialects.daytona.call import Authenticated, Call, default_queue_timeout
 from moonpool.dialects.daytona.creation import mebibytes, new_sandbox
 from moonpool.dialects.daytona.extensions import BuildInfo, CreateSandbox, CreateSnapshot
 from moonpool.dialects.daytona.requests import parse
@@ -84,7 +84,9 @@ async def create_from_build(call: Call, body: CreateSandbox, build: BuildInfo) -
     """The sandbox is there at once, and starts when its snapshot is built; one that was built before is used again."""
     snapshot = await snapshot_of_build(call, body, build)
     request = body.model_copy(update={"snapshot": None, "buildInfo": None, "cpu": None, "memory": None, "disk": None})
-    new = replace(new_sandbox(call.principal, request, call.view.region), snapshot=snapshot.id)
+    new = replace(
+        new_sandbox(call.principal, request, call.view.region, default_queue_timeout(call)), snapshot=snapshot.id
+    )
     own = {**new.dialect_data.get(mapping.DIALECT, {}), mapping.BUILD: snapshot.id}
     new = replace(new, dialect_data={**new.dialect_data, mapping.DIALECT: own})
     builds, sandboxes = call.services.builds, call.services.sandboxes

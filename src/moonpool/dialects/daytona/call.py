@@ -11,6 +11,7 @@ from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.common.origin import origin
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona.answers import View
+from moonpool.dialects.daytona.mapping import DIALECT
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Call:
     @property
     def view(self) -> View:
         return View(self.origin, self.services.server.region, self.services.sandboxes.progress)
+
+
+def default_queue_timeout(call: Call) -> int | None:
+    """The organization's, in minutes."""
+    return call.services.preferences.of(call.principal.team_id, DIALECT).get("defaultQueueTimeout")
 
 
 def services_of(connection: HTTPConnection) -> Services:

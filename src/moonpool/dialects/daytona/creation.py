@@ -27,14 +27,16 @@ UNSUPPORTED = {
 }
 
 
-def new_sandbox(principal: Principal, body: CreateSandbox, region: str) -> NewSandbox:
-    """Raises InvalidInput for what contradicts itself and HTTPException 422 for what is not supported."""
+def new_sandbox(principal: Principal, body: CreateSandbox, region: str, queue_timeout: int | None = None) -> NewSandbox:
+    """``queue_timeout``: the organization's, in minutes, where the request names none. Raises InvalidInput for what
+    contradicts itself and HTTPException 422 for what is not supported."""
     check(body)
     sandbox_id = new_sandbox_id()
     user = body.user or mapping.DEFAULT_USER
     snapshot = body.snapshot or DEFAULT_SNAPSHOT
     identity = identity_environment(sandbox_id, snapshot, user, principal.team_id, region)
-    own = {"queueTimeout": body.queueTimeout} if body.queueTimeout else {}
+    timeout = body.queueTimeout or queue_timeout
+    own = {"queueTimeout": timeout} if timeout else {}
     return NewSandbox(
         id=sandbox_id,
         snapshot=snapshot,

@@ -4,16 +4,18 @@ Answers are the union of the document's required fields and the current SDK's, s
 served at once; unknown fields are ignored by all of them. What the SDK takes only as an integer is an integer here.
 """
 
+import json
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, ConfigDict, Field, RootModel, StringConstraints, field_validator
 
 from moonpool.dialects.daytona import schemas
 from moonpool.dialects.daytona.wire import WireModel
 
 MAX_MINUTES = 10 * 365 * 24 * 60
 MAX_NAME_LENGTH = 255  # characters
+MAX_CONFIG = 16 * 1024  # characters of JSON
 
 Minutes = Annotated[int, Field(ge=0, le=MAX_MINUTES)]
 MinutesOrNever = Annotated[int, Field(ge=-MAX_MINUTES, le=MAX_MINUTES)]
@@ -177,6 +179,59 @@ class UpdateWarmPool(RequestModel):
 class OtelConfig(RequestModel):
     endpoint: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
     headers: dict[str, str] | None = None
+
+
+Role = Annotated[schemas.Role, Field(strict=False)]
+RoleIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=100)]
+Moment = Annotated[AwareDatetime | None, Field(strict=False)]
+
+
+class CreateOrganization(RequestModel):
+    name: Name
+    defaultRegionId: str
+
+
+class DefaultRegion(RequestModel):
+    defaultRegionId: str
+
+
+class DefaultQueueTimeout(RequestModel):
+    defaultQueueTimeout: Annotated[int, Field(ge=1, le=MAX_MINUTES)] | None
+
+
+class ExperimentalConfig(RootModel[dict[str, Any]]):
+    """No more than a screenful of JSON."""
+
+    @field_validator("root")
+    @classmethod
+    def small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(value)) > MAX_CONFIG:
+            raise ValueError(f"must have at most {MAX_CONFIG} characters")
+        return value
+
+
+class OrganizationRole(RequestModel):
+    name: Name
+    description: str
+    permissions: list[Annotated[schemas.Permission, Field(strict=False)]]
+
+
+class MemberAccess(RequestModel):
+    role: Role
+    assignedRoleIds: RoleIds
+
+
+class CreateInvitation(RequestModel):
+    email: Annotated[str, Field(max_length=320)]
+    role: Role
+    assignedRoleIds: RoleIds
+    expiresAt: Moment = None
+
+
+class UpdateInvitation(RequestModel):
+    role: Role
+    assignedRoleIds: RoleIds
+    expiresAt: Moment = None
 
 
 class UpdateLastActivity(RequestModel):

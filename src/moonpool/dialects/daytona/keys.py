@@ -38,10 +38,9 @@ async def list_api_keys(call: Authenticated) -> Response:
 
 @router.post("/api/api-keys")
 async def create_api_key(request: Request, call: Authenticated) -> Response:
-    """Permissions over things that are not here (registries, regions, runners) give nothing."""
+    """Permissions over regions and runners give nothing: there is one of each, and it is the operator's."""
     body = await parse(request, CreateApiKey)
-    asked = {mapping.PERMISSIONS[permission] for permission in body.permissions if permission in mapping.PERMISSIONS}
-    scopes = mapping.READ_SCOPES | asked
+    scopes = mapping.READ_SCOPES | mapping.scopes(body.permissions)
     made = await call.services.access.create_key(call.principal, body.name, scopes, as_utc(body.expiresAt))
     answer = {
         "name": made.key.name,

@@ -1,7 +1,7 @@
 """Moonpool's words and Daytona's, both ways, as tables."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 from moonpool import errors
@@ -116,8 +116,19 @@ PERMISSIONS: Mapping[schemas.Permission, Scope] = {
     schemas.Permission.read_volumes: Scope.VOLUMES_READ,
     schemas.Permission.write_volumes: Scope.VOLUMES_WRITE,
     schemas.Permission.delete_volumes: Scope.VOLUMES_DELETE,
+    schemas.Permission.write_registries: Scope.REGISTRIES_WRITE,
+    schemas.Permission.delete_registries: Scope.REGISTRIES_DELETE,
+    schemas.Permission.write_regions: Scope.REGIONS_WRITE,
+    schemas.Permission.delete_regions: Scope.REGIONS_DELETE,
+    schemas.Permission.read_runners: Scope.HOSTS_READ,
+    schemas.Permission.write_runners: Scope.HOSTS_WRITE,
+    schemas.Permission.delete_runners: Scope.HOSTS_DELETE,
     schemas.Permission.read_audit_logs: Scope.AUDIT_READ,
 }
+
+
+def scopes(permissions: Iterable[schemas.Permission]) -> frozenset[Scope]:
+    return frozenset(PERMISSIONS[permission] for permission in permissions)
 
 
 def permissions(scopes: frozenset[Scope]) -> list[schemas.Permission]:

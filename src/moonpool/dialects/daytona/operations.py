@@ -13,7 +13,6 @@ from starlette.responses import Response
 from moonpool.dialects.daytona.call import Authenticated
 from moonpool.errors import NotSupported
 
-TEAM_HINT = "Teams and keys are managed with the 'moonpool' command on the server."
 REGION_HINT = "This server is one region, shared by all: GET /api/regions tells of it."
 HOST_HINT = "This server is its own and only runner, and carries out its jobs itself: GET /api/runners tells of it."
 SSO_HINT = "Nobody signs in to this API: an API key is all it takes."
@@ -67,36 +66,6 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
         "DELETE /users/me/pending-sso-links/{id} dismiss_pending_sso_link",
         "POST /users/me/pending-sso-links/{id}/confirm confirm_pending_sso_link",
         "POST /users/linked-accounts link_account",
-    ),
-    "The toolbox's /system/metrics tells the current figures of a sandbox.": (
-        "GET /sandbox/{sandboxId}/telemetry/logs get_sandbox_logs",
-        "GET /sandbox/{sandboxId}/telemetry/traces get_sandbox_traces",
-        "GET /sandbox/{sandboxId}/telemetry/traces/{traceId} get_sandbox_trace_spans",
-        "GET /organizations/{organizationId}/otel-config get_organization_otel_config",
-        "PUT /organizations/{organizationId}/otel-config update_organization_otel_config",
-        "DELETE /organizations/{organizationId}/otel-config delete_organization_otel_config",
-        "GET /organizations/otel-config/by-sandbox-auth-token/{authToken} "
-        "get_organization_otel_config_by_sandbox_auth_token",
-        "GET /organizations/sandbox-identity/by-sandbox-auth-token/{authToken} "
-        "get_sandbox_identity_by_sandbox_auth_token",
-    ),
-    TEAM_HINT: (
-        "POST /organizations create_organization",
-        "POST /organizations/invitations/{invitationId}/accept accept_organization_invitation",
-        "POST /organizations/invitations/{invitationId}/decline decline_organization_invitation",
-        "DELETE /organizations/{organizationId} delete_organization",
-        "PATCH /organizations/{organizationId}/default-queue-timeout update_organization_default_queue_timeout",
-        "PATCH /organizations/{organizationId}/default-region set_organization_default_region",
-        "PUT /organizations/{organizationId}/experimental-config update_experimental_config",
-        "POST /organizations/{organizationId}/invitations create_organization_invitation",
-        "PUT /organizations/{organizationId}/invitations/{invitationId} update_organization_invitation",
-        "POST /organizations/{organizationId}/invitations/{invitationId}/cancel cancel_organization_invitation",
-        "POST /organizations/{organizationId}/leave leave_organization",
-        "POST /organizations/{organizationId}/roles create_organization_role",
-        "PUT /organizations/{organizationId}/roles/{roleId} update_organization_role",
-        "DELETE /organizations/{organizationId}/roles/{roleId} delete_organization_role",
-        "DELETE /organizations/{organizationId}/users/{userId} delete_organization_member",
-        "POST /organizations/{organizationId}/users/{userId}/access update_access_for_organization_member",
     ),
 }
 

@@ -1,7 +1,4 @@
-"""Who asks: the user of the key, and their one organization, which is the team.
-
-Members are managed on the server itself; so there are never invitations, roles of one's own, or identity providers.
-"""
+"""Who asks: the user of the key, and the key's one organization, which is the team."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -9,15 +6,14 @@ from typing import Any, Final
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
-from moonpool.access.model import MANAGERS
-from moonpool.access.people import Member, Team
+from moonpool.access.people import Team
+from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.call import Authenticated, Call
 from moonpool.dialects.daytona.mapping import fractional_gibibytes
 from moonpool.dialects.daytona.throttling import FIELDS, limits_told
 from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.errors import NotFound
 
-OWNER, MEMBER = "owner", "member"
 # Clients want a moment even where there was none.
 NEVER: Final = timestamp(datetime.fromtimestamp(0, UTC))
 
@@ -55,15 +51,9 @@ async def accept_privacy_policies(call: Authenticated) -> Response:
 
 @router.get("/api/users/account-providers")
 @router.get("/api/users/me/pending-sso-links")
-@router.get("/api/organizations/invitations")
 async def nothing_of_the_user(call: Authenticated) -> Response:
-    """Keys are the only way in, and nobody is invited."""
+    """This API is entered by keys alone."""
     return JSONResponse([])
-
-
-@router.get("/api/organizations/invitations/count")
-async def count_invitations(call: Authenticated) -> Response:
-    return JSONResponse(0)
 
 
 @router.get("/api/organizations")
@@ -77,14 +67,6 @@ async def get_organization(call: Authenticated, organization_id: str) -> Respons
     return JSONResponse(await organization(call, await own_team(call, organization_id)))
 
 
-@router.get("/api/organizations/{organization_id}/users")
-async def list_members(call: Authenticated, organization_id: str) -> Response:
-    await own_team(call, organization_id)
-    return JSONResponse([member(one) for one in await call.services.access.members(call.principal)])
-
-
-@router.get("/api/organizations/{organization_id}/invitations")
-@router.get("/api/organizations/{organization_id}/roles")
 @router.get("/api/organizations/{organization_id}/identity-providers")
 async def nothing_of_the_organization(call: Authenticated, organization_id: str) -> Response:
     await own_team(call, organization_id)
@@ -106,14 +88,15 @@ async def own_team(call: Call, organization_id: str) -> Team:
 
 async def organization(call: Call, team: Team) -> dict[str, Any]:
     limits = call.services.sandboxes.limits(call.principal)
-    owners = await call.services.access.members(call.principal)
+    chosen = call.services.preferences.of(team.id, mapping.DIALECT)
+    target = call.services.telemetry.targets.of_team(team.id)
     return {
         "id": team.id,
         "name": team.name,
-        "createdBy": owners[0].user.id if owners else call.principal.user_id,
-        "personal": False,
+        "createdBy": team.created_by or call.principal.user_id,
+        "personal": team.personal,
         "createdAt": timestamp(team.created_at),
-        "updatedAt": timestamp(team.created_at),
+        "updatedAt": timestamp(team.updated_at),
         "suspended": False,
         "suspendedAt": NEVER,
         "suspensionReason": "",
@@ -125,15 +108,15 @@ async def organization(call: Call, team: Team) -> dict[str, Any]:
         "secretQuota": 0,
         "maxSecretsPerSandbox": 0,
         "snapshotDeactivationTimeoutMinutes": 0,
-        "defaultQueueTimeout": None,
+        "defaultQueueTimeout": chosen.get("defaultQueueTimeout"),
         "sandboxLimitedNetworkEgress": False,
         "previewWarningEnabled": False,
         "ssoEnabled": False,
         "scimEnabled": False,
         "defaultRegionId": call.view.region,
         **rate_limits(call),
-        "experimentalConfig": {},
-        "otelConfig": None,
+        "experimentalConfig": chosen.get("experimentalConfig", {}),
+        "otelConfig": None if target is None else {"endpoint": target.endpoint},
     }
 
 
@@ -144,17 +127,4 @@ def rate_limits(call: Call) -> dict[str, int | None]:
         f"{kind}RateLimit{what}": told.get(kind, {}).get(word)
         for kind in FIELDS.values()
         for what, word in (("", "limit"), ("TtlSeconds", "ttl"))
-    }
-
-
-def member(one: Member) -> dict[str, Any]:
-    return {
-        "userId": one.user.id,
-        "organizationId": one.membership.team_id,
-        "name": one.user.name,
-        "email": one.user.email,
-        "role": OWNER if one.role in MANAGERS else MEMBER,
-        "assignedRoles": [],
-        "createdAt": timestamp(one.membership.created_at),
-        "updatedAt": timestamp(one.membership.updated_at),
     }

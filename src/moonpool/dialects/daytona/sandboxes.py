@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from moonpool.dialects.daytona.answers import listed_json, sandbox_json
 from moonpool.dialects.daytona.builds import create_from_build
-from moonpool.dialects.daytona.call import Authenticated, Call
+from moonpool.dialects.daytona.call import Authenticated, Call, default_queue_timeout
 from moonpool.dialects.daytona.creation import checked, new_sandbox
 from moonpool.dialects.daytona.extensions import CreateSandbox
 from moonpool.dialects.daytona.listing import ListQuery, PaginatedQuery, nothing_matches, sandbox_query
@@ -41,7 +41,7 @@ async def create_sandbox(request: Request, call: Authenticated) -> Response:
     body = await parse(request, CreateSandbox)
     if body.buildInfo is not None:
         return await create_from_build(call, checked(body), body.buildInfo)
-    new = new_sandbox(call.principal, body, call.view.region)
+    new = new_sandbox(call.principal, body, call.view.region, default_queue_timeout(call))
     try:
         return await settle(call, new.id or "", call.services.sandboxes.create(call.principal, new))
     except SnapshotNotFound:

@@ -26,12 +26,14 @@ SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
 class Network:
-    def __init__(self, workers: Workers, own_port: int) -> None:
+    """``own_ports`` are the agent's: nobody is told of them, and nobody is connected to them."""
+
+    def __init__(self, workers: Workers, own_ports: frozenset[int]) -> None:
         self._workers = workers
-        self._own_port = own_port
+        self._own_ports = own_ports
 
     async def ports(self, stream: Stream, request: Request) -> dict[str, Any]:
-        return await self._workers.call(None, lambda: {"ports": _described(_listening(self._own_port))})
+        return await self._workers.call(None, lambda: {"ports": _described(_listening(self._own_ports))})
 
     async def watch_ports(self, stream: Stream, request: Request) -> None:
         """The listening ports as a line of JSON, now and whenever they have changed. Looking is one small file; who
@@ -39,7 +41,7 @@ class Network:
         seen: dict[tuple[int, str], str] | None = None
         while True:
             began = time.monotonic()
-            found = _listening(self._own_port)
+            found = _listening(self._own_ports)
             took = time.monotonic() - began
             if found != seen:
                 seen = found
@@ -49,12 +51,12 @@ class Network:
 
     async def connected(self) -> bool:
         """Whether a program has a TCP connection to the outside."""
-        return await self._workers.call(None, lambda: _has_connections(self._own_port))
+        return await self._workers.call(None, lambda: _has_connections(self._own_ports))
 
     async def dial(self, stream: Stream, request: Request) -> dict[str, Any]:
         """A connection to a port on the sandbox's own loopback, IPv4 first."""
         port = request.integer("port", 1, 0xFFFF)
-        if port == self._own_port:
+        if port in self._own_ports:
             raise AgentError("port_closed", "this port is the agent's own")
         reader, writer = await _connect(port)
         try:
@@ -101,21 +103,21 @@ def _sockets() -> Iterator[tuple[socket.AddressFamily, list[str]]]:
                     yield family, fields
 
 
-def _has_connections(own_port: int) -> bool:
+def _has_connections(own_ports: frozenset[int]) -> bool:
     for family, fields in _sockets():
         address, _, port = fields[1].partition(":")
         outside = not _address(address, family).startswith(LOOPBACK)
-        if outside and fields[3] != LISTEN and int(port, 16) != own_port:
+        if outside and fields[3] != LISTEN and int(port, 16) not in own_ports:
             return True
     return False
 
 
-def _listening(own_port: int) -> dict[tuple[int, str], str]:
+def _listening(own_ports: frozenset[int]) -> dict[tuple[int, str], str]:
     """The socket's number, by port and address."""
     found: dict[tuple[int, str], str] = {}
     for family, fields in _sockets():
         address, _, port = fields[1].partition(":")
-        if fields[3] == LISTEN and int(port, 16) != own_port:
+        if fields[3] == LISTEN and int(port, 16) not in own_ports:
             found[int(port, 16), _address(address, family)] = fields[INODE_FIELD]
     return dict(sorted(found.items())[:MAX_PORTS])
 

@@ -17,6 +17,7 @@ from ..protocol import (
     MAX_FRAME,
     MAX_HELLO,
     MAX_MESSAGE,
+    NOTICE,
     PART,
     PING,
     PONG,
@@ -45,6 +46,8 @@ from .network import Network
 from .ordering import Orders
 from .processes import Processes
 from .request import Request
+from .telemetry import PORT as TELEMETRY_PORT
+from .telemetry import Telemetry
 from .transfer import Transfer
 from .units.operations import Units
 from .users import Users
@@ -193,7 +196,8 @@ class Server:
         self.machine = Machine(secret, users, self.processes, workers, limits, mounts)
         files = Files(users, workers)
         transfer, accounts, orders = Transfer(files, workers), Accounts(workers), Orders(files)
-        network = self._network = Network(workers, port)
+        network = self._network = Network(workers, frozenset({port, TELEMETRY_PORT} if alone else {port}))
+        self._telemetry = Telemetry(self._notice)
         units = self.units = Units(users, self.processes, workers, "" if alone else f"-{port}")
         processes, machine = self.processes, self.machine
         self.operations: dict[str, Operation] = {
@@ -222,7 +226,7 @@ class Server:
             **_named(accounts.ensure_user, accounts.ensure_group, orders.keep_order, orders.order),
             **_named(mounts.mount_volume, mounts.unmount_volume),
             **_named(units.units, units.unit, units.unit_write, units.unit_delete, units.unit_act, units.unit_logs),
-            **_named(units.units_settle),
+            **_named(units.units_settle, self._telemetry.take_telemetry),
         }
 
     def arrived(self, connection: Connection) -> None:
@@ -237,6 +241,10 @@ class Server:
         self.strangers.pop(connection, None)
         for token in [token for token, parked in self.parked.items() if parked is connection]:
             del self.parked[token]
+
+    def _notice(self) -> None:
+        for connection in self._connections - set(self.strangers):
+            connection.send(NOTICE, 0)
 
     async def _enter(self, stream: Stream, request: Request) -> None:
         self._mounts.keep()
@@ -284,6 +292,7 @@ class Server:
         """Whoever was connected to what this is a copy of stays with that."""
         for token in list(self.parked):
             self._give_up(token, ConnectionResetError("the sandbox is another one now"))
+        self._telemetry.forget()
         result = await self.machine.thaw(stream, request)
         asyncio.get_running_loop().call_soon(self.units.live)  # when the answer is on its way
         return result
@@ -304,6 +313,7 @@ class Server:
         self.processes.reap()
         if self.alone:
             self._elevation.listen()
+            await self._telemetry.listen()
         server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
         print(f"listening on port {listener.getsockname()[1]}", flush=True)
         await server.serve_forever()
