@@ -39,6 +39,8 @@ async def fails(peer: Peer, number: int | None, method: str, **params: object) -
     with pytest.raises(Refused) as failure:
         await peer.call(method, **params)
     assert (failure.value.code, failure.value.data) == (RAWFS, {"errno": number})
+    if number is not None:
+        assert failure.value.args[1].startswith(f"{errno.errorcode[number]}: ")
 
 
 async def test_write_and_read(peer: Peer, workspace: Path) -> None:

@@ -43,5 +43,5 @@ def failure_of(error: MoonpoolError | Failure) -> Failure:
 
 
 def file_failure(number: int, message: str) -> Failure:
-    """``number`` as in errno.h."""
-    return Failure(Code.RAWFS_ERROR, message, {"errno": number})
+    """``number`` as in errno.h; its name comes first, since programs look for it in the message, as in Node's own."""
+    return Failure(Code.RAWFS_ERROR, f"{errno.errorcode[number]}: {message}", {"errno": number})
