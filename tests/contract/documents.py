@@ -195,7 +195,7 @@ DAYTONA = Daytona(
     "/api",
     "api",
     "daytona_api_client",
-    exactly({**OF_DAYTONA, "error": TEXT}),
+    exactly({**OF_DAYTONA, "error": TEXT, "source": {"const": "DAYTONA_API"}}),
 )
 TOOLBOX = Daytona(
     "toolbox",

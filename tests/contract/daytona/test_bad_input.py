@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 TOO_LARGE = b'{"name": "' + b"x" * (10 * 1024 * 1024) + b'"}'
-ENVELOPE = {"path", "timestamp", "statusCode", "error", "message"}
+ENVELOPE = {"path", "timestamp", "statusCode", "error", "message", "source"}
 
 
 def check(answer: httpx.Response, status: int, *parts: str) -> None:

@@ -166,3 +166,18 @@ async def test_code_timeout(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize("body", [{"code": ""}, {"code": "x", "language": "cobol"}, {"language": "python"}])
 async def test_code_that_is_none(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     assert (await client.post(CODE_RUN, json=body)).status_code == 400
+
+
+@pytest.mark.parametrize("body", [{}, {"command": ""}])
+async def test_a_command_that_is_missing_is_told_in_the_vendors_words(
+    client: httpx.AsyncClient, body: dict[str, object]
+) -> None:
+    answer = await client.post("/process/execute", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST_BODY")
+    assert "invalid request body" in answer.json()["message"]
+
+
+async def test_an_unknown_language_is_named(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/process/code-run", json={"code": "x", "language": "cobol"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+    assert answer.json()["message"] == "bad request: unsupported language: cobol"

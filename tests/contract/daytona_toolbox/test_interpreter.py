@@ -64,7 +64,8 @@ async def test_variables_of_the_environment_last_for_one_piece(socket_to: Any) -
 
 async def test_timeout_interrupts_and_keeps_the_state(socket_to: Any) -> None:
     await run(socket_to, "kept = 1")
-    _, code = await run(socket_to, "import time\nprint('begun')\ntime.sleep(60)", timeout=1)
+    events, code = await run(socket_to, "import time\nprint('begun')\ntime.sleep(60)", timeout=1)
+    assert (text(events, "stdout"), events[-1]) == ("begun\n", {"type": "control", "text": "interrupted"})
     assert code == 4008
     assert text((await run(socket_to, "print(kept)"))[0], "stdout") == "1\n"
 

@@ -135,4 +135,5 @@ def snapshot_json(snapshot: Snapshot, view: View) -> dict[str, Any]:
 
 
 def gigabytes(size_bytes: int | None) -> float | None:
-    return None if size_bytes is None else round(size_bytes / 1024**3, 3)
+    """Rounded up to about a kilobyte, so that nothing that takes space is said to take none."""
+    return None if size_bytes is None else math.ceil(size_bytes / 1024**3 * 1e6) / 1e6

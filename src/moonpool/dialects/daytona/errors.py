@@ -1,7 +1,7 @@
 """The platform API's one envelope for everything that goes wrong.
 
-``{path, timestamp, statusCode, error, message}``; the hint of a domain error is part of the message, because the SDK
-shows users nothing else.
+``{path, timestamp, statusCode, error, message, source}``; the hint of a domain error is part of the message, because
+the SDK shows users nothing else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,8 @@ from moonpool.dialects.daytona.mapping import status_of
 from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.errors import MoonpoolError, Unauthorized
 
+SOURCE = "DAYTONA_API"  # which of the vendor's services speaks, to the SDK
+
 
 def envelope(request: Request, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
     body = {
@@ -25,6 +27,7 @@ def envelope(request: Request, status: int, message: str, *, headers: Mapping[st
         "statusCode": status,
         "error": HTTPStatus(status).phrase,
         "message": message,
+        "source": SOURCE,
     }
     return JSONResponse(body, status, headers)
 

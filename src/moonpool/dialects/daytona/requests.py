@@ -18,6 +18,10 @@ async def parse(request: Request, model: type[Model]) -> Model:
     return validated(await read_body(request, BODY_LIMIT), model, InvalidInput)
 
 
-def validated(raw: bytes, model: type[Model], invalid: type[InvalidInput]) -> Model:
-    """Raises ``invalid``."""
-    return bodies.validated(raw or b"{}", model, invalid=invalid, describe=validation_message)
+def validated(raw: bytes, model: type[Model], invalid: type[InvalidInput], prefix: str = "") -> Model:
+    """Raises ``invalid``; ``prefix`` begins its message."""
+
+    def describe(problems: bodies.Problems) -> str:
+        return prefix + validation_message(problems)
+
+    return bodies.validated(raw or b"{}", model, invalid=invalid, describe=describe)

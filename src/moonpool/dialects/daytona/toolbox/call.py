@@ -30,6 +30,7 @@ from moonpool.processes.service import ProcessService
 from moonpool.processes.sessions import ShellSessions
 from moonpool.processes.terminals import TerminalService
 
+INVALID_BODY = "invalid request body: "  # the vendor's own words
 BODY_LIMIT = 24 * 1024 * 1024  # bytes of JSON: a command of 10 MB fits, however it is escaped
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -120,11 +121,11 @@ class Call:
 
     async def body(self, model: type[Model]) -> Model:
         """The JSON body; raises InvalidBody, TooLarge."""
-        return validated(await read_body(self.request, BODY_LIMIT), model, InvalidBody)
+        return validated(await read_body(self.request, BODY_LIMIT), model, InvalidBody, INVALID_BODY)
 
     async def optional_body(self, model: type[Model]) -> Model:
         """As ``body``; no body at all is an empty object."""
-        return validated(await read_body(self.request, BODY_LIMIT) or b"{}", model, InvalidBody)
+        return validated(await read_body(self.request, BODY_LIMIT) or b"{}", model, InvalidBody, INVALID_BODY)
 
     async def unless_gone(self, work: Coroutine[Any, Any, Result]) -> Result:
         """``work``'s result; when the client hangs up meanwhile it is cancelled and ClientGone raised."""

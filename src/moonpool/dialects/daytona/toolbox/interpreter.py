@@ -23,6 +23,7 @@ from moonpool.errors import GuestError, InvalidInput, MoonpoolError
 from moonpool.processes.interpreters import Execution, ExecutionTimeout
 from moonpool.processes.model import Interpreter
 
+INTERRUPTED = {"type": "control", "text": "interrupted"}
 DEFAULT_TIMEOUT = 600.0  # seconds, where the client names none; 0 is none at all
 
 
@@ -60,6 +61,8 @@ async def execute(call: Call) -> None:
         request = validated(said, InterpreterExecuteRequest, InvalidBody)
         await until_closed(call, run(call, request))
     except ExecutionTimeout:
+        # The JavaScript SDK takes this for the end and answers with what was said; the Python SDK goes by the close.
+        await call.socket.send_text(json.dumps(INTERRUPTED))
         await call.socket.close(EXECUTION_TIMEOUT, "execution timed out")
     except MoonpoolError as error:
         wrong = isinstance(error, InvalidInput | GuestError)
