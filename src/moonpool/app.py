@@ -82,6 +82,7 @@ from moonpool.sandboxes.changes import Changes
 from moonpool.sandboxes.evictable import EvictableSandboxes
 from moonpool.sandboxes.eviction import Eviction
 from moonpool.sandboxes.forking import Forking
+from moonpool.sandboxes.giving_secrets import GivingSecrets
 from moonpool.sandboxes.holdings import gate_of
 from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
@@ -95,6 +96,8 @@ from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.shutdown import OnExit, put_to_rest
 from moonpool.sandboxes.tags import TagService
 from moonpool.sandboxes.traffic import TrafficWatch
+from moonpool.secrets.catalogue import SecretCatalogue
+from moonpool.secrets.service import SecretService
 from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.model import CODE_RUNNER_IMAGE, DESKTOP_IMAGE
 from moonpool.snapshots.service import SnapshotService
@@ -152,8 +155,18 @@ class Core:
         switches = Switches()
         self.records.guard(guarded(gate_of(limits), switches))
         self._volume_catalogue = VolumeCatalogue(store)
+        given = settings.secret_key
+        vault = Vault.open(settings.data.resolve(), None if given is None else given.get_secret_value())
+        self._secret_catalogue = SecretCatalogue(store, vault.box("team secrets"))
+        self.secrets = SecretService(self.access, self._secret_catalogue, clock)
         admission = Admission(
-            self.records, self._catalogue, limits, settings.default_snapshot, clock, self._volume_catalogue
+            self.records,
+            self._catalogue,
+            limits,
+            settings.default_snapshot,
+            clock,
+            self._volume_catalogue,
+            self._secret_catalogue,
         )
         self._recovery = Recovery(self.records, host, clock)
         self._eviction = Eviction(host, self.background)
@@ -167,8 +180,18 @@ class Core:
         forking = Forking(self.records, host, admission, self.lifecycle)
         mounting = Mounting(self.records, host, self.lifecycle.flights, admission)
         rebasing = Rebasing(self.records, host.layers, self.lifecycle.flights, admission)
+        giving = GivingSecrets(self.records, host, self.lifecycle.flights, self._secret_catalogue)
         self.sandboxes = SandboxService(
-            self.access, self.records, self.lifecycle, forking, changes, self._activity, mounting, rebasing, limits
+            self.access,
+            self.records,
+            self.lifecycle,
+            forking,
+            changes,
+            self._activity,
+            mounting,
+            rebasing,
+            giving,
+            limits,
         )
         self.snapshots = SnapshotService(
             store, self.access, self.events, self._catalogue, self.sandboxes, host, self.background, clock
@@ -179,8 +202,6 @@ class Core:
         self._key = signing_key(settings.data.resolve())
         self.community = self._gather(store)
         self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
-        given = settings.secret_key
-        vault = Vault.open(settings.data.resolve(), None if given is None else given.get_secret_value())
         # Earlier versions sealed passwords with the signing key.
         secrets = vault.box("registry passwords", older=[derived(self._key, b"moonpool registry passwords")])
         self._open_deliveries(store, vault)
@@ -252,6 +273,7 @@ class Core:
             audit=self.audit,
             webhooks=self.webhooks,
             channels=self.channels,
+            secrets=self.secrets,
             metrics=self.metrics,
             previews=self.previews,
             tags=self.tags,
@@ -329,6 +351,7 @@ class Core:
         await self.access.start(api_key.get_secret_value() if api_key else None)
         await self._catalogue.start(offered_images(self._settings))
         await self._volume_catalogue.start()
+        await self._secret_catalogue.start()
         await self.fleet.start()
         await self.preferences.load()
         await self.records.load()

@@ -211,6 +211,11 @@ class PermissionNotFound(NotFound):
     default = "This identity has no permission for that sandbox"
 
 
+class SecretNotFound(NotFound):
+    code = "secret_not_found"
+    default = "Secret not found"
+
+
 class ReceiverNotFound(NotFound):
     code = "receiver_not_found"
     default = "Receiver not found"

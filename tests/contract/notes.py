@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+SECRETS = "Values instead of placeholders: nothing replaces those on the way out, so a secret with hosts is refused."
+
 NOTES: Mapping[str, Mapping[str, str]] = {
     "daytona": {
         "GET /organizations": "The key's one team.",
@@ -22,7 +24,10 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "POST /users/me/logins": "Kept as the key's last use.",
         "POST /users/privacy-policies/accept": "There are none here; they count as accepted.",
         "PATCH /runners/{id}/draining": "What runs goes on: there is no other host to move it to.",
-        "POST /sandbox": "No secrets, GPU, build recipes or linked sandboxes; each is refused by name.",
+        "POST /sandbox": ("No GPU, spot, KVM, domain lists or linked sandboxes; each is refused by name. " + SECRETS),
+        "PUT /sandbox/{sandboxIdOrName}/secrets": SECRETS,
+        "GET /sandbox/{sandboxId}/secrets": "Without the values, which nobody is told.",
+        "PATCH /secret/{secretId}": "Sandboxes get a new value with their next start.",
     },
     "toolbox": {
         "POST /process/code-run": "Charts need matplotlib in the sandbox; the image code-runner has it.",

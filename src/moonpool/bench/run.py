@@ -10,6 +10,7 @@ from moonpool.bench import (
     builds,
     codesandbox,
     engine,
+    events,
     fork,
     freestyle,
     http,
@@ -82,6 +83,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures += await codesandbox.codesandbox_figures(server, max(5, plan.runs // 5))
         say("typing clients")
         figures += await typing.typing_figures(server, plan.typing)
+        say("listeners")
+        figures += await events.event_figures(server)
         cgroups = Cgroups.open(Instance(data))
         say("at rest")
         figures += await http.rest(server, lambda: total_cpu(cgroups), plan.resting, REST_SECONDS)

@@ -28,6 +28,7 @@ from moonpool.sandboxes.validation import (
     check_timers,
     check_user,
 )
+from moonpool.secrets.catalogue import SecretCatalogue, check_variables
 from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.model import Snapshot
 from moonpool.store.database import Transaction
@@ -52,6 +53,14 @@ class Admission:
     default_snapshot: str
     clock: Clock
     volumes: VolumeCatalogue
+    secrets: SecretCatalogue
+
+    def spec(self, sandbox: Sandbox) -> MachineSpec:
+        """What a host is told of a sandbox that comes up, with its secrets in the clear."""
+        spec = spec_of(sandbox)
+        if not sandbox.secrets:
+            return spec
+        return replace(spec, env={**spec.env, **self.secrets.values(sandbox.team_id, sandbox.secrets)})
 
     def informed(self, sandbox: Sandbox, new: NewSandbox) -> Sandbox:
         """The row, now that its snapshot is built. SnapshotNotFound."""
@@ -103,6 +112,7 @@ class Admission:
             instance_id=new_instance_id(),
             eviction_priority=check_priority(new.eviction_priority),
             recreatable=new.recreatable,
+            secrets=self.secrets.resolve(principal.team_id, check_variables(new.secrets)) if new.secrets else {},
             mounts=self.volumes.mounts(principal.team_id, new.mounts, self._kept_mounts(principal, snapshot, new)),
         )
 
@@ -218,7 +228,7 @@ def new_preview_token() -> str:
 
 
 def spec_of(sandbox: Sandbox) -> MachineSpec:
-    """What a host is told of a sandbox."""
+    """What a host is told of a sandbox; its secrets are left out."""
     config = sandbox.config or ImageConfig()
     return MachineSpec(
         id=sandbox.id,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from moonpool.errors import InvalidState, MoonpoolError
 from moonpool.hosts.model import Captured, MachineSpec
-from moonpool.sandboxes.admission import Admission, spec_of
+from moonpool.sandboxes.admission import Admission
 from moonpool.sandboxes.flights import Accept, Flight, Operation, Work
 from moonpool.sandboxes.lifecycle import BringUp, Lifecycle
 from moonpool.sandboxes.machines import Machines
@@ -79,7 +79,7 @@ class Forking:
     def _branch(self, source: Sandbox, copies: Sequence[Sandbox]) -> Branch:
         """The source's part: it is held until every copy has a disk and memory of its own."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        specs = [spec_of(copy) for copy in copies]
+        specs = [self._admission.spec(copy) for copy in copies]
         has_memory: list[bool] = []
 
         async def work(_accept: Accept) -> Sandbox:

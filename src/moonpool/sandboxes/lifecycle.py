@@ -20,7 +20,7 @@ from moonpool.errors import (
 )
 from moonpool.hosts.model import MachineExit, MachineSpec, MachineState, snapshot_of
 from moonpool.ids import new_instance_id
-from moonpool.sandboxes.admission import Admission, new_preview_token, spec_of
+from moonpool.sandboxes.admission import Admission, new_preview_token
 from moonpool.sandboxes.archiving import Archiving
 from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.eviction import Eviction
@@ -282,13 +282,13 @@ class Lifecycle:
                 instance_id=new_instance_id(),
             )
             accept(resuming)
-            await self._attempt(resuming, self.machines.resume(spec_of(resuming)))
+            await self._attempt(resuming, self.machines.resume(self._admission.spec(resuming)))
             return await self._reach(resuming, SandboxState.RUNNING)
 
         return await self._launch(paused, Operation.RESUME, work, wait=wait)
 
     async def boot(self, starting: Sandbox, bring_up: BringUp) -> Sandbox:
-        spec = spec_of(starting)
+        spec = self._admission.spec(starting)
         spared = (starting.id, snapshot_of(spec.image) or "")
         coming_up = self.eviction.with_room(starting.team_id, spared, lambda: bring_up(spec))
         lacking = await self._attempt(starting, coming_up)

@@ -101,6 +101,8 @@ class Sandbox:
     fork. ``config`` is that of the image it was made from, where there was one. ``forked_from`` is the id of the
     sandbox that it is a copy of, which may be gone by now.
 
+    ``secrets``: by variable the ids of the team's secrets that programs get there; they come before ``env``.
+
     ``eviction_priority`` 0 to 10: when space runs out the server may destroy it while it is at rest, the lowest first;
     None: never. One that is ``recreatable`` can be made anew under its id after it was destroyed.
     """
@@ -137,6 +139,7 @@ class Sandbox:
     recreatable: bool = False
     mounts: tuple[Mount, ...] = ()
     config: ImageConfig | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def never_ran(self) -> bool:
@@ -170,7 +173,8 @@ class NewSandbox:
     ``name`` None becomes the id. ``snapshot`` is a name or an id; what memory it holds is resumed, with the volumes
     that were mounted then, unless ``memory`` is False. ``user`` None: the one of the snapshot's image, and
     ``usual_user`` where it was made from none. Resources are given each on its own; ``cpu`` in cores, the others in
-    MiB. ``id`` is for dialects that must know it beforehand (see ``ids.new_sandbox_id``).
+    MiB. ``secrets`` are names, by variable. ``id`` is for dialects that must know it beforehand (see
+    ``ids.new_sandbox_id``).
     """
 
     snapshot: str | None = None
@@ -191,6 +195,7 @@ class NewSandbox:
     recreatable: bool = False
     mounts: tuple[WantedMount, ...] = ()
     usual_user: str = "root"
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

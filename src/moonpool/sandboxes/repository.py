@@ -95,6 +95,7 @@ def values_of(sandbox: Sandbox) -> dict[str, Any]:
         | resources
         | {
             "env": dict(sandbox.env),
+            "secrets": dict(sandbox.secrets),
             "labels": dict(sandbox.labels),
             "network": asdict(sandbox.network),
             "timers": asdict(sandbox.timers),

@@ -17,6 +17,7 @@ from moonpool.hosts.model import Captured, MachineUsage
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.changes import Changes
 from moonpool.sandboxes.forking import Forking
+from moonpool.sandboxes.giving_secrets import GivingSecrets
 from moonpool.sandboxes.holdings import Holdings, held_together
 from moonpool.sandboxes.lifecycle import Lifecycle, Ready
 from moonpool.sandboxes.machines import Machines
@@ -25,6 +26,7 @@ from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.query import Page, SandboxQuery, SandboxSort
 from moonpool.sandboxes.rebasing import Rebasing
 from moonpool.sandboxes.records import Records
+from moonpool.secrets.model import TeamSecret
 from moonpool.volumes.model import WantedMount
 
 SETTLE_TIMEOUT = 30.0  # seconds
@@ -48,6 +50,7 @@ class SandboxService:
         activity: Activity,
         mounting: Mounting,
         rebasing: Rebasing,
+        giving: GivingSecrets,
         limits: LimitBook,
     ) -> None:
         self._access = access
@@ -58,6 +61,7 @@ class SandboxService:
         self._activity = activity
         self._mounting = mounting
         self._rebasing = rebasing
+        self._giving = giving
         self._limits = limits
 
     @property
@@ -268,6 +272,15 @@ class SandboxService:
     async def detach_volume(self, principal: Principal, sandbox: str, path: str) -> Sandbox:
         """The inverse. NotFound where none is mounted there, VolumeInUse while a program uses it."""
         return await self._mounting.detach(await self._writable(principal, sandbox), path)
+
+    async def secrets(self, principal: Principal, sandbox: str) -> Mapping[str, TeamSecret]:
+        """By variable what it has of the team's secrets; their values are sealed."""
+        return self._giving.known(await self.get(principal, sandbox))
+
+    async def set_secrets(self, principal: Principal, sandbox: str, secrets: Mapping[str, str]) -> Sandbox:
+        """Give it these secrets, by variable their names, instead of those that it had: for programs that start from
+        now on. InvalidInput, InvalidState, LimitExceeded, SecretNotFound, NotSupported (see ``secrets.catalogue``)."""
+        return await self._giving.set(await self._writable(principal, sandbox), secrets)
 
     async def rebase(self, principal: Principal, sandbox: str, snapshot: str, folder: str) -> Sandbox:
         """A stopped one gets the root of a snapshot, in which what ``folder`` holds is kept, and nothing else.

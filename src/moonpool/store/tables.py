@@ -355,6 +355,7 @@ sandboxes = Table(
     Column("backup", Json),
     Column("eviction_priority", Integer),
     Column("recreatable", Boolean, nullable=False, server_default=false()),
+    Column("secrets", Json, nullable=False, server_default="{}"),
     Column("mounts", Json, nullable=False, server_default="[]"),
     Column("config", Json),
 )
@@ -647,4 +648,19 @@ webhook_teams = Table(
     Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
+)
+
+team_secrets = Table(
+    "team_secrets",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=True),
+    Column("hosts", Json, nullable=False),
+    Column("placeholder", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Index("uq_team_secrets_team_id_name", "team_id", "name", unique=True),
 )

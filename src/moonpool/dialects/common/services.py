@@ -23,6 +23,7 @@ from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.oversight import Oversight
 from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.tags import TagService
+from moonpool.secrets.service import SecretService
 from moonpool.snapshots.service import SnapshotService
 from moonpool.ssh.service import SshService
 from moonpool.telemetry.service import TelemetryService
@@ -65,6 +66,7 @@ class Services:
     audit: AuditService
     webhooks: WebhookService
     channels: ChannelService
+    secrets: SecretService
     metrics: MetricsService
     previews: PreviewService
     tags: TagService

@@ -28,6 +28,7 @@ from moonpool.dialects.daytona import (
     registries,
     runners,
     sandboxes,
+    secrets,
     server,
     settings,
     snapshots,
@@ -77,6 +78,7 @@ def create_app(services: Services) -> ASGIApp:
         volumes,
         audit,
         webhooks,
+        secrets,
     )
     for part in parts:
         app.include_router(part.router)

@@ -16,7 +16,6 @@ UNPROCESSABLE = 422
 
 # Fields that this server knows and cannot honour: asking for one is refused, and not silently passed over.
 UNSUPPORTED = {
-    "secrets": "Secrets are not supported; pass environment variables in env",
     "gpu": "There are no GPUs here",
     "spot": "There are no spot sandboxes here",
     "kvm": "KVM is not exposed in sandboxes",
@@ -52,6 +51,7 @@ def new_sandbox(principal: Principal, body: CreateSandbox, region: str, queue_ti
         network=policy(OPEN, body.networkBlockAll, body.networkAllowList),
         timers=timers(body),
         dialect_data={mapping.DIALECT: own} if own else {},
+        secrets=by_variable(body.secrets or []),
         mounts=tuple(WantedMount(one.volumeId, one.mountPath, one.subpath) for one in body.volumes or ()),
     )
 
@@ -102,6 +102,17 @@ def identity_environment(sandbox_id: str, snapshot: str, user: str, team_id: str
         "DAYTONA_ORGANIZATION_ID": team_id,
         "DAYTONA_REGION_ID": region,
     }
+
+
+def by_variable(wanted: list[dict[str, str]]) -> dict[str, str]:
+    """One mapping of the list of mappings; InvalidInput for a variable that is there twice."""
+    found: dict[str, str] = {}
+    for entry in wanted:
+        for variable, name in entry.items():
+            if variable in found:
+                raise InvalidInput(f"secrets: {variable[:50]} is there twice", field="secrets")
+            found[variable] = name
+    return found
 
 
 def mebibytes(gibibytes: int | None) -> int | None:

@@ -234,6 +234,23 @@ class UpdateInvitation(RequestModel):
     expiresAt: Moment = None
 
 
+class CreateSecret(RequestModel):
+    name: Name
+    value: str
+    description: str | None = None
+    hosts: list[str] | None = None
+
+
+class UpdateSecret(RequestModel):
+    value: str | None = None
+    description: str | None = None
+    hosts: list[str] | None = None
+
+
+class UpdateSandboxSecrets(RequestModel):
+    secrets: list[dict[str, str]]
+
+
 class UpdateLastActivity(RequestModel):
     activityType: str | None = None
 

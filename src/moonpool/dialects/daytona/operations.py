@@ -22,16 +22,6 @@ GONE = frozenset({"link_account"})  # in the vendor's own API as well
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     PUSH_HINT: ("GET /docker-registry/registry-push-access get_transient_push_access",),
-    "Pass environment variables when creating a sandbox instead.": (
-        "GET /secret list_secrets",
-        "POST /secret create_secret",
-        "GET /secret/paginated list_secrets_paginated",
-        "GET /secret/{secretId} get_secret",
-        "PATCH /secret/{secretId} update_secret",
-        "DELETE /secret/{secretId} delete_secret",
-        "GET /sandbox/{sandboxId}/secrets resolve_sandbox_secrets",
-        "PUT /sandbox/{sandboxIdOrName}/secrets update_sandbox_secrets",
-    ),
     "There is no portal: endpoints are managed at /api/webhooks/organizations/{organizationId}/endpoints.": (
         "POST /webhooks/organizations/{organizationId}/app-portal-access webhook_controller_get_app_portal_access",
     ),

@@ -13,6 +13,7 @@ from moonpool.dialects.daytona.mapping import fractional_gibibytes
 from moonpool.dialects.daytona.throttling import FIELDS, limits_told
 from moonpool.dialects.daytona.timestamps import timestamp
 from moonpool.errors import NotFound
+from moonpool.secrets.catalogue import MOST, MOST_OF_A_SANDBOX
 
 # Clients want a moment even where there was none.
 NEVER: Final = timestamp(datetime.fromtimestamp(0, UTC))
@@ -105,8 +106,8 @@ async def organization(call: Call, team: Team) -> dict[str, Any]:
         "maxCpuPerSandbox": limits.cpu,
         "maxMemoryPerSandbox": fractional_gibibytes(limits.memory_mib),
         "maxDiskPerSandbox": fractional_gibibytes(limits.disk_mib),
-        "secretQuota": 0,
-        "maxSecretsPerSandbox": 0,
+        "secretQuota": MOST,
+        "maxSecretsPerSandbox": MOST_OF_A_SANDBOX,
         "snapshotDeactivationTimeoutMinutes": 0,
         "defaultQueueTimeout": chosen.get("defaultQueueTimeout"),
         "sandboxLimitedNetworkEgress": False,

@@ -15,7 +15,8 @@ from moonpool.dialects.daytona.creation import checked, new_sandbox
 from moonpool.dialects.daytona.extensions import CreateSandbox
 from moonpool.dialects.daytona.listing import ListQuery, PaginatedQuery, nothing_matches, sandbox_query
 from moonpool.dialects.daytona.requests import parse
-from moonpool.errors import InvalidInput, InvalidState, SnapshotNotFound
+from moonpool.dialects.daytona.secrets import refusal
+from moonpool.errors import InvalidInput, InvalidState, NotSupported, SecretNotFound, SnapshotNotFound
 from moonpool.sandboxes.model import Sandbox, SandboxState
 
 ANSWER_WITHIN = 30.0  # seconds that a change of state may keep the client; then it is told the state as it is
@@ -44,6 +45,8 @@ async def create_sandbox(request: Request, call: Authenticated) -> Response:
     new = new_sandbox(call.principal, body, call.view.region, default_queue_timeout(call))
     try:
         return await settle(call, new.id or "", call.services.sandboxes.create(call.principal, new))
+    except (NotSupported, SecretNotFound) as error:
+        raise refusal(error) from None
     except SnapshotNotFound:
         hint = "GET /api/snapshots lists what is there."
         raise InvalidInput(f"Snapshot {new.snapshot} not found", field="snapshot", hint=hint) from None

@@ -1,0 +1,1 @@
+"""A team's named secrets, which its sandboxes get as environment variables."""
