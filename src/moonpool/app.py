@@ -20,6 +20,7 @@ from moonpool.access.community import Community, community
 from moonpool.access.limits import LimitBook
 from moonpool.access.mail import SmtpMailer
 from moonpool.access.model import TeamLimits
+from moonpool.access.passwords import Passwords
 from moonpool.access.preferences import PreferenceService
 from moonpool.access.providers import GitHub, OpenIdConnect, Provider
 from moonpool.access.service import AccessService
@@ -141,7 +142,9 @@ OpenHost = Callable[[HostSettings], Awaitable[RunningHost]]
 class Core:
     """Every service, wired; ``start`` and ``stop`` once each."""
 
-    def __init__(self, settings: Settings, store: Store, host: RunningHost, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, host: RunningHost, clock: Clock, passwords: Passwords | None = None
+    ) -> None:
         self._settings = settings
         self.clock = clock
         self.background = Background()
@@ -200,7 +203,7 @@ class Core:
         self._eviction.add(EvictableSandboxes(self.records, self.lifecycle, self._activity))
         self._eviction.add(self.snapshots)
         self._key = signing_key(settings.data.resolve())
-        self.community = self._gather(store)
+        self.community = self._gather(store, passwords)
         self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
         # Earlier versions sealed passwords with the signing key.
         secrets = vault.box("registry passwords", older=[derived(self._key, b"moonpool registry passwords")])
@@ -292,7 +295,7 @@ class Core:
             oversight=Oversight(self.access, self.records, self._activity),
         )
 
-    def _gather(self, store: Store) -> Community:
+    def _gather(self, store: Store, passwords: Passwords | None) -> Community:
         settings = self._settings
         rules = AccountRules(settings.sign_up, settings.web)
         mailer = None if settings.smtp is None else SmtpMailer(settings.smtp)
@@ -304,6 +307,7 @@ class Core:
             mailer,
             self._key,
             self.background.spawn,
+            passwords,
             providers=providers_of(settings, self.clock),
         )
 

@@ -52,7 +52,7 @@ def asked(document: Document, answer: httpx.Response) -> str | None:
 
 def note(document: Document, operation: str, answer: httpx.Response) -> None:
     document.check(operation, answer)
-    if answer.is_success:
+    if not answer.is_error:  # Some operations end with a redirect.
         add(document.key, operation)
 
 

@@ -1,7 +1,9 @@
 """Everything about people, put together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from moonpool.access.accounts import AccountRules, AccountService, Spawn
 from moonpool.access.administration import Administration
@@ -15,7 +17,7 @@ from moonpool.access.roles import RoleService
 from moonpool.access.service import AccessService
 from moonpool.access.sessions import SessionService
 from moonpool.access.teams import TeamService
-from moonpool.clock import Clock
+from moonpool.clock import Clock, SystemClock
 from moonpool.store.database import Store
 
 
@@ -70,3 +72,19 @@ def community(
         logins=LoginService(store, clock, accounts, sessions, providers, key),
         departures=departures,
     )
+
+
+@asynccontextmanager
+async def open_community(database_url: str) -> AsyncIterator[tuple[AccessService, Community]]:
+    """Without a running server, for commands run on the machine itself: nothing is mailed, and what is deleted is
+    emptied at the server's next start."""
+    store, clock = await Store.open(database_url), SystemClock()
+
+    def leave(work: Coroutine[Any, Any, None], name: str) -> None:
+        work.close()
+
+    try:
+        access = AccessService(store, clock)
+        yield access, community(store, clock, access, AccountRules("closed", ""), None, b"", leave)
+    finally:
+        await store.close()

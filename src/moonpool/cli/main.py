@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from moonpool.cli import bench, doctor, image, keys, limits, sandbox, serve, states, up, volume
+from moonpool.cli import bench, doctor, image, keys, limits, sandbox, serve, states, up, users, volume
 from moonpool.cli.client import CommandFailed
 from moonpool.errors import MoonpoolError
 
@@ -27,6 +27,7 @@ app.add_typer(image.app, name="image")
 app.add_typer(keys.app, name="keys")
 app.add_typer(volume.app, name="volume")
 app.add_typer(limits.app, name="limits")
+app.add_typer(users.app, name="users")
 
 
 def main() -> None:

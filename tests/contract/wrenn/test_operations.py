@@ -1,13 +1,17 @@
 """Every operation of the contract is answered on purpose: those that take a key in the life of one capsule."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import websockets
 
+from moonpool.dialects.wrenn import ROUTERS, account, administration, auth, keys, oauth, teams
 from moonpool.dialects.wrenn.operation import Access
 from moonpool.dialects.wrenn.operations import OPERATIONS
+
+OF_PEOPLE = (auth, account, oauth, keys, teams, administration)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -69,9 +73,15 @@ async def test_every_operation_with_a_key(api: Any) -> None:
     assert await api.call("listCapsules", 200) == []
 
 
+def offered(modules: Iterable[Any] = ROUTERS) -> set[tuple[str, str]]:
+    """Methods and paths that these modules of the dialect answer."""
+    routes = [route for module in modules for route in module.router.routes]
+    return {(method, route.path) for route in routes for method in getattr(route, "methods", ())}
+
+
 async def test_what_is_not_offered_says_so(api: Any) -> None:
     for operation in OPERATIONS:
-        if operation.access is Access.KEY:
+        if operation.socket or (operation.method, operation.path) in offered():
             continue
         path = operation.path.replace("{", "").replace("}", "")
         answer = await api.http.request(operation.method, path)
@@ -79,6 +89,15 @@ async def test_what_is_not_offered_says_so(api: Any) -> None:
         assert operation.id in answer.json()["error"]["message"]
         without_key = await api.http.request(operation.method, path, headers={"X-API-Key": ""})
         assert without_key.status_code == (501 if operation.access is Access.PUBLIC else 401), operation
+
+
+async def test_what_takes_a_browser_takes_no_key(api: Any) -> None:
+    for operation in OPERATIONS:
+        if operation.access is not Access.SESSION or (operation.method, operation.path) not in offered(OF_PEOPLE):
+            continue
+        path = operation.path.replace("{", "").replace("}", "")
+        answer = await api.http.request(operation.method, path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized"), operation
 
 
 async def test_sockets_that_are_not_offered_say_so(api: Any) -> None:

@@ -21,9 +21,18 @@ def token_of(connection: HTTPConnection) -> str:
     raise Unauthorized("No API key was sent")
 
 
+def has_key(connection: HTTPConnection) -> bool:
+    """Whether one was sent, good or not."""
+    return bool(connection.headers.get("authorization") or connection.headers.get("x-api-key"))
+
+
 async def principal(connection: HTTPConnection, access: AccessService) -> Principal:
     """Who makes this HTTP or WebSocket request; raises Unauthorized, KeyExpired, or RateLimited."""
-    who = await access.authenticate(token_of(connection))
+    return admitted(connection, await access.authenticate(token_of(connection)), access)
+
+
+def admitted(connection: HTTPConnection, who: Principal, access: AccessService) -> Principal:
+    """``who`` is known to be; RateLimited where they ask too much."""
     connection.scope[ASKER] = who
     access.throttles.admit(who)
     return who

@@ -5,9 +5,12 @@ from starlette.types import ASGIApp
 
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.wrenn import (
+    account,
     admin_builds,
     admin_capsules,
+    administration,
     audit,
+    auth,
     capsules,
     channels,
     commands,
@@ -15,8 +18,11 @@ from moonpool.dialects.wrenn import (
     events,
     files,
     hosts,
+    keys,
     metrics,
+    oauth,
     streams,
+    teams,
     templates,
     terminals,
 )
@@ -28,6 +34,7 @@ PREFIXES = ("/v1", "/auth")
 ROUTERS = (
     *(commands, files, metrics, capsules, streams, terminals, templates, events, hosts, audit, channels),
     *(admin_builds, admin_capsules),
+    *(auth, account, oauth, keys, teams, administration),
 )
 
 

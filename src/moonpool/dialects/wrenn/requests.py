@@ -12,11 +12,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from moonpool.access.model import Principal
-from moonpool.dialects.common.authentication import principal
+from moonpool.dialects.common.authentication import admitted, has_key, principal
 from moonpool.dialects.common.bodies import Model, read_body, validated
 from moonpool.dialects.common.services import Services
+from moonpool.dialects.wrenn.cookies import CSRF_COOKIE, CSRF_HEADER, SESSION_COOKIE, same_origin
+from moonpool.errors import CsrfRefused, SessionRequired
 
 MAX_BODY = 32 * 1024 * 1024  # bytes of JSON; files come as multipart, without a limit
+READING = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
 
 Result = TypeVar("Result")
 
@@ -35,11 +38,40 @@ async def provided(connection: HTTPConnection) -> Services:
 Provided = Annotated[Services, Depends(provided)]
 
 
+async def signed_in(connection: HTTPConnection, services: Provided) -> Principal:
+    """Who the browser's session is of: SessionRequired, CsrfRefused. A key does not do."""
+    token = connection.cookies.get(SESSION_COOKIE, "")
+    who = await services.community.sessions.authenticate(token) if token else None
+    if who is None:
+        raise SessionRequired
+    if connection.scope["type"] == "websocket":
+        # Browsers send cookies with sockets of any page; which page it is they say themselves.
+        if not same_origin(connection, services.server.public_url):
+            raise CsrfRefused("This page may not open a socket")
+    elif connection.scope["method"] not in READING:
+        cookie, sent = connection.cookies.get(CSRF_COOKIE, ""), connection.headers.get(CSRF_HEADER, "")
+        services.community.sessions.check_csrf(token, cookie, sent)
+    return admitted(connection, who, services.access)
+
+
 async def caller(connection: HTTPConnection, services: Provided) -> Principal:
+    """Whoever has a key, else who is signed in."""
+    if not has_key(connection) and SESSION_COOKIE in connection.cookies:
+        return await signed_in(connection, services)
     return await principal(connection, services.access)
 
 
 Caller = Annotated[Principal, Depends(caller)]
+SignedInCaller = Annotated[Principal, Depends(signed_in)]
+
+
+async def administrator(principal: SignedInCaller, services: Provided) -> Principal:
+    """Of the whole server; Forbidden."""
+    services.access.require_platform_admin(principal)
+    return principal
+
+
+Administrator = Annotated[Principal, Depends(administrator)]
 
 
 async def parse(request: Request, model: type[Model]) -> Model:

@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.common.bodies import validated
 from moonpool.dialects.wrenn.errors import error_response
 from moonpool.dialects.wrenn.lookup import open_session
 from moonpool.dialects.wrenn.mapping import sandbox_id, sentence
-from moonpool.dialects.wrenn.requests import cancel, services_of
+from moonpool.dialects.wrenn.requests import caller, cancel, services_of
 from moonpool.dialects.wrenn.wire import WireModel
 from moonpool.errors import MoonpoolError
 from moonpool.sandboxes.model import AgentSession
@@ -34,7 +33,7 @@ async def converse(
     services = services_of(websocket)
     try:
         try:
-            asker = await principal(websocket, services.access)
+            asker = await caller(websocket, services)
             if admin:
                 asker = services.oversight.on_behalf_of(asker, sandbox_id(capsule))
             async with open_session(services, asker, capsule) as session:

@@ -6,11 +6,10 @@ from fastapi import APIRouter, Request, WebSocket
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.wrenn.errors import envelope
 from moonpool.dialects.wrenn.operation import Access, Operation
 from moonpool.dialects.wrenn.operations import OPERATIONS
-from moonpool.dialects.wrenn.requests import services_of
+from moonpool.dialects.wrenn.requests import caller, services_of
 from moonpool.dialects.wrenn.sockets import fail
 from moonpool.errors import MoonpoolError, NotSupported
 
@@ -45,12 +44,12 @@ class Unavailable:
 
     async def answer(self, request: Request) -> Response:
         if self._operation.access is not Access.PUBLIC:
-            await principal(request, services_of(request).access)
+            await caller(request, services_of(request))
         raise self._error()
 
     async def socket(self, websocket: WebSocket) -> None:
         try:
-            await principal(websocket, services_of(websocket).access)
+            await caller(websocket, services_of(websocket))
             raise self._error()
         except MoonpoolError as error:
             await fail(websocket, error)
