@@ -5,8 +5,9 @@ from typing import Any
 import daytona_api_client as sdk
 import httpx
 import pytest
+from daytona import AsyncDaytona, DaytonaConfig
 
-from tests.contract.daytona.conftest import MemoryMachines
+from tests.contract.daytona.conftest import KEY, MemoryMachines
 
 
 async def test_the_life_of_a_pool(client: httpx.AsyncClient, machines: MemoryMachines) -> None:
@@ -67,3 +68,14 @@ async def test_another_teams(client: httpx.AsyncClient, stranger: httpx.AsyncCli
     assert (await stranger.get("/api/warm-pools")).json() == []
     assert (await stranger.patch(f"/api/warm-pools/{made['id']}", json={"pool": 0})).status_code == 404
     assert (await stranger.delete(f"/api/warm-pools/{made['id']}")).status_code == 404
+
+
+async def test_by_the_sdk(live_url: str, machines: MemoryMachines) -> None:
+    async with AsyncDaytona(DaytonaConfig(api_key=KEY, api_url=f"{live_url}/api")) as daytona:
+        made = await daytona.warm_pool.create("daytona-small", pool=2)
+        assert (machines.warm, made.target) == (2, "local")
+        assert (await daytona.warm_pool.update(made.id, pool=1)).pool == 1
+        assert [pool.id for pool in await daytona.warm_pool.list()] == [made.id]
+        await daytona.warm_pool.delete(made.id)
+        assert await daytona.warm_pool.list() == []
+    assert machines.warm == 0

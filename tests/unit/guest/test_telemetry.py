@@ -6,10 +6,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from moonpool.guest.agent import telemetry as agent_telemetry
 from moonpool.guest.agent.request import Request
 from moonpool.guest.agent.telemetry import Telemetry
+from moonpool.telemetry.model import Signal
+from moonpool.telemetry.otlp import read, spans_of
 
 HEAD = "POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
@@ -109,3 +116,24 @@ async def test_another_sandbox_has_none_of_it(telemetry: Telemetry) -> None:
     await said(telemetry, f"{HEAD}Connection: close\r\nContent-Length: 2\r\n\r\n{{}}")
     telemetry.forget()
     assert await taken(telemetry) == []
+
+
+async def test_opentelemetrys_own_exporter(telemetry: Telemetry) -> None:
+    """What the library that programs use sends is what the server reads."""
+    address = f"http://127.0.0.1:{telemetry.port}/v1/traces"
+    provider = TracerProvider(resource=Resource.create({"service.name": "shop"}))
+    provider.add_span_processor(
+        SimpleSpanProcessor(OTLPSpanExporter(endpoint=address, compression=Compression.Gzip, timeout=10))
+    )
+
+    def work() -> None:
+        with provider.get_tracer("test").start_as_current_span("outer") as span:
+            span.set_attribute("count", 3)
+        provider.shutdown()
+
+    await asyncio.to_thread(work)
+    ((item, content),) = await taken(telemetry)
+    export = read(Signal(item["signal"]), item["type"], item["encoding"], content)
+    (span,) = spans_of(export, 0)  # type: ignore[arg-type]
+    assert (span.name, span.service, span.attributes, span.parent_id) == ("outer", "shop", {"count": "3"}, None)
+    assert span.duration > 0
