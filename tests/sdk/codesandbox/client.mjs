@@ -329,6 +329,18 @@ async function waking(sandbox) {
   }
 }
 
+async function ending(sandbox) {
+  await sdk.sandboxes.resume(sandbox.id);
+  const client = await sandbox.connect();
+  const command = await client.commands.runBackground("echo begun; exec sleep 1000");
+  await event(command.onOutput, (text) => text.includes("begun"), "output");
+  const waiting = assert.rejects(within(command.waitUntilComplete(), "its end"), { name: "CommandError" });
+  await sdk.sandboxes.shutdown(sandbox.id);
+  await waiting;
+  assert.equal(command.status, "KILLED");
+  client.dispose();
+}
+
 async function main() {
   const sandbox = await sdk.sandboxes.create({ automaticWakeupConfig: { http: true, websocket: true } });
   try {

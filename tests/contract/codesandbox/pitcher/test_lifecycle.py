@@ -20,7 +20,7 @@ SIZE = {"cols": 80, "rows": 24}
 async def test_clients_are_told_before_they_are_sent_away(world: World, end: str) -> None:
     sandbox = await world.sandbox()
     async with world.connected(sandbox) as first, world.connected(sandbox) as second:
-        await first.call("shell/create", command="exec cat")
+        shell = (await first.call("shell/create", command="exec cat"))["shellId"]
         for method in (await second.call("fs/watch", path=".")).values():
             assert method
         await getattr(world.core.sandboxes, end)(world.principal, sandbox)
@@ -28,6 +28,9 @@ async def test_clients_are_told_before_they_are_sent_away(world: World, end: str
             assert await peer.heard("system/hibernate") == {}
             await peer.heard("closed")
             assert peer.order.index("system/hibernate") < peer.order.index("closed")
+            ended = [told for name, told in peer.told if name == "shell/terminate"]
+            assert ended == ([] if end == "pause" else [{"shellId": shell, "author": "system"}])
+            assert "shell/exit" not in peer.order
     await world.core.sandboxes.destroy(world.principal, sandbox)
 
 

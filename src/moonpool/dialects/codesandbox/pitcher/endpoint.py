@@ -188,11 +188,15 @@ class Pitcher:
         opening = self._hubs.pop(event.subject_id, None)
         if opening is None:
             return
-        opening.add_done_callback(lambda done: self._rest(event.subject_id, done))
+        kept = S(event.data["new_state"]) is S.PAUSED
+        opening.add_done_callback(lambda done: self._rest(event.subject_id, done, kept=kept))
 
-    def _rest(self, sandbox_id: str, opening: "asyncio.Task[Hub]") -> None:
+    def _rest(self, sandbox_id: str, opening: "asyncio.Task[Hub]", *, kept: bool) -> None:
+        """``kept``: with its processes, which go on one day."""
         if not opening.cancelled() and opening.exception() is None:
             hub = opening.result()
+            if not kept:
+                hub.shells.gone()
             hub.rest()
             self._close_later(sandbox_id, hub)
 

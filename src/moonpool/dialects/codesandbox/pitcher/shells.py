@@ -24,6 +24,7 @@ KILLED = 10.0  # seconds for a killed shell to be gone
 INPUT = 30.0  # seconds for a shell to take what is typed
 MAX_ENDED = 128  # shells that have ended and can still be opened: as many as the agent remembers
 LOST = 255  # exit code of a shell whose end nobody has seen
+SYSTEM = "system"  # who ends shells that no client has ended
 
 Ended = Callable[[Shell], None]
 
@@ -253,6 +254,13 @@ class Shells:
             await asyncio.wait({followed.task}, timeout=KILLED)
             await cancel(followed.task)
         self._end(followed, None)
+
+    def gone(self) -> None:
+        """What ran ends with its sandbox, which will not be asked any more: who waits for a command is to be told."""
+        for followed in self._followed.values():
+            followed.killed = True
+            followed.feed.flush()
+            self._place.tell_all("shell/terminate", {"shellId": followed.shell.id, "author": SYSTEM})
 
     def _prune(self) -> None:
         ended = [shell.id for shell in self._shells.values() if not shell.alive]
