@@ -91,9 +91,10 @@ def require_room(limits: TeamLimits, before: Holdings, after: Holdings) -> None:
     """LimitExceeded where something grows beyond its limit. What is beyond it already may stay, and shrink."""
     for bound in BOUNDS:
         limit = getattr(limits, bound.limit)
-        more = getattr(after, bound.holding)
-        if limit is not None and more > limit and more > getattr(before, bound.holding):
-            raise LimitExceeded(bound.words.format(limit=limit), hint=bound.hint, field=bound.field)
+        current, more = getattr(before, bound.holding), getattr(after, bound.holding)
+        if limit is not None and more > limit and more > current:
+            figures = {"limit": limit, "current": current}
+            raise LimitExceeded(bound.words.format(limit=limit), hint=bound.hint, field=bound.field, **figures)
 
 
 def gate_of(book: LimitBook) -> Gate:

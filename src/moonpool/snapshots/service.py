@@ -375,9 +375,10 @@ class SnapshotService:
     def _require_room(self, team_id: str | None) -> None:
         """LimitExceeded; asked in the turn to write, so that captures at once cannot pass the limit together."""
         limit = None if team_id is None else self._access.limits.of(team_id).snapshots
-        if team_id is not None and limit is not None and self._catalogue.count(team_id) >= limit:
-            message = f"This team has {limit} snapshots, as many as it may"
-            raise LimitExceeded(message, hint="Delete some of them, or ask the operator for more.", field="snapshots")
+        current = 0 if team_id is None else self._catalogue.count(team_id)
+        if limit is not None and current >= limit:
+            message, hint = f"This team has {limit} snapshots, as many as it may", "Delete some, or ask the operator."
+            raise LimitExceeded(message, hint=hint, field="snapshots", limit=limit, current=current)
 
     async def _write(self, old: Snapshot, new: Snapshot, event: EventType) -> Snapshot:
         async with self._store.transaction() as transaction:

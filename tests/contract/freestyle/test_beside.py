@@ -53,3 +53,15 @@ async def test_logs_are_of_vms(owner: httpx.AsyncClient, door: Door) -> None:
     assert await code(owner, "GET", "/auth/v1/background-requests/ri-x", 404) == "NOT_FOUND"
     for bad in ({"startTime": "yesterday"}, {"pageToken": "x"}):
         assert await code(owner, "GET", "/observability/v1/logs", 400, params={"vmId": door.vm, **bad}) == "BAD_REQUEST"
+
+
+async def test_a_limit_is_told_with_what_there_is(owner: httpx.AsyncClient, door: Door) -> None:
+    core, team = door.inside.core, door.inside.owner.team_id
+    await core.access.limits.change(team, {"running": 1})
+    answer = await owner.post("/v1/vms", json={})
+    body = answer.json()
+    assert (answer.status_code, body["code"], body["limit"], body["current"]) == (403, "VM_LIMIT_EXCEEDED", 1, 1)
+    await core.access.limits.change(team, {"sandboxes": 1}, drop=frozenset({"running"}))
+    body = (await owner.post("/v1/vms", json={})).json()
+    assert (body["code"], body["limit"], body["current"]) == ("TOTAL_VM_LIMIT_EXCEEDED", 1, 1)
+    await core.access.limits.change(team, {}, drop=frozenset({"sandboxes"}))
