@@ -220,9 +220,7 @@ def check_users(users: Users) -> None:
 
 def guest_of(token: IdentityToken, granted: Sequence[Permission]) -> Guest:
     permissions = {permission.sandbox_id: permission.users for permission in granted}
-    principal = Principal(
-        token.team_id, f"identity:{token.identity_id}", None, GUEST_SCOPES, sandboxes=frozenset(permissions)
-    )
+    principal = Principal(token.team_id, token.identity_id, None, GUEST_SCOPES, sandboxes=frozenset(permissions))
     return Guest(token.identity_id, token.id, principal, permissions)
 
 
