@@ -10,6 +10,7 @@ import websockets
 from moonpool.dialects.wrenn import ROUTERS, account, administration, auth, keys, oauth, teams
 from moonpool.dialects.wrenn.operation import Access
 from moonpool.dialects.wrenn.operations import OPERATIONS
+from tests.contract.wrenn.conftest import KEY
 
 OF_PEOPLE = (auth, account, oauth, keys, teams, administration)
 
@@ -100,13 +101,23 @@ async def test_what_takes_a_browser_takes_no_key(api: Any) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized"), operation
 
 
-async def test_sockets_that_are_not_offered_say_so(api: Any) -> None:
+async def test_without_mail_and_leave_nobody_makes_an_account(api: Any) -> None:
+    """As a server is that nobody set up for it. Nothing says 200 and does nothing."""
+    new = {"email": "new@example.com", "password": "correct horse battery", "name": "New"}
+    assert (await api.call("signup", 403, json=new))["code"] == "forbidden"
+    assert (await api.call("requestPasswordReset", 501, json={"email": "new@example.com"}))["code"] == "not_implemented"
+    assert (await api.call("oauthRedirect", 404, {"provider": "github"}))["code"] == "not_found"
+
+
+async def test_every_socket_asks_who_comes(api: Any) -> None:
     for operation in OPERATIONS:
-        if operation.socket and operation.access is not Access.KEY:
+        if not operation.socket:
+            continue
+        for key, status, code in (("mp_wrong", 401, "unauthorized"), (KEY, 404, "not_found")):
             with pytest.raises(websockets.InvalidStatus) as refused:
-                await api.connect(operation.id, {"id": "cl-x", "selector": "1"})
-            assert refused.value.response.status_code == 501
-            assert json.loads(refused.value.response.body)["error"]["code"] == "not_implemented"
+                await api.connect(operation.id, {"id": "cl-x", "selector": "1"}, key)
+            assert refused.value.response.status_code == status
+            assert json.loads(refused.value.response.body)["error"]["code"] == code
 
 
 async def test_a_socket_path_without_an_upgrade(api: Any) -> None:

@@ -19,6 +19,7 @@ from moonpool.access.service import AccessService
 from moonpool.errors import MailFailed
 from moonpool.store.database import Store
 from tests.conftest import ManualClock
+from tests.databases import open_store
 
 WEB = "https://moonpool.example"
 PASSWORD = "correct horse battery"
@@ -103,7 +104,7 @@ async def opened(world: World) -> World:
 @pytest.fixture
 async def world(tmp_path: Path, clock: ManualClock) -> AsyncIterator[World]:
     """Over SQLite; ``worlds`` are of each kind of database."""
-    store = await Store.open(f"sqlite:///{tmp_path / 'db.sqlite'}")
+    store = await open_store(tmp_path)
     made = await opened(make_world(store, clock))
     yield made
     await made.settled()

@@ -9,7 +9,6 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from moonpool.access.model import Scope
 from moonpool.access.service import AccessService
 from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.common.figures import ServerFigures
@@ -46,7 +45,7 @@ class Metrics:
             await not_found(scope, receive, send)
             return
         try:
-            self._access.require(await principal(HTTPConnection(scope), self._access), Scope.ADMIN)
+            self._access.require_platform_admin(await principal(HTTPConnection(scope), self._access))
         except (Unauthorized, Forbidden) as error:
             body = json.dumps({"error": {"code": error.code, "message": error.message}}).encode()
             await answer_json(send, 401 if isinstance(error, Unauthorized) else 403, body)
