@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, insert, select
@@ -13,7 +14,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from moonpool.errors import MachineUnfit, NoCapacity
 from moonpool.store.database import Store, normalised
-from moonpool.store.tables import event_cursors, metadata, users
+from moonpool.store.migrate import configuration
+from moonpool.store.tables import event_cursors, memberships, metadata, teams, users
 
 WRITERS = 50
 
@@ -128,6 +130,13 @@ class TestSqlite:
         plain.close()
 
 
+def upgraded_to(connection: Connection, revision: str) -> None:
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+    connection.commit()
+
+
 class TestMigrations:
     async def test_they_make_what_the_tables_say(self, database_url: str) -> None:
         store = await Store.open(database_url)
@@ -140,6 +149,28 @@ class TestMigrations:
         async with engine.connect() as connection:
             assert await connection.run_sync(differences) == []
         await engine.dispose()
+
+    async def test_users_of_earlier_versions_own_their_team(self, database_url: str) -> None:
+        engine = create_async_engine(normalised(database_url))
+        async with engine.connect() as connection:
+            await connection.run_sync(upgraded_to, "0011")
+            for statement in (
+                "INSERT INTO teams (id, name, created_at) VALUES ('t', 'default', 5)",
+                "INSERT INTO users (id, team_id, name, email, role, created_at) "
+                "VALUES ('u', 't', 'admin', 'admin@localhost', 'admin', 7)",
+            ):
+                await connection.exec_driver_sql(statement)
+            await connection.commit()
+        await engine.dispose()
+        store = await Store.open(database_url)
+        async with store.reading() as connection:
+            (member,) = (await connection.execute(select(memberships))).all()
+            (user,) = (await connection.execute(select(users))).all()
+            (team,) = (await connection.execute(select(teams))).all()
+        await store.close()
+        assert (member.team_id, member.user_id, member.role, member.role_ids) == ("t", "u", "owner", [])
+        assert (user.handle, user.name, user.status, user.platform_admin) == ("admin", "admin", "active", True)
+        assert (team.slug, team.name, team.updated_at) == ("default", "default", team.created_at)
 
     async def test_a_second_start_keeps_what_is_there(self, database_url: str) -> None:
         first = await Store.open(database_url)
