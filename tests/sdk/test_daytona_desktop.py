@@ -2,6 +2,7 @@
 
 import base64
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +15,8 @@ from daytona.common.errors import DaytonaBadRequestError, DaytonaConflictError, 
 
 from tests.contract.documents import TOOLBOX
 from tests.contract.record import listening_sync
+from tests.sdk.test_readme import run as run_snippet
+from tests.sdk.test_readme import snippet
 from tests.servers import Server
 
 WIDTH, HEIGHT = 1280, 800
@@ -78,6 +81,12 @@ def test_processes(sandbox: Sandbox) -> None:
     assert sandbox.computer_use.get_process_errors("x11vnc").process_name == "x11vnc"
     with pytest.raises(DaytonaNotFoundError, match="xvfb"):
         sandbox.computer_use.get_process_status("nothing")
+
+
+def test_the_readme_s_desktop(server: Server, tmp_path: Path) -> None:
+    settings = {"DAYTONA_API_URL": f"{server.url}/api", "DAYTONA_API_KEY": server.api_key}
+    assert ".localhost:" in run_snippet(Path(sys.executable), snippet("desktop"), tmp_path, **settings)
+    assert size_of((tmp_path / "desktop.png").read_bytes()) == (WIDTH, HEIGHT)
 
 
 def test_pictures(sandbox: Sandbox) -> None:

@@ -17,6 +17,7 @@ from moonpool.bench import (
     previews,
     sdk,
     states,
+    tools,
     typing,
 )
 from moonpool.bench.figures import Figure
@@ -75,6 +76,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
             figures += await sdk.sdk_figures(server, plan.runs)
         say("previews")
         figures += await previews.preview_figures(server, data, plan.runs)
+        say("tools")
+        figures += await tools.tool_figures(server, plan.runs)
         say("Freestyle")
         figures += await freestyle.freestyle_figures(server, plan.runs)
         say("builds")

@@ -18,9 +18,11 @@ from moonpool.snapshots.model import (
 
 @dataclass(frozen=True)
 class Warmth:
-    """What runs in the first sandbox, as ``user``, until all is there that others are to find in its memory."""
+    """What runs in the first sandbox, as ``user``, until all is there that others are to find in its memory; and what
+    succeeds in one that was made from it where all of it is there."""
 
     command: tuple[str, ...]
+    check: tuple[str, ...]
     user: str
 
 
@@ -44,6 +46,8 @@ SEEDS = {
     "pcz35m": Seed(Resources(cpu=4, memory_mib=8 * 1024, disk_mib=20 * 1024), WORKSPACE_IMAGE),
 }
 
+CODE_RUNNER_WARM = "/usr/local/bin/code-runner-warm"
+
 OPTIONAL_SEEDS = {
     "daytona-desktop": Seed(
         Resources(cpu=2, memory_mib=4096, disk_mib=10 * 1024), DESKTOP_IMAGE, setting="MOONPOOL_DESKTOP"
@@ -52,7 +56,7 @@ OPTIONAL_SEEDS = {
         Resources(cpu=2, memory_mib=2048, disk_mib=10 * 1024),
         CODE_RUNNER_IMAGE,
         setting="MOONPOOL_CODE_RUNNER",
-        warmth=Warmth(("/usr/local/bin/code-runner-warm",), "wrenn-user"),
+        warmth=Warmth((CODE_RUNNER_WARM,), (CODE_RUNNER_WARM, "--check"), "wrenn-user"),
     ),
 }
 

@@ -57,7 +57,9 @@ class Warming:
         await self._machines.forget(snapshot.id)
         try:
             captured = await self._captured(cold, warmth)
+            await self._check(cold, warmth)
         except MoonpoolError as error:
+            await self._machines.forget(snapshot.id)
             log.warning("snapshot_not_warmed", snapshot=snapshot.name, reason=error.message)
             return
         image = snapshot_image(snapshot.id)
@@ -66,25 +68,32 @@ class Warming:
         log.info("snapshot_warmed", snapshot=snapshot.name)
 
     async def _captured(self, snapshot: Snapshot, warmth: Warmth) -> Captured:
-        spec = MachineSpec(
-            id=new_sandbox_id(),
-            image=snapshot.image,
-            resources=snapshot.resources,
-            hostname="sandbox",
-            user=warmth.user,
-            network=NetworkPolicy(block_all=True),
-        )
+        spec = spec_of(snapshot, snapshot.image, warmth)
         try:
             await self._machines.create(spec)
-            async with self._machines.session(spec.id) as agent:
-                process = ProcessSpec(argv=warmth.command, user=warmth.user, timeout=TIMEOUT, merge_output=True)
-                result = await agent.run(process)
-            if result.exit_code:
-                said = result.stdout.decode(errors="replace").strip()[-500:]
-                raise EngineError(f"{warmth.command[0]} failed with exit code {result.exit_code}: {said}")
+            await self._run(spec, warmth.command)
             return await self._machines.capture(spec.id, snapshot.id, memory=True)
         finally:
             await self._machines.destroy(spec.id)
+
+    async def _check(self, snapshot: Snapshot, warmth: Warmth) -> None:
+        """Not every program survives being copied: what does not is found out here, and not by the first user."""
+        spec = spec_of(snapshot, snapshot_image(snapshot.id), warmth)
+        try:
+            if not await self._machines.unpack(spec):
+                raise EngineError("Its memory was not kept")
+            await self._machines.resume(spec)
+            await self._run(spec, warmth.check)
+        finally:
+            await self._machines.destroy(spec.id)
+
+    async def _run(self, spec: MachineSpec, command: tuple[str, ...]) -> None:
+        async with self._machines.session(spec.id) as agent:
+            process = ProcessSpec(argv=command, user=spec.user, timeout=TIMEOUT, merge_output=True)
+            result = await agent.run(process)
+        if result.exit_code:
+            said = result.stdout.decode(errors="replace").strip()[-500:]
+            raise EngineError(f"{' '.join(command)} failed with exit code {result.exit_code}: {said}")
 
     async def _write(self, snapshot: Snapshot) -> Snapshot:
         snapshot = replace(snapshot, updated_at=self._clock.now())
@@ -92,3 +101,14 @@ class Warming:
             await self._repository.write(transaction, snapshot)
             transaction.after_commit(lambda: self._catalogue.remember(snapshot))
         return snapshot
+
+
+def spec_of(snapshot: Snapshot, image: str, warmth: Warmth) -> MachineSpec:
+    return MachineSpec(
+        id=new_sandbox_id(),
+        image=image,
+        resources=snapshot.resources,
+        hostname="sandbox",
+        user=warmth.user,
+        network=NetworkPolicy(block_all=True),
+    )
