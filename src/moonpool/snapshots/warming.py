@@ -18,6 +18,7 @@ from moonpool.snapshots.seeds import OPTIONAL_SEEDS, Seed, Warmth
 from moonpool.store.database import Store
 
 TIMEOUT = 180.0  # seconds for its programs to be there
+ATTEMPTS = 2
 ORIGIN = "warming"  # where the snapshot's row keeps the hash of the image that its memory is of
 
 log = structlog.get_logger(__name__)
@@ -55,17 +56,21 @@ class Warming:
     async def _warm(self, snapshot: Snapshot, seed: Seed, warmth: Warmth, origin: str) -> None:
         cold = await self._write(replace(snapshot, image=seed.image, has_memory=False, dialect_data={}))
         await self._machines.forget(snapshot.id)
-        try:
-            captured = await self._captured(cold, warmth)
-            await self._check(cold, warmth)
-        except MoonpoolError as error:
-            await self._machines.forget(snapshot.id)
-            log.warning("snapshot_not_warmed", snapshot=snapshot.name, reason=error.message)
+        for _attempt in range(ATTEMPTS):
+            try:
+                captured = await self._captured(cold, warmth)
+                await self._check(cold, warmth)
+            except MoonpoolError as error:
+                await self._machines.forget(snapshot.id)
+                log.warning("snapshot_not_warmed", snapshot=snapshot.name, reason=error.message)
+                continue
+            image = snapshot_image(snapshot.id)
+            warm = replace(cold, image=image, has_memory=captured.has_memory, size_bytes=captured.size_bytes)
+            await self._write(replace(warm, dialect_data={ORIGIN: origin}))
+            log.info("snapshot_warmed", snapshot=snapshot.name)
             return
-        image = snapshot_image(snapshot.id)
-        warm = replace(cold, image=image, has_memory=captured.has_memory, size_bytes=captured.size_bytes)
-        await self._write(replace(warm, dialect_data={ORIGIN: origin}))
-        log.info("snapshot_warmed", snapshot=snapshot.name)
+        # The image is what counts from now on: to try at each start would make each a slow one.
+        await self._write(replace(cold, dialect_data={ORIGIN: origin}))
 
     async def _captured(self, snapshot: Snapshot, warmth: Warmth) -> Captured:
         spec = spec_of(snapshot, snapshot.image, warmth)
