@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-PLATFORM = {"path", "timestamp", "statusCode", "error", "message"}
+PLATFORM = {"path", "timestamp", "statusCode", "error", "message", "source"}
 TOOLBOX = {"statusCode", "message", "code", "source", "path", "method", "timestamp"}
 WRENN = {"code", "message"}
 
