@@ -68,7 +68,6 @@ UNSUPPORTED: list[dict[str, Any]] = [
     {"gpu": 1},
     {"kvm": True},
     {"spot": True},
-    {"secrets": [{"A": "b"}]},
     {"linkedSandbox": "x"},
     {"domainAllowList": "example.com"},
     {"outboundProxyUrl": "http://proxy"},
