@@ -98,3 +98,15 @@ async def test_keepalives(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             if len(found) == 3:
                 break
     assert found[1:] == [{"": "keepalive"}, {"": "keepalive"}]
+
+
+async def test_a_revoked_key_ends_its_stream(api: Any, core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moonpool.dialects.wrenn.events.KEEPALIVE_INTERVAL", 0.01)
+    admin = await core.access.local_principal()
+    made = await core.access.create_key(admin, "to be revoked")
+    async with api.http.stream("GET", "/v1/events/stream", headers={"X-API-Key": made.secret}) as answer:
+        lines = answer.aiter_lines()
+        assert await anext(lines) == "event: connected"
+        await core.access.revoke_key(admin, made.key.id)
+        async for _ in lines:
+            pass

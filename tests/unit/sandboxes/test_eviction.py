@@ -139,6 +139,6 @@ async def test_priorities_are_0_to_10(sqlite_world: World, priority: int) -> Non
 async def another_team(world: World) -> str:
 
     async with world.store.transaction() as transaction:
-        values = {"id": "other-team", "name": "other", "created_at": world.clock.now()}
+        values = {"id": "other-team", "slug": "other", "name": "other", "created_at": world.clock.now()}
         await transaction.connection.execute(teams.insert().values(**values))
     return "other-team"

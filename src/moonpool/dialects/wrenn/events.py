@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from moonpool.access.model import Principal
 from moonpool.access.model import Scope as KeyScope
 from moonpool.dialects.common.services import Services
+from moonpool.dialects.wrenn.cookies import SESSION_COOKIE
 from moonpool.dialects.wrenn.happenings import happenings
 from moonpool.dialects.wrenn.mapping import capsule
 from moonpool.dialects.wrenn.requests import Caller, Provided, cancel
@@ -45,7 +46,8 @@ async def opened(request: Request, services: Services, principal: Principal, tea
     async with AsyncExitStack() as stack:
         stack.enter_context(services.events.listening(principal.team_id))
         subscription = await stack.enter_async_context(services.events.subscribe(team_id, since=since))
-        return EventStream(frames(services, principal, subscription), stack.pop_all())
+        token = request.cookies.get(SESSION_COOKIE, "")
+        return EventStream(frames(services, principal, token, subscription), stack.pop_all())
 
 
 class EventStream(StreamingResponse):
@@ -60,15 +62,18 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def frames(services: Services, principal: Principal, subscription: Subscription) -> AsyncIterator[str]:
-    """Until the client is too slow, or its key has ended: that is looked at with each sign of life."""
+async def frames(
+    services: Services, principal: Principal, token: str, subscription: Subscription
+) -> AsyncIterator[str]:
+    """Until the client is too slow, or its key or session (``token``) has ended: that is looked at with each sign of
+    life."""
     yield frame(SSEEvent(event=Kind.connected, timestamp=services.clock.now()))
     coming: asyncio.Future[Event | None] | None = None
     try:
         while True:
             coming = coming or asyncio.ensure_future(following(subscription))
             await asyncio.wait({coming}, timeout=KEEPALIVE_INTERVAL)
-            if not await welcome(services, principal):
+            if not await welcome(services, principal, token):
                 return
             if not coming.done():
                 yield ": keepalive\n\n"
@@ -83,12 +88,13 @@ async def frames(services: Services, principal: Principal, subscription: Subscri
             await cancel(coming)
 
 
-async def welcome(services: Services, principal: Principal) -> bool:
-    """Whether the key still lets its owner in."""
-    if principal.key_id is None:
-        return True
+async def welcome(services: Services, principal: Principal, token: str) -> bool:
+    """Whether the key, or the session, still lets its owner in."""
     try:
-        await services.access.still(principal.team_id, principal.key_id)
+        if principal.session_id is not None:
+            await services.community.sessions.authenticate(token)
+        elif principal.key_id is not None:
+            await services.access.still(principal.team_id, principal.key_id)
     except Unauthorized:
         return False
     return True
