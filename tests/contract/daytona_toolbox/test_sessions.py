@@ -6,8 +6,11 @@ from typing import Any
 import daytona_toolbox_api_client as sdk
 import httpx
 import pytest
+import structlog
 
+from moonpool.dialects.daytona.app import create_app
 from moonpool.guest.model import ProcessSpec
+from tests.contract.daytona_toolbox.conftest import KEY
 
 SDK = {"X-Daytona-SDK-Version": "0.226.1"}
 OLD_SDK = {"X-Daytona-SDK-Version": "0.166.0"}
@@ -343,6 +346,31 @@ async def test_follow_to_the_end_of_the_shell(session: Session, socket_to: Any) 
 async def test_follow_the_entrypoint(socket_to: Any) -> None:
     async with socket_to("/process/session/entrypoint/logs?follow=true") as socket:
         assert await followed(socket) == []
+
+
+async def test_a_client_that_hangs_up_at_the_end_is_no_error(world: Any, sandbox: str) -> None:
+    """As the JavaScript SDK does when it has read the last word."""
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.close":
+            raise OSError
+
+    async def receive() -> dict[str, str]:
+        if not waiting.pop():
+            await asyncio.Event().wait()
+        return {"type": "websocket.connect"}
+
+    waiting = [False, True]
+    scope = {
+        "type": "websocket",
+        "path": f"/toolbox/{sandbox}/process/session/entrypoint/logs",
+        "headers": [(b"authorization", f"Bearer {KEY}".encode())],
+        "query_string": b"follow=true",
+    }
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(10):
+            await create_app(world.core.services)(scope, receive, send)
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
 async def test_sessions_outlive_a_pause(session: Session, world: Any, sandbox: str) -> None:

@@ -9,7 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from moonpool.dialects.common.authentication import principal
 from moonpool.dialects.daytona.toolbox.call import Call, ClientGone, Tools, json_response
@@ -68,6 +68,8 @@ class Toolbox:
             await found.handler(Call(self._tools, who, sandbox, found.parameters, socket, receive, answer.send))
         except MoonpoolError as error:
             await self._refuse(socket, answer, error_response(socket, error))
+        except WebSocketDisconnect:
+            return  # The client hung up while it was told something, or told that this is the end.
         except Exception as error:  # noqa: BLE001 - the outermost edge, as above
             await self._refuse(socket, answer, self._unexpected(socket, error))
 
