@@ -1,5 +1,6 @@
 """What deleted teams leave behind: destroyed by whoever keeps it, over as many starts of the server as it takes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -24,19 +25,21 @@ class Departures:
         self._clock = clock
         self._teams = TeamRepository()
         self._kinds: list[Empty] = []
+        self._turn = asyncio.Lock()
 
     def add(self, kind: Empty) -> None:
         self._kinds.append(kind)
 
     async def run(self) -> None:
         """For every deleted team that is not empty yet; one that cannot be emptied now is for the next time."""
-        async with self._store.reading() as connection:
-            leaving = await self._teams.to_empty(connection)
-        for team in leaving:
-            try:
-                await self._empty(team)
-            except MoonpoolError as error:
-                log.warning("team_not_emptied", team=team.id, reason=error.message)
+        async with self._turn:
+            async with self._store.reading() as connection:
+                leaving = await self._teams.to_empty(connection)
+            for team in leaving:
+                try:
+                    await self._empty(team)
+                except MoonpoolError as error:
+                    log.warning("team_not_emptied", team=team.id, reason=error.message)
 
     async def _empty(self, team: Team) -> None:
         # Nobody is a member any more; the server itself acts in their stead.
