@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event, make_url
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -89,8 +89,8 @@ class Store:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A unit of work that may write; rolled back when the block raises. NoCapacity when the disk is full."""
         try:
-            async with self._turn, self._writer.connect() as connection:
-                await connection.begin()
+            async with self._turn, connected(self._writer) as connection:
+                await to_the_end(begun(connection))
                 transaction = Transaction(connection)
                 yield transaction
                 await to_the_end(connection.commit())
@@ -103,8 +103,33 @@ class Store:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading, each statement on its own; on SQLite it can do nothing else."""
-        async with self._reader.connect() as connection:
+        async with connected(self._reader) as connection:
             yield connection
+
+
+@asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Made and given back to the end, also for one who is cancelled meanwhile: a connection that is dropped half way
+    keeps its thread, and what it had locked, for ever."""
+    connection = engine.connect()
+    try:
+        await to_the_end(started(connection))
+    except asyncio.CancelledError:
+        if connection.sync_connection is not None:
+            await connection.close()
+        raise
+    try:
+        yield connection
+    finally:
+        await to_the_end(connection.close())
+
+
+async def started(connection: AsyncConnection) -> None:
+    await connection.start()
+
+
+async def begun(connection: AsyncConnection) -> None:
+    await connection.begin()
 
 
 def normalised(url: str) -> URL:
@@ -154,6 +179,13 @@ def prepare_sqlite(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
         for pragma in pragmas:
             patiently(partial(cursor.execute, pragma))
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def keep(context: ExceptionContext) -> None:
+        # Of one who is cancelled the statement goes on in the connection's thread, and the rollback comes after it.
+        # SQLAlchemy would close the connection, which then keeps its lock for as long as the statement is known.
+        if isinstance(context.original_exception, asyncio.CancelledError):
+            context.is_disconnect = False
 
 
 def patiently(action: Callable[[], object]) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from moonpool.store.migrate import configuration
 from moonpool.store.tables import event_cursors, memberships, metadata, teams, users
 
 WRITERS = 50
+STEPS = 25  # turns of the loop after which somebody is cancelled
 
 
 async def add(store: Store, *consumers: str, after_commit: Callable[[], None] = lambda: None) -> None:
@@ -27,6 +29,12 @@ async def add(store: Store, *consumers: str, after_commit: Callable[[], None] = 
         for consumer in consumers:
             statement = insert(event_cursors).values(consumer=consumer, last_event_id=1)
             await transaction.connection.execute(statement)
+
+
+async def look_and_add(store: Store, consumer: str) -> None:
+    async with store.transaction() as transaction:
+        await transaction.connection.execute(select(event_cursors.c.consumer))
+        await transaction.connection.execute(insert(event_cursors).values(consumer=consumer, last_event_id=1))
 
 
 async def consumers(store: Store) -> list[str]:
@@ -98,6 +106,28 @@ class TestTransaction:
         with pytest.raises(IntegrityError):
             async with store.transaction() as transaction:
                 await transaction.connection.execute(insert(users).values(**values))
+
+
+class TestCancelled:
+    async def test_nothing_stays_locked_at_whatever_step(self, prepared_url: str) -> None:
+        """Also while the statement that was under way is remembered, as a traceback does. A connection that is dropped
+        would be told as a warning."""
+        remembered = []
+        for step in range(STEPS):
+            store = await Store.open(prepared_url)
+            for work in (consumers(store), look_and_add(store, f"cut off {step}")):
+                task = asyncio.ensure_future(work)
+                for _ in range(step):
+                    await asyncio.sleep(0)
+                task.cancel()
+                remembered += await asyncio.gather(task, return_exceptions=True)
+            await add(store, f"{step}")
+            await store.close()
+        gc.collect()
+        store = await Store.open(prepared_url)
+        assert {f"{step}" for step in range(STEPS)} <= set(await consumers(store))
+        await store.close()
+        assert any(isinstance(end, asyncio.CancelledError) for end in remembered)
 
 
 class TestSqlite:
