@@ -20,9 +20,10 @@ import moonpool.guest.agent
 from moonpool.guest.client import AgentClient
 
 AGENT = Path(moonpool.guest.agent.__file__).parent
-# A /dev of its own: agents of other tests listen at /dev/log too.
+# A /dev of its own, since agents of other tests listen at /dev/log too; but for /dev/shm, which is seen from here.
 DEVICES = """
 set -e
+mount --bind /dev/shm /mnt
 mount -t tmpfs -o mode=755,size=4m tmpfs /dev
 while read name major minor; do mknod -m 666 /dev/$name c $major $minor; done << NODES
 null 1 3
@@ -34,7 +35,7 @@ tty 5 0
 NODES
 mkdir /dev/pts /dev/shm
 mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts /dev/pts
-mount -t tmpfs tmpfs /dev/shm
+mount --move /mnt /dev/shm
 ln -s pts/ptmx /dev/ptmx
 for name in fd stdin=fd/0 stdout=fd/1 stderr=fd/2; do
   target=${name#*=}

@@ -47,7 +47,12 @@ class TestWhatACopyIs:
         assert (copy.expires_at - source.expires_at).total_seconds() == 30
         assert len({source.instance_id, copy.instance_id}) == len({source.preview_token, copy.preview_token}) == 2
         spec = world.machines.specs[copy.id]
-        assert (spec.hostname, dict(spec.env), spec.network) == (copy.id, {"A": "1"}, NetworkPolicy(block_all=True))
+        assert (spec.hostname, spec.env, spec.network) == (
+            copy.id,
+            world.machines.specs[source.id].env,
+            NetworkPolicy(block_all=True),
+        )
+        assert spec.env["A"] == "1"
         assert await world.get(source) == source
 
     async def test_what_is_asked_for_takes_the_place_of_the_sources(self, sqlite_world: World) -> None:

@@ -34,7 +34,7 @@ class TestCreate:
         assert await world.states(sandbox) == ["starting", "running"]
         assert [event.type for event in await world.history(sandbox)] == ["sandbox.created", "sandbox.state.updated"]
         spec = world.machines.specs[sandbox.id]
-        assert (spec.image, spec.user, dict(spec.env), spec.hostname) == ("base", "daytona", {"X": "1"}, sandbox.id)
+        assert (spec.image, spec.user, spec.env["X"], spec.hostname) == ("base", "daytona", "1", sandbox.id)
 
     async def test_what_is_read_back_is_what_was_made(self, world: World) -> None:
         new = NewSandbox(
