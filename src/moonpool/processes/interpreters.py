@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from moonpool.access.model import Principal
+from moonpool.cancellation import to_the_end
 from moonpool.errors import AgentTimeout, CommandNotFound, InvalidInput, ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessInfo, ProcessSpec
@@ -171,8 +172,8 @@ class Run:
 
     async def __aexit__(self, *_exception: object) -> None:
         try:
-            if not self._finished:
-                await self._give_up()
+            if not self._finished:  # A client that goes may cancel more than once.
+                await to_the_end(self._give_up())
         finally:
             assert self._reader is not None
             self._reader.cancel()
