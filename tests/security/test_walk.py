@@ -261,3 +261,15 @@ async def test_a_reader_changes_nothing(world: World, document: Document) -> Non
 def told(world: World, answer: httpx.Response) -> bool:
     """Whether the answer holds anything that the owner alone knows, and that the question did not say."""
     return any(secret in answer.text for secret in world.secrets)
+
+
+async def test_a_reading_key_may_not_even_ask_for_what_is_so_already(world: World) -> None:
+    """An operation that has nothing left to do is refused all the same."""
+    stopped = await world.core.sandboxes.create(world.owner, NewSandbox())
+    await world.core.sandboxes.stop(world.owner, stopped.id)
+    for verb in ("kill", "optimize"):
+        for key, status in (("reader", 403), ("owner", 200)):
+            async with world.client(key) as client:
+                answer = await client.post(f"/v1/vms/{stopped.id}/{verb}")
+            assert answer.status_code == status, (verb, answer.text)
+    await world.core.sandboxes.destroy(world.owner, stopped.id)

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from moonpool.cancellation import to_the_end
 from moonpool.errors import ArchiveCorrupt, NoCapacity, StoreUnavailable
 
 UNFINISHED = ".unfinished"
@@ -21,7 +21,8 @@ class FolderStore:
         self._root = root
 
     async def put(self, name: str, data: bytes) -> None:
-        await to_its_end(asyncio.to_thread(self._put, self._root / name, data))
+        # A thread cannot be cancelled: whoever is waits for it, so that nothing is written behind their back.
+        await to_the_end(asyncio.to_thread(self._put, self._root / name, data))
 
     async def get(self, name: str) -> bytes:
         return await asyncio.to_thread(self._get, self._root / name)
@@ -87,16 +88,6 @@ class FolderStore:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.EEXIST):
                 raise explained(error, path) from error
-
-
-async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """A thread cannot be cancelled: whoever is, waits for it, so that nothing is written behind his back."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
 
 
 def tell(error: OSError) -> None:

@@ -172,7 +172,9 @@ class Run:
 
     async def __aexit__(self, *_exception: object) -> None:
         try:
-            if not self._finished:  # A client that goes may cancel more than once.
+            if (
+                not self._finished
+            ):  # A client's going is noticed by sending and by listening: the one may cancel the other.
                 await to_the_end(self._give_up())
         finally:
             assert self._reader is not None

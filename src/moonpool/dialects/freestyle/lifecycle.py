@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
+from moonpool.access.model import Scope
 from moonpool.dialects.freestyle.creation import recreated
 from moonpool.dialects.freestyle.domains import domains_of, lead_here
 from moonpool.dialects.freestyle.lookup import find, not_running, settled
@@ -131,6 +132,7 @@ async def suspend(call: Call, sandbox: Sandbox) -> None:
 
 
 async def kill_vm(call: Call) -> Response:
+    call.services.access.require(call.principal, Scope.SANDBOXES_WRITE)  # also where nothing is left to do
     sandbox = await settled(call)
     if sandbox.state in (SandboxState.RUNNING, SandboxState.PAUSED):
         await call.services.sandboxes.kill(call.principal, sandbox.id)
@@ -170,6 +172,7 @@ async def resize_vm(call: Call) -> Response:
 
 async def optimize_vm(call: Call) -> Response:
     """A suspended VM costs no memory and its forks share its storage; there is nothing more to compact."""
+    call.services.access.require(call.principal, Scope.SANDBOXES_WRITE)  # also where nothing is left to do
     sandbox = await settled(call)
     if sandbox.state is SandboxState.RUNNING:
         await suspend(call, sandbox)

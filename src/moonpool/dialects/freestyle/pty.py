@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from moonpool.access.model import Scope
+from moonpool.cancellation import first_of
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.freestyle.callers import caller, check_guest
 from moonpool.dialects.freestyle.errors import error_response
@@ -328,19 +329,6 @@ async def shut_out(call: Call) -> None:
             )
         else:
             await asyncio.Event().wait()
-
-
-async def first_of(*works: Any) -> None:
-    """Until the first has ended, whose error is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 HANDLERS: Mapping[str, Handler] = {

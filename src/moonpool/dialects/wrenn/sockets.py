@@ -1,9 +1,8 @@
 """What the WebSocket routes share: messages, races, and how they end."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
@@ -12,7 +11,7 @@ from moonpool.dialects.common.bodies import validated
 from moonpool.dialects.wrenn.errors import error_response
 from moonpool.dialects.wrenn.lookup import open_session
 from moonpool.dialects.wrenn.mapping import sandbox_id, sentence
-from moonpool.dialects.wrenn.requests import caller, cancel, services_of
+from moonpool.dialects.wrenn.requests import caller, services_of
 from moonpool.dialects.wrenn.wire import WireModel
 from moonpool.errors import MoonpoolError
 from moonpool.sandboxes.model import AgentSession
@@ -71,14 +70,3 @@ async def fail(websocket: WebSocket, error: MoonpoolError, **extra: object) -> N
         return
     await send(websocket, type="error", data=sentence(error), **extra)
     await websocket.close()
-
-
-async def first_of(*work: Coroutine[Any, Any, None]) -> None:
-    """Run all until the first has ended, end the others, and raise what it raised."""
-    tasks = [asyncio.ensure_future(part) for part in work]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        await cancel(*tasks)

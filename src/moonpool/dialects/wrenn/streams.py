@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
+from moonpool.cancellation import first_of
 from moonpool.dialects.common.bodies import validated
 from moonpool.dialects.wrenn.commands import command, pid_or_tag
 from moonpool.dialects.wrenn.messages import StreamControl, StreamStart
-from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
+from moonpool.dialects.wrenn.sockets import converse, first_message, receive, send
 from moonpool.errors import GuestError, InvalidInput
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessSpec

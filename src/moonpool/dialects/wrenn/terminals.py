@@ -14,10 +14,11 @@ import signal
 
 from fastapi import APIRouter, WebSocket
 
+from moonpool.cancellation import first_of
 from moonpool.dialects.common.bodies import validated
 from moonpool.dialects.wrenn.messages import DEFAULT_COLUMNS, DEFAULT_ROWS, TerminalControl, TerminalOpening
 from moonpool.dialects.wrenn.requests import services_of
-from moonpool.dialects.wrenn.sockets import converse, first_message, first_of, receive, send
+from moonpool.dialects.wrenn.sockets import converse, first_message, receive, send
 from moonpool.errors import GuestError, InvalidInput
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessInfo, ProcessSpec, TerminalSize

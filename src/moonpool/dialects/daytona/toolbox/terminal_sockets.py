@@ -12,6 +12,7 @@ import contextlib
 import json
 from typing import Any
 
+from moonpool.cancellation import first_of
 from moonpool.dialects.daytona.toolbox.call import Call
 from moonpool.dialects.daytona.toolbox.models import DEFAULT_COLUMNS, DEFAULT_ROWS, MAX_TERMINAL_SIZE
 from moonpool.dialects.daytona.toolbox.sockets import (
@@ -19,7 +20,6 @@ from moonpool.dialects.daytona.toolbox.sockets import (
     NORMAL_CLOSURE,
     POLICY_VIOLATION,
     reason,
-    run_until_first,
 )
 from moonpool.errors import InvalidInput
 from moonpool.guest.model import Exited
@@ -59,7 +59,7 @@ async def attach(call: Call, terminal_id: str) -> None:
             await call.socket.accept(subprotocol=EXIT_CONTROL if wants_exit else None)
             await send_control(call, status="connected")
             outbox = Outbox(call, wants_exit=wants_exit)
-            await run_until_first(outbox.fill(terminal), outbox.drain(), pass_input(call, terminal))
+            await first_of(outbox.fill(terminal), outbox.drain(), pass_input(call, terminal))
     except SlowConsumer:
         # Only here has the terminal been let go: the close frame has to wait for the client as well.
         with contextlib.suppress(TimeoutError):
