@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -112,6 +113,12 @@ def addresses(host: str, port: int) -> list[str]:
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Trusts whom this machine trusts. To read all of those takes 30 ms, and many servers never ask anybody."""
+    return ssl.create_default_context()
+
+
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Connects to what the resolver gave; TLS still asks for the name."""
 
@@ -139,16 +146,7 @@ class Outbound:
             "https": Resolver(Rules(networks)),
             "http": Resolver(Rules(networks, public=False)),
         }
-        context = ssl.create_default_context()
-        self._pools = {
-            scheme: httpcore.AsyncConnectionPool(
-                ssl_context=context,
-                max_connections=MAX_CONNECTIONS,
-                keepalive_expiry=5.0,
-                network_backend=CheckedBackend(resolver),
-            )
-            for scheme, resolver in self._resolvers.items()
-        }
+        self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
 
     async def close(self) -> None:
         for resolver in self._resolvers.values():
@@ -183,12 +181,22 @@ class Outbound:
             raise Unreachable(reason(error)) from error
         return Reply(status, body, round((time.monotonic() - begun) * 1000))
 
+    def _pool(self, scheme: str) -> httpcore.AsyncConnectionPool:
+        if scheme not in self._pools:
+            self._pools[scheme] = httpcore.AsyncConnectionPool(
+                ssl_context=tls_context(),
+                max_connections=MAX_CONNECTIONS,
+                keepalive_expiry=5.0,
+                network_backend=CheckedBackend(self._resolvers[scheme]),
+            )
+        return self._pools[scheme]
+
     async def _exchange(
         self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes
     ) -> tuple[int, bytes]:
         asked = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         body = bytearray()
-        async with self._pools[url.scheme].stream(
+        async with self._pool(url.scheme).stream(
             method, asked, headers=[("Host", str(url.netloc, "ascii")), *headers.items()], content=content
         ) as answer:
             async for part in answer.aiter_stream():

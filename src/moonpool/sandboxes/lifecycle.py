@@ -14,9 +14,11 @@ from moonpool.clock import Clock
 from moonpool.errors import (
     CheckpointCorrupt,
     CheckpointIncompatible,
+    InvalidInput,
     InvalidState,
     MoonpoolError,
     TransitionInProgress,
+    UserNotFound,
 )
 from moonpool.hosts.model import MachineExit, MachineSpec, MachineState, snapshot_of
 from moonpool.ids import new_instance_id
@@ -77,6 +79,8 @@ class Lifecycle:
         sandbox = self._admission.admit(principal, new, unbuilt=ready is not None)
         lacking = self._admission.lacking(principal, new) if new.memory and ready is None else None
         bring_up = self._create if new.memory and lacking is None else partial(self._create_from_disk, lacking=lacking)
+        if new.user is not None:
+            bring_up = partial(self._create_for_user, bring_up)
 
         async def work(accept: Accept) -> Sandbox:
             await self._records.insert(sandbox, within=self._admission.reserve)
@@ -304,6 +308,18 @@ class Lifecycle:
         await self.machines.create(spec)
         return lacking
 
+    async def _create_for_user(self, bring_up: BringUp, spec: MachineSpec) -> str | None:
+        """A user that was asked for by name has to be there; without one nothing could be run in it."""
+        lacking = await bring_up(spec)
+        async with self.machines.session(spec.id) as agent:
+            try:
+                await agent.stat("/", user=spec.user)
+            except UserNotFound:
+                raise InvalidInput(
+                    f"This snapshot has no user '{spec.user}'", field="user", hint="Leave it out for the snapshot's own."
+                ) from None
+        return lacking
+
     async def start_from_disk(self, spec: MachineSpec) -> str | None:
         """Whatever memory it has is dropped."""
         await self.machines.start(spec)
@@ -312,7 +328,7 @@ class Lifecycle:
     async def _recreate(self, spec: MachineSpec) -> str | None:
         """For one whose creation failed: its disk may be half made."""
         await self.machines.destroy(spec.id)
-        return await self._create(spec)
+        return await self._create_for_user(self._create, spec)
 
     async def revive(self, spec: MachineSpec) -> str | None:
         """From memory that another sandbox's was; from the disk alone where this machine cannot use it."""

@@ -1,10 +1,11 @@
 """Connections and units of work, the same over SQLite and PostgreSQL."""
 
 import asyncio
+import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from moonpool.store.migrate import upgrade
 
 BUSY_TIMEOUT = 10_000  # milliseconds to wait for another process's write to the same SQLite file
 LOOK_AGAIN = 0.02  # seconds
+LAST_WORDS = 10.0  # seconds that reading and writing may go on while the store is being closed
 SQLITE_READERS = 4  # connections, a thread each
 POSTGRESQL_CONNECTIONS = 8
 POSTGRESQL_DISK_FULL = "53100"  # an SQLSTATE
@@ -65,6 +67,7 @@ class Store:
         self._writer = writer
         self._reader = reader
         self._turn = asyncio.Lock()
+        self._lent = Lent()
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -77,20 +80,25 @@ class Store:
             writer = new_engine(parsed, pool_size=POSTGRESQL_CONNECTIONS, pool_pre_ping=True)
             reader = writer.execution_options(isolation_level="AUTOCOMMIT")
         store = cls(writer, reader)
-        async with writer.connect() as connection:
-            await connection.run_sync(upgrade)
+        try:
+            async with store._connected(writer) as connection:
+                await connection.run_sync(upgrade)
+        except BaseException:
+            await to_the_end(store.close())
+            raise
         return store
 
     async def close(self) -> None:
-        async with self._turn:
-            await self._reader.dispose()
-            await self._writer.dispose()
+        """What is being read or written comes to its end, for up to ten seconds; whatever comes later is refused."""
+        await self._lent.close(LAST_WORDS)
+        await self._reader.dispose()
+        await self._writer.dispose()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A unit of work that may write; rolled back when the block raises. NoCapacity when the disk is full."""
         try:
-            async with self._turn, connected(self._writer) as connection:
+            async with self._turn, self._connected(self._writer) as connection:
                 await to_the_end(begun(connection))
                 transaction = Transaction(connection)
                 yield transaction
@@ -104,8 +112,45 @@ class Store:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading, each statement on its own; on SQLite it can do nothing else."""
-        async with connected(self._reader) as connection:
+        async with self._connected(self._reader) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with self._lent.one():
+            async with connected(engine) as connection:
+                yield connection
+
+
+class Lent:
+    """How many connections are in use. One that is given back after its engine was disposed of would be kept, open,
+    by a pool that nobody knows any more."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._closed = False
+        self._all_back = asyncio.Event()
+        self._all_back.set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """NoCapacity once it is closed."""
+        if self._closed:
+            raise NoCapacity("The server is shutting down")
+        self._count += 1
+        self._all_back.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._all_back.set()
+
+    async def close(self, patience: float) -> None:
+        self._closed = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._all_back.wait()
 
 
 @asynccontextmanager

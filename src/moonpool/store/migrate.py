@@ -1,5 +1,6 @@
 """Bring a database to the newest revision; the migrations are part of the package and need no alembic.ini."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -18,13 +19,18 @@ def configuration() -> Config:
     return config
 
 
+@cache
+def newest() -> str | None:
+    """The last revision of this package; None without any."""
+    return ScriptDirectory.from_config(configuration()).get_current_head()
+
+
 def upgrade(connection: Connection) -> None:
     """Apply what is missing; all of it or, on failure, nothing. Does nothing when the database is up to date."""
-    config = configuration()
-    head = ScriptDirectory.from_config(config).get_current_head()
-    if MigrationContext.configure(connection).get_current_revision() == head:
+    if MigrationContext.configure(connection).get_current_revision() == newest():
         connection.rollback()
         return
+    config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     connection.commit()

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import httpx
 import structlog
 
-from moonpool.outbound import Outbound, Unreachable
+from moonpool.outbound import Outbound, Unreachable, tls_context
 from moonpool.telemetry.model import Signal, Target
 from moonpool.telemetry.otlp import PROTOBUF
 
@@ -49,7 +50,6 @@ class Forwarder:
 
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound
-        self._client = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False)
         self._queues: dict[str | None, asyncio.Queue[Parcel]] = {}
         self._workers: dict[str | None, asyncio.Task[None]] = {}
         self.dropped = 0
@@ -70,7 +70,12 @@ class Forwarder:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        await self._client.aclose()
+        if "_client" in self.__dict__:
+            await self._client.aclose()
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=tls_context())
 
     async def _work(self, owner: str | None, queue: asyncio.Queue[Parcel]) -> None:
         send = self._to_operators if owner is None else self._to_teams

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
-from moonpool.errors import InvalidState, MemoryDoesNotFit, NoDiskSpace
+from moonpool.errors import InvalidState, MemoryDoesNotFit, NoDiskSpace, UserNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import (
     Captured,
@@ -38,6 +38,14 @@ class Gate:
     async def wait(self) -> None:
         self.reached.set()
         await self._opened.wait()
+
+
+class KnowsUsers:
+    """What an agent says of those of the base image."""
+
+    async def stat(self, _path: str, *, user: str) -> None:
+        if user not in ("root", "daytona", "wrenn-user", "user"):
+            raise UserNotFound(f"No such user: {user}")
 
 
 class MemoryMachines(MemoryVolumes, MemoryDisks):
@@ -135,7 +143,7 @@ class MemoryMachines(MemoryVolumes, MemoryDisks):
     @asynccontextmanager
     async def session(self, machine_id: str) -> AsyncIterator[AgentClient]:
         self._require(machine_id, MachineState.RUNNING)
-        yield cast(AgentClient, object())
+        yield cast(AgentClient, KnowsUsers())
 
     async def set_resources(self, machine_id: str, resources: Resources) -> None:
         await self._begin("set_resources", machine_id)

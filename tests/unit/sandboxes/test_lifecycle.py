@@ -10,6 +10,7 @@ from moonpool.errors import (
     CheckpointRefused,
     EngineError,
     Forbidden,
+    InvalidInput,
     InvalidState,
     LimitExceeded,
     NameTaken,
@@ -47,6 +48,16 @@ class TestCreate:
         assert found == sandbox
         assert found.network.allow == ("10.0.0.0/8",)
         await again.core.stop()
+
+    async def test_a_user_that_is_not_there(self, world: World) -> None:
+        sandbox_id = new_sandbox_id()
+        with pytest.raises(InvalidInput, match="no user 'nobody-here'"):
+            await world.create(NewSandbox(id=sandbox_id, user="nobody-here"))
+        sandbox = await world.sandboxes.get(world.admin, sandbox_id)
+        assert (sandbox.state, sandbox.reason) == (S.ERROR, "This snapshot has no user 'nobody-here'")
+        assert world.machines.states == {}
+        with pytest.raises(InvalidInput):
+            await world.sandboxes.start(world.admin, sandbox_id)
 
     async def test_a_name_or_none(self, world: World) -> None:
         sandbox = await world.create()

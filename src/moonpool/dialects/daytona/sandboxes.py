@@ -16,7 +16,15 @@ from moonpool.dialects.daytona.extensions import CreateSandbox
 from moonpool.dialects.daytona.listing import ListQuery, PaginatedQuery, nothing_matches, sandbox_query
 from moonpool.dialects.daytona.requests import parse
 from moonpool.dialects.daytona.secrets import refusal
-from moonpool.errors import InvalidInput, InvalidState, NotSupported, SecretNotFound, SnapshotNotFound
+from moonpool.errors import (
+    AgentTimeout,
+    InvalidInput,
+    InvalidState,
+    NotSupported,
+    SandboxNotFound,
+    SecretNotFound,
+    SnapshotNotFound,
+)
 from moonpool.sandboxes.model import Sandbox, SandboxState
 
 ANSWER_WITHIN = 30.0  # seconds that a change of state may keep the client; then it is told the state as it is
@@ -47,6 +55,8 @@ async def create_sandbox(request: Request, call: Authenticated) -> Response:
         return await settle(call, new.id or "", call.services.sandboxes.create(call.principal, new))
     except (NotSupported, SecretNotFound) as error:
         raise refusal(error) from None
+    except SandboxNotFound:  # Its row waits for a turn in the store.
+        raise AgentTimeout("The server is too busy", hint="List the sandboxes in a while: it may come to be.") from None
     except SnapshotNotFound:
         hint = "GET /api/snapshots lists what is there."
         raise InvalidInput(f"Snapshot {new.snapshot} not found", field="snapshot", hint=hint) from None
