@@ -328,7 +328,7 @@ class Lifecycle:
     async def _recreate(self, spec: MachineSpec) -> str | None:
         """For one whose creation failed: its disk may be half made."""
         await self.machines.destroy(spec.id)
-        return await self._create_for_user(self._create, spec)
+        return await self._create(spec)
 
     async def revive(self, spec: MachineSpec) -> str | None:
         """From memory that another sandbox's was; from the disk alone where this machine cannot use it."""

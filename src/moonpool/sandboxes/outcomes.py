@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from moonpool.errors import CheckpointCorrupt, EngineError, MoonpoolError, NoCapacity
+from moonpool.errors import CheckpointCorrupt, EngineError, InvalidInput, MoonpoolError, NoCapacity
 from moonpool.hosts.model import MachineState
 from moonpool.sandboxes.model import Sandbox, SandboxState
 
@@ -32,12 +32,13 @@ def after_failure(sandbox: Sandbox, found: Found, error: MoonpoolError) -> Outco
     """The state to write when what ``sandbox`` was in the middle of has failed with ``error``.
 
     Nothing says ``running`` that is not, and from every state but a failed destruction ``start`` leads on, as long as
-    there is a disk, or there never was one.
+    there is a disk, or there never was one and what was asked for can be had.
     """
     state = state_after(sandbox, found, error)
     if state is SandboxState.RUNNING:
         return Outcome(state, None, recoverable=False)
-    startable = sandbox.state is not SandboxState.DESTROYING and (found is not None or sandbox.never_ran)
+    has_source = found is not None or (sandbox.never_ran and not isinstance(error, InvalidInput))
+    startable = sandbox.state is not SandboxState.DESTROYING and has_source
     return Outcome(state, error.message, recoverable=startable)
 
 

@@ -56,7 +56,7 @@ class TestCreate:
         sandbox = await world.sandboxes.get(world.admin, sandbox_id)
         assert (sandbox.state, sandbox.reason) == (S.ERROR, "This snapshot has no user 'nobody-here'")
         assert world.machines.states == {}
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidState):
             await world.sandboxes.start(world.admin, sandbox_id)
 
     async def test_a_name_or_none(self, world: World) -> None:
