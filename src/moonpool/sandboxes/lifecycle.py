@@ -315,9 +315,8 @@ class Lifecycle:
             try:
                 await agent.stat("/", user=spec.user)
             except UserNotFound:
-                raise InvalidInput(
-                    f"This snapshot has no user '{spec.user}'", field="user", hint="Leave it out for the snapshot's own."
-                ) from None
+                hint = "Leave it out for the snapshot's own user."
+                raise InvalidInput(f"This snapshot has no user '{spec.user}'", field="user", hint=hint) from None
         return lacking
 
     async def start_from_disk(self, spec: MachineSpec) -> str | None:
