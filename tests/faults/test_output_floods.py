@@ -46,5 +46,5 @@ def test_a_flood_that_is_timed_out(server: Server, client: httpx.Client, box: Sa
 def test_a_flood_that_ends(server: Server, client: httpx.Client, box: Sandbox) -> None:
     with growing_less_than(server, box, COPIES * KEPT):
         assert len(box.run(f"yes | head -c {FLOOD}")) == KEPT
-        body = {"cmd": "/bin/sh", "args": ["-c", f"yes | head -c {FLOOD}"]}
+        body = {"cmd": "/bin/sh", "args": ["-c", f"yes | head -c {FLOOD}"], "timeout_sec": 110}
         refused(client.post(f"{box.capsule}/exec", json=body), 413)
