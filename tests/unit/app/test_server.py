@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from moonpool.app import build
 from moonpool.config import Settings
+from moonpool.dialects.common import bodies
 from moonpool.dialects.common.protocol import MAX_HEADER_BYTES, BoundedHttpProtocol
 from moonpool.errors import CheckpointRefused, EngineError
 from moonpool.hosts.model import MachineState, Readiness
@@ -199,6 +200,17 @@ class TestSlowClients:
     async def test_headers_that_do_not_come(self, running: Running, sent: bytes) -> None:
         async with asyncio.timeout(10):
             assert await exchange(running.port, sent, half_close=False) == b""
+
+    async def test_a_body_that_does_not_come(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nor one that comes a byte at a time."""
+        monkeypatch.setattr(bodies, "SILENCE", 0.3)
+        head = b"POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+        async with asyncio.timeout(10):
+            assert (await exchange(running.port, head, half_close=False)).startswith(b"HTTP/1.1 400 ")
+        monkeypatch.setattr(bodies, "WHOLE", 0.0)
+        async with asyncio.timeout(10):
+            answer = await exchange(running.port, head, b" ", half_close=False)
+        assert answer.startswith(b"HTTP/1.1 400 ")
 
     async def test_a_body_that_nobody_wanted(self, running: Running) -> None:
         head = b"POST /v1/capsules HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc"

@@ -1,5 +1,6 @@
 """Reading what clients send, within limits."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,22 +11,31 @@ from starlette.requests import Request
 from moonpool.errors import InvalidInput, TooLarge
 
 MEBIBYTE = 1024 * 1024
+SILENCE = 30.0  # seconds between two pieces of a body
+WHOLE = 300.0  # seconds for all of it
 
 Model = TypeVar("Model", bound=BaseModel)
 Problems = Sequence[Mapping[str, Any]]
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; TooLarge, before it is read where it says so itself, beyond ``limit`` bytes."""
+    """The whole body; TooLarge, before it is read where it says so itself, beyond ``limit`` bytes. InvalidInput where
+    it does not come: some are read of whoever connects."""
     too_large = TooLarge(f"The request body is larger than {limit // MEBIBYTE} MiB")
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise too_large
+    body, loop = bytearray(), asyncio.get_running_loop()
+    end = loop.time() + WHOLE
+    try:
+        async with asyncio.timeout(SILENCE) as patience:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+                patience.reschedule(min(end, loop.time() + SILENCE))
+    except TimeoutError:
+        raise InvalidInput("The request's body did not come in time") from None
     return bytes(body)
 
 
