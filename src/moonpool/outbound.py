@@ -29,6 +29,9 @@ RESOLVERS = 8  # names looked up at once: a name server that hangs holds up no o
 # They lead to an IPv4 address that is written inside of them.
 TRANSLATED = tuple(IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
 
+# Public in form, and each machine's own: a cloud's answers to its machines.
+CLOUD_SERVICES = (ip_network("168.63.129.16/32"),)
+
 HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 Address = IPv4Address | IPv6Address
@@ -66,7 +69,9 @@ class Rules:
         address = plain(ip_address(text.partition("%")[0]))
         if any(address in network for network in self._allowed):
             return True
-        if not self._public or not address.is_global or address.is_multicast:
+        if not self._public or not address.is_global or address.is_multicast or address.is_reserved:
+            return False
+        if any(address in network for network in CLOUD_SERVICES):
             return False
         translated = isinstance(address, IPv6Address) and any(address in network for network in TRANSLATED)
         return not translated and not own(address)
