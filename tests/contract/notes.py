@@ -33,6 +33,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "POST /process/code-run": "Charts need matplotlib in the sandbox; the image code-runner has it.",
     },
     "wrenn": {
+        "PUT /v1/admin/teams/{id}/byoc": "To false, which is so; true is refused: no team brings hosts of its own.",
         "POST /v1/admin/builds": "COPY is refused: the contract's request carries no files.",
     },
     "freestyle": {

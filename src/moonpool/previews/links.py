@@ -30,7 +30,8 @@ PURPOSE = b"moonpool file links\0"
 
 
 class LinkService:
-    """``reserved`` says of a domain whether it is the server's own, so that no user can take it."""
+    """``reserved`` says of a domain whether it is the server's own, so that no user can take it. Where the server does
+    not know by which name clients reach it (``knows_itself``), no domain is safe to give away."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class LinkService:
         self._repository = LinkRepository()
         self.reserved = reserved
         self.own_domain = "localhost"  # without a port
+        self.knows_itself = True
 
     # -- signed links --------------------------------------------------------------------------------------------------
 
@@ -89,6 +91,9 @@ class LinkService:
         name = domain.strip().lower().rstrip(".")
         if not DOMAIN.fullmatch(name) or self.reserved(name):
             raise InvalidInput("A domain has letters, digits and dashes, and is not the server's own", field="domain")
+        if not self.knows_itself:
+            hint = "The operator has to set MOONPOOL_PUBLIC_URL."
+            raise InvalidInput(f"This server does not know its own name yet. {hint}", field="domain", hint=hint)
         return await self._put(DomainMapping(name, principal.team_id, found.id, port, self._clock.now()))
 
     async def map_own(self, principal: Principal, sandbox: str, port: int) -> DomainMapping:

@@ -5,6 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from moonpool.config import Settings
+from moonpool.errors import InvalidInput
 from moonpool.previews.gateway.names import Names
 from moonpool.sandboxes.model import NewSandbox, Sandbox
 from tests.conftest import ManualClock
@@ -89,3 +91,32 @@ async def test_further_domains(previews: Previews) -> None:
     target = names.by_host(f"{previews.sandbox.id}-3000.csb.app".encode())
     assert target is not None
     assert (target.sandbox_id, target.port) == (previews.sandbox.id, 3000)
+
+
+async def test_nobody_takes_where_the_apis_are(tmp_path: Path) -> None:
+    """Else whoever maps it has every other team's requests, passwords among them."""
+    clock = ManualClock()
+    names = {"public_url": "https://moonpool.example.com", "web_url": "https://console.example.com"}
+    async with (
+        serving(tmp_path, clock, **names) as (application, machines, port),
+        previewing(Served(application, machines, port, clock)) as previews,
+    ):
+        made, links = await vm(previews), previews.core.previews.links
+        own = ("moonpool.example.com", "Moonpool.Example.com.", "x.moonpool.example.com", "console.example.com")
+        for domain in (*own, "example.com"):
+            with pytest.raises(InvalidInput):
+                await links.map_domain(previews.admin, made.id, domain, 80)
+        # Mapped by an earlier version, or before the server had its name.
+        links.reserved = lambda domain: False
+        await links.map_domain(previews.admin, made.id, "moonpool.example.com", previews.app.port)
+        assert (await previews.ask("/healthz", host="moonpool.example.com")).status == 200
+        assert (await previews.ask("/v1/capsules", host="moonpool.example.com:443")).status == 401
+
+
+async def test_a_server_without_a_name_gives_none_away(previews: Previews) -> None:
+    made, links = await vm(previews), previews.core.previews.links
+    links.knows_itself = Settings(listen="0.0.0.0:8080").knows_itself
+    with pytest.raises(InvalidInput, match="MOONPOOL_PUBLIC_URL"):
+        await links.map_domain(previews.admin, made.id, "app.example.net", 80)
+    links.knows_itself = Settings(listen="0.0.0.0:8080", public_url="https://x.example").knows_itself
+    await links.map_domain(previews.admin, made.id, "app.example.net", 80)

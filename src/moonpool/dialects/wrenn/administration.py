@@ -7,8 +7,10 @@ from starlette.responses import Response
 
 from moonpool.access.people import Team, User, UserStatus
 from moonpool.dialects.wrenn.mapping import second
-from moonpool.dialects.wrenn.people import TEAM_PREFIX, USER_PREFIX, ActiveFlag, AdminFlag, bare
+from moonpool.dialects.wrenn.people import TEAM_PREFIX, USER_PREFIX, ActiveFlag, AdminFlag, ByocFlag, bare
 from moonpool.dialects.wrenn.requests import Administrator, Provided, parse
+from moonpool.dialects.wrenn.unavailable import ONE_HOST
+from moonpool.errors import NotSupported, TeamNotFound
 
 router = APIRouter(prefix="/v1/admin")
 
@@ -36,6 +38,18 @@ async def set_user_admin(id: str, request: Request, services: Provided, principa
 async def list_teams(services: Provided, principal: Administrator) -> Response:
     teams = await services.community.administration.teams(principal)
     return listed([described_team(one, members) for one, members in teams])
+
+
+@router.put("/teams/{id}/byoc")
+async def set_team_byoc(id: str, request: Request, services: Provided, principal: Administrator) -> Response:
+    """A team may bring no hosts of its own: to say so is what is, and the other is not to be had."""
+    wanted = await parse(request, ByocFlag)
+    known = {one.id for one, _ in await services.community.administration.teams(principal)}
+    if bare(id, TEAM_PREFIX) not in known:
+        raise TeamNotFound
+    if wanted.byoc:
+        raise NotSupported("Teams bring no hosts of their own here", hint=ONE_HOST)
+    return Response(status_code=204)
 
 
 @router.delete("/teams/{id}")

@@ -76,6 +76,10 @@ class ActiveFlag(WireModel):
     active: StrictBool
 
 
+class ByocFlag(WireModel):
+    byoc: StrictBool
+
+
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 

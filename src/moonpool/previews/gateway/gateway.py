@@ -31,7 +31,7 @@ from moonpool.sandboxes.service import SandboxService
 @dataclass(frozen=True)
 class GatewaySettings:
     """``domains`` as for ``Names``; ``agent_port`` is the agent's inside every sandbox; seconds for an app to begin its
-    answer; ``key`` seals cookies."""
+    answer; ``key`` seals cookies; ``own_hosts``: names of the server, at which the APIs are."""
 
     domains: tuple[str, ...]
     agent_port: int
@@ -39,6 +39,7 @@ class GatewaySettings:
     wake: Policy
     words: Words
     key: bytes
+    own_hosts: tuple[str, ...] = ()
 
 
 class PreviewGateway:
@@ -56,7 +57,7 @@ class PreviewGateway:
         self._words = settings.words
         self._sandboxes = sandboxes
         self._doors = doors
-        self._names = Names(settings.domains, doors.mapping, settings.words.id_prefixes)
+        self._names = Names(settings.domains, doors.mapping, settings.words.id_prefixes, settings.own_hosts)
         self._admission = Admission(access, sandboxes, doors, settings.words, settings.key, clock)
         self._waker = Waker(sandboxes, background, settings.wake, wakes)
         self._pool = Pool(self._watched, settings.agent_port)

@@ -31,12 +31,18 @@ class Target:
 
 
 class Names:
-    """``domains``: host names, without ports, whose subdomains are previews; ``mapped`` knows users' own domains."""
+    """``domains``: host names, without ports, whose subdomains are previews; ``mapped`` knows users' own domains;
+    ``own_hosts``: where the APIs are, whatever somebody mapped."""
 
     def __init__(
-        self, domains: Iterable[str], mapped: Callable[[str], DomainMapping | None], id_prefixes: Iterable[str] = ()
+        self,
+        domains: Iterable[str],
+        mapped: Callable[[str], DomainMapping | None],
+        id_prefixes: Iterable[str] = (),
+        own_hosts: Iterable[str] = (),
     ) -> None:
         self._domains = tuple(hostname(domain) for domain in domains)
+        self._own_hosts = frozenset(hostname(host) for host in own_hosts)
         self._suffixes = tuple("." + domain for domain in self._domains)
         self._mapped = mapped
         prefixes = "|".join(map(re.escape, id_prefixes))
@@ -59,7 +65,7 @@ class Names:
                 target = self._by_label(name.removesuffix(suffix))
                 if target is not None:
                     return target
-        mapping = self._mapped(name)
+        mapping = None if name in self._own_hosts else self._mapped(name)
         return None if mapping is None else Target(mapping.port, mapping.sandbox_id, public=True)
 
     def by_path(self, url: bytes) -> Target | None:
@@ -73,8 +79,11 @@ class Names:
         return None if sandbox is None else Target(port, sandbox["id"], prefix=found[0])
 
     def owns(self, domain: str) -> bool:
-        """Whether it is one of our domains, or below or above one."""
-        return any(domain == own or domain.endswith("." + own) or own.endswith("." + domain) for own in self._domains)
+        """Whether it is one of our domains or hosts, or below or above one."""
+        return any(
+            domain == own or domain.endswith("." + own) or own.endswith("." + domain)
+            for own in (*self._domains, *self._own_hosts)
+        )
 
     def _by_label(self, label: str) -> Target | None:
         for form in self._forms:

@@ -175,6 +175,9 @@ class TestAdministration:
         root, alice = await sign_in("root", admin=True), await sign_in("alice")
         listed = {one["id"]: one for one in await root.browser.call("adminListTeams", 200)}
         assert listed[alice.team["id"]]["member_count"] == 1
+        await root.browser.call("adminSetTeamBYOC", 204, alice.team, json={"byoc": False})
+        assert (await root.browser.call("adminSetTeamBYOC", 501, alice.team, json={"byoc": True}))["code"]
+        await root.browser.call("adminSetTeamBYOC", 404, {"id": "team-none"}, json={"byoc": False})
         await root.browser.call("adminDeleteTeam", 204, alice.team)
         await alice.browser.call("getMe", 401)
         await root.browser.call("adminDeleteTeam", 404, alice.team)
@@ -187,6 +190,7 @@ class TestAdministration:
             ("adminListUsers", {}, None),
             ("adminListTeams", {}, None),
             ("adminDeleteTeam", other.team, None),
+            ("adminSetTeamBYOC", other.team, {"byoc": False}),
             ("adminSetUserActive", {"id": other.id}, {"active": False}),
             ("setUserAdmin", {"id": owner.id}, {"admin": True}),
         )
