@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from moonpool import web
 from moonpool.access.accounts import AccountRules
 from moonpool.access.community import Community, community
 from moonpool.access.limits import LimitBook
@@ -251,6 +252,10 @@ class Core:
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
+    def has_pages(self) -> bool:
+        return self._settings.has_pages
+
+    @property
     def services(self) -> Services:
         settings = self._settings
         server = ServerInfo(
@@ -333,10 +338,12 @@ class Core:
             wake=settings.preview_wakes,
             words=joined(part.WORDS for part in (codesandbox_gateway, daytona_gateway, wrenn_gateway)),
             key=self._key,
+            own_hosts=settings.own_hosts,
         )
         doors, wakes = self.previews.doors, codesandbox_gateway.wakes
         opened = PreviewGateway(gateway, self.access, self.sandboxes, doors, self.background, wakes, self.clock)
-        self.previews.links.reserved, self.previews.links.own_domain = opened.owns, opened.domain
+        links = self.previews.links
+        links.reserved, links.own_domain, links.knows_itself = opened.owns, opened.domain, settings.knows_itself
         self.records.listen(opened.sandbox_changed)
         return opened
 
@@ -522,6 +529,9 @@ def serve(core: Core, host: RunningHost) -> ASGIApp:
     for name, dialect in dialects.items():
         application = Audited(dialect.create_app(core.services), name, core.audit, core.clock)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
+    if core.has_pages:
+        pages = Audited(web.create_app(core.services), "web", core.audit, core.clock)
+        applications.update(dict.fromkeys(web.PREFIXES, pages))
     return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})
 
 

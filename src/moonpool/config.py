@@ -1,8 +1,10 @@
 """Settings of a server: MOONPOOL_* variables, checked once at the start. Secrets are never printed."""
 
+import platform
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -83,7 +85,7 @@ class Settings(BaseSettings):
     web_url: str | None = Field(
         None,
         pattern="^https?://",
-        description="Where mailed links and provider logins lead; the server otherwise.",
+        description="Pages of your own that mailed links and logins lead to; the server's otherwise.",
     )
     smtp_host: str | None = Field(
         None, description="The mail server that mails of accounts go to; none are sent otherwise."
@@ -237,6 +239,23 @@ class Settings(BaseSettings):
     def web(self) -> str:
         """Where people are sent, with no slash at its end."""
         return (self.web_url or self.origin).rstrip("/")
+
+    @property
+    def own_hosts(self) -> tuple[str, ...]:
+        """By which clients reach the APIs and pages, as far as is known here."""
+        addresses = (self.origin, self.web)
+        return (*(urlsplit(address).hostname or "" for address in addresses), platform.node().lower(), "localhost")
+
+    @property
+    def knows_itself(self) -> bool:
+        """Whether there can be no other name by which somebody reaches the APIs."""
+        host = self.listen.rpartition(":")[0].strip("[]")
+        return self.public_url is not None or host in ("localhost", "::1") or host.startswith("127.")
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether people are sent to this server's own pages."""
+        return self.web == self.origin
 
     @property
     def smtp(self) -> SmtpSettings | None:

@@ -85,6 +85,11 @@ class AccountService:
         self._teams = TeamRepository()
         self._sessions = SessionRepository()
 
+    @property
+    def mails(self) -> bool:
+        """Whether links can be sent."""
+        return self._mailer is not None
+
     # -- getting one ---------------------------------------------------------------------------------------------------
 
     async def sign_up(self, email: str, password: str, name: str, client: Client) -> None:
@@ -123,14 +128,17 @@ class AccountService:
             raise SignUpClosed("Only who is invited can sign up here")
         raise SignUpClosed
 
-    async def activate(self, token: str, client: Client) -> SignedIn:
-        """TokenInvalid for a link that is none, too old, or used."""
+    async def activate(self, token: str, client: Client, password: str | None = None) -> SignedIn:
+        """TokenInvalid for a link that is none, too old, or used. A ``password`` counts in place of the one that was
+        given at the sign-up, which anybody may have done: InvalidInput."""
+        hashed = None if password is None else await self._hash_for(token, ACTIVATE, password)
         async with self._store.transaction() as transaction:
             now = self._clock.now()
             user = await self._users.take_token(transaction, digest_of(token), ACTIVATE, now)
             if user is None or user.status is not UserStatus.PENDING:
                 raise TokenInvalid
-            await self._users.update(transaction, user.id, status=UserStatus.ACTIVE, updated_at=now)
+            chosen = {} if hashed is None else {"password_hash": hashed}
+            await self._users.update(transaction, user.id, status=UserStatus.ACTIVE, updated_at=now, **chosen)
             return await self._open.open(transaction, replace(user, status=UserStatus.ACTIVE), client)
 
     async def insert(self, transaction: Transaction, user: User, hashed: str | None) -> User:
@@ -204,7 +212,7 @@ class AccountService:
 
     async def confirm_reset(self, token: str, new: str) -> None:
         """TokenInvalid, InvalidInput. All sessions of the user end."""
-        hashed = await self._passwords.hash(valid(new))
+        hashed = await self._hash_for(token, RESET, new)
         async with self._store.transaction() as transaction:
             user = await self._users.take_token(transaction, digest_of(token), RESET, self._clock.now())
             if user is None or user.status is not UserStatus.ACTIVE:
@@ -221,6 +229,13 @@ class AccountService:
     async def hash(self, password: str) -> str:
         """InvalidInput for one that is too short."""
         return await self._passwords.hash(password)
+
+    async def _hash_for(self, token: str, purpose: str, password: str) -> str:
+        """Of whoever has such a token: it costs too much to be done for everybody. TokenInvalid, InvalidInput."""
+        async with self._store.reading() as connection:
+            if not await self._users.has_token(connection, digest_of(token), purpose, self._clock.now()):
+                raise TokenInvalid
+        return await self._passwords.hash(valid(password))
 
     async def _set_password(self, transaction: Transaction, user_id: str, hashed: str, *, keep: str | None) -> None:
         await self._users.update(transaction, user_id, password_hash=hashed, updated_at=self._clock.now())

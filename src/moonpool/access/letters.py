@@ -34,7 +34,8 @@ def invitation(web: str, invited: Invitation, team: Team) -> Mail:
     """No secret is in it: who accepts must be signed in with the address."""
     text = (
         f"You are invited to the team '{team.name}' at {web}, as {invited.role}.\n\n"
-        f"Sign in with this address to accept or decline, until {invited.expires_at:%Y-%m-%d %H:%M} UTC.\n"
+        f"Sign in with this address to accept or decline, until {invited.expires_at:%Y-%m-%d %H:%M} UTC:\n\n"
+        f"{web}/login\n"
     )
     return Mail(invited.email, "You are invited to a team", text)
 

@@ -57,6 +57,11 @@ class LoginService:
         self._seal = Fernet(base64.urlsafe_b64encode(derived))
         self._users = UserRepository()
 
+    @property
+    def names(self) -> list[str]:
+        """Of the providers that the operator named."""
+        return list(self._providers)
+
     async def begin(self, provider: str, redirect_uri: str, link: Principal | None = None) -> tuple[str, str]:
         """Where the browser goes to, and what it keeps meanwhile. ``link``: for whose account, instead of a login.
         ProviderNotFound, ProviderFailed."""

@@ -112,6 +112,12 @@ class UserRepository:
         found: datetime | None = (await connection.execute(query)).scalar_one()
         return found
 
+    async def has_token(self, connection: AsyncConnection, digest: str, purpose: str, now: datetime) -> bool:
+        """Whether it is one that ``take_token`` would take."""
+        one = account_tokens.c.digest == digest, account_tokens.c.purpose == purpose
+        expiry = (await connection.execute(select(account_tokens.c.expires_at).where(*one))).scalar_one_or_none()
+        return expiry is not None and expiry > now
+
     async def take_token(self, transaction: Transaction, digest: str, purpose: str, now: datetime) -> User | None:
         """Whose it is, where it is one and not over; it is gone then."""
         one = account_tokens.c.digest == digest, account_tokens.c.purpose == purpose

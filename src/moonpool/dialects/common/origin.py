@@ -22,5 +22,11 @@ def origin(scheme: str, headers: Mapping[str, str], public_url: str) -> str:
     return public_url
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port alone, as a browser says where a page comes from."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
 def first(values: str) -> str:
     return values.split(",", 1)[0].strip()

@@ -1,8 +1,12 @@
 """Getting in and out: sign-up, activation, login, logout, and the team that a session sees."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from moonpool.dialects.common.origin import origin_of
+from moonpool.dialects.wrenn.cookies import same_origin
 from moonpool.dialects.wrenn.people import (
     TEAM_PREFIX,
     LoginRequest,
@@ -16,8 +20,20 @@ from moonpool.dialects.wrenn.people import (
 )
 from moonpool.dialects.wrenn.requests import Provided, SignedInCaller, answer, parse
 from moonpool.dialects.wrenn.schemas import SignupResponse
+from moonpool.errors import CsrfRefused
 
 router = APIRouter(prefix="/v1/auth")
+
+
+async def own_page(request: Request, services: Provided) -> None:
+    """CsrfRefused for a page of somebody else's, which could sign its visitor in as whom it likes: there is no session
+    yet that a CSRF token could be of. Pages of the operator's own are no strangers."""
+    known = services.community.accounts.rules.web
+    if not (same_origin(request, services.server.public_url) or same_origin(request, origin_of(known))):
+        raise CsrfRefused("This page may sign nobody in")
+
+
+OwnPage = Annotated[None, Depends(own_page)]
 
 
 @router.post("/signup")
@@ -28,14 +44,14 @@ async def sign_up(request: Request, services: Provided) -> Response:
 
 
 @router.post("/activate")
-async def activate(request: Request, services: Provided) -> Response:
+async def activate(request: Request, services: Provided, _: OwnPage) -> Response:
     wanted = await parse(request, TokenBody)
     signed = await services.community.accounts.activate(wanted.token, client_of(request))
     return session_answer(request, services, signed)
 
 
 @router.post("/login")
-async def login(request: Request, services: Provided) -> Response:
+async def login(request: Request, services: Provided, _: OwnPage) -> Response:
     """Never takes up a session that the browser says it has: what was planted there is replaced."""
     wanted = await parse(request, LoginRequest)
     signed = await services.community.accounts.login(wanted.email, wanted.password, client_of(request))
