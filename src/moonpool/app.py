@@ -234,7 +234,8 @@ class Core:
         self.traffic = TrafficWatch(self.records, host, self._activity)
         folder = settings.data.resolve() / "metrics"
         self.metrics = MetricsService(store, self.access, self.sandboxes, self.records, host, folder, clock)
-        machine = Machine(host, host.readiness, platform.node() or "localhost", version("moonpool"), self._key)
+        name, apart = platform.node() or "localhost", settings.database_url is not None
+        machine = Machine(host, host.readiness, name, version("moonpool"), self._key, apart)
         self.telemetry = TelemetryService(
             self.sandboxes,
             self.records,
@@ -358,12 +359,12 @@ class Core:
 
     async def start(self) -> None:
         """Rows, machines and events as an earlier run left them are put right before anything is served."""
+        await self.fleet.start()
         api_key = self._settings.api_key
         await self.access.start(api_key.get_secret_value() if api_key else None)
         await self._catalogue.start(offered_images(self._settings))
         await self._volume_catalogue.start()
         await self._secret_catalogue.start()
-        await self.fleet.start()
         await self.preferences.load()
         await self.records.load()
         await self.volumes.recover()

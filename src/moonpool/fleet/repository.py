@@ -23,6 +23,11 @@ class HostRepository:
         await transaction.connection.execute(insert(hosts).values(**values))
         return HostRecord(Placing(), (), now)
 
+    async def others(self, connection: AsyncConnection, host_id: str) -> list[str]:
+        """Ids of all other hosts of which something is kept."""
+        wanted = select(hosts.c.id).where(hosts.c.id != host_id).order_by(hosts.c.id)
+        return list((await connection.execute(wanted)).scalars())
+
     async def find(self, connection: AsyncConnection, host_id: str) -> HostRecord | None:
         row = (await connection.execute(select(hosts).where(hosts.c.id == host_id))).one_or_none()
         if row is None:

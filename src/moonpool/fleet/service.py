@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
-from moonpool.errors import Forbidden, InvalidInput, LimitExceeded, NotFound
+from moonpool.errors import Forbidden, InvalidInput, LimitExceeded, MachineUnfit, NotFound
 from moonpool.fleet.model import HostLoad, HostRecord, HostState, HostView
 from moonpool.fleet.repository import HostRepository
 from moonpool.hosts.model import Readiness, Room
@@ -19,7 +19,7 @@ from moonpool.sandboxes.holdings import held_together
 from moonpool.sandboxes.placing import Placing, Switches
 from moonpool.sandboxes.records import Records
 from moonpool.snapshots.catalogue import SnapshotCatalogue
-from moonpool.store.database import Store
+from moonpool.store.database import Store, Transaction
 from moonpool.store.text import storable
 
 PURPOSE = b"moonpool host id"
@@ -29,13 +29,15 @@ MOST_TAGS = 100
 
 @dataclass(frozen=True)
 class Machine:
-    """What the host tells of itself. ``key``: the server's own secret, which makes its id the same over restarts."""
+    """What the host tells of itself. ``key``: the server's own secret, which makes its id the same over restarts.
+    ``apart_from_database``: the database is not in the folder that has the disks and the key."""
 
     gauges: Gauges
     readiness: Callable[[], Readiness]
     name: str
     version: str
     key: bytes
+    apart_from_database: bool
 
 
 class FleetService:
@@ -62,9 +64,24 @@ class FleetService:
         self._record = HostRecord(Placing(), (), self._since)
 
     async def start(self) -> None:
-        """The switches are what they were before the restart. Before anything is started or recovered."""
+        """The switches are what they were before the restart. Before anything is started or recovered.
+
+        MachineUnfit where the database is another server's."""
         async with self._store.transaction() as transaction:
+            if self._machine.apart_from_database:
+                await self._require_own(transaction)
             self._take(await self._repository.ensure(transaction, self.id, self._since))
+
+    async def _require_own(self, transaction: Transaction) -> None:
+        """MachineUnfit: another server's sandboxes have no disk here, and would all be taken for lost."""
+        known = await self._repository.find(transaction.connection, self.id)
+        others = await self._repository.others(transaction.connection, self.id)
+        if known is None and others:
+            raise MachineUnfit(
+                f"The database belongs to a server with another data folder (host {', '.join(others)})",
+                hint="Give each server a database of its own; where that folder is gone for good, "
+                "delete the row from the table hosts.",
+            )
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

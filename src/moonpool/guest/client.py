@@ -10,12 +10,14 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 from moonpool.errors import AccessDenied, InvalidInput, TooLarge
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientConnection, ClientStream, connect, within
 from moonpool.guest.model import (
     DeletedFile,
+    DiskSize,
     Exited,
     FileEvent,
     FileInfo,
@@ -92,9 +94,15 @@ class AgentClient:
         wakes_in: float | None = answer.get("wakes_in")
         return wakes_in
 
-    def on_notice(self, tell: Callable[[], None]) -> None:
-        """``tell`` is called whenever there is telemetry to be taken; it replaces what was to be called."""
+    def on_notice(self, tell: Callable[[bytes], None]) -> None:
+        """``tell`` is called whenever the agent has something to say, with what it is about: b"" (telemetry that can
+        be taken) or DISKS (``show_disks`` is wanted). It replaces what was to be called."""
         self._connection.noticed = tell
+
+    async def show_disks(self, disks: Mapping[str, DiskSize]) -> None:
+        """Tell programs inside how large their disks are, by where they are mounted."""
+        sizes = {place: asdict(size) for place, size in disks.items()}
+        await self._connection.call("show_disks", {}, json.dumps(sizes).encode())
 
     async def take_telemetry(self, kept: int) -> list[Telemetry]:
         """What programs inside have left after number ``kept``, which need not be kept for us any longer."""

@@ -80,7 +80,7 @@ class ClientConnection(FrameConnection):
         super().__init__(MAX_FRAME)
         loop = asyncio.get_running_loop()
         self.closed = asyncio.Event()
-        self.noticed: Callable[[], None] = lambda: None
+        self.noticed: Callable[[bytes], None] = lambda _about: None
         self.welcome: asyncio.Future[Message] = loop.create_future()
         self._taking_up: tuple[ClientConnection, asyncio.Future[None]] | None = None
         self._next_number = 1
@@ -99,7 +99,7 @@ class ClientConnection(FrameConnection):
         elif kind == TAKEN_UP:
             self._hand_over()
         elif kind == NOTICE:
-            self.noticed()
+            self.noticed(bytes(payload))
         elif stream is None or kind == PONG:
             return  # of an operation that was given up
         elif kind == ERROR:

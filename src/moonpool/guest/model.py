@@ -210,6 +210,15 @@ class Identity:
     memory_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class DiskSize:
+    """Of a sandbox's disk or of a volume, in bytes. ``free``: what can still be written."""
+
+    size: int
+    used: int
+    free: int
+
+
 TELEMETRY_PORT = 49984
 """The agent's, on the sandbox's loopback: ``agent.telemetry`` has the same."""
 

@@ -7,7 +7,8 @@ payload. The client numbers the streams; stream 0 is the connection itself. What
     agent:  EVENT and DATA where the operation has them, at last one REPLY (after PARTs when it is long) or ERROR
     both:   CREDIT: four bytes, how many more bytes of DATA the other side may send
 
-On stream 0 the agent may send a NOTICE: programs inside have left telemetry, which can be taken.
+On stream 0 the agent may send a NOTICE, whose payload says of what: programs inside have left telemetry, which can be
+taken (nothing, as agents of earlier versions send), or want to know the sizes of their disks (DISKS).
 
 A connection can change its socket, so that a sandbox is copied while operations are in progress: each side holds what
 it has to send, the client closes the socket, and later takes the connection up by another (TAKE_UP with the token that
@@ -38,6 +39,7 @@ WRITE_BUFFER = 1 << 20  # bytes waiting for the socket before writers are held b
 
 HELLO, WELCOME, REQUEST, PART, REPLY, ERROR, EVENT, DATA, DATA_STDERR, END, CREDIT, CANCEL, PING, PONG = range(1, 15)
 TAKE_UP, TAKEN_UP, NOTICE = 15, 16, 17
+DISKS = b"disks"
 PAYLOADS = frozenset({DATA, DATA_STDERR})
 FINAL = frozenset({REPLY, ERROR})
 Buffer = bytes | bytearray | memoryview

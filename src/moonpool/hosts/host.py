@@ -24,6 +24,7 @@ from moonpool.guest.client import AgentClient
 from moonpool.hosts.adoption import Adopted, adopt, sweep
 from moonpool.hosts.blanks import Blanks
 from moonpool.hosts.copies import Copies
+from moonpool.hosts.disk_sizes import DiskSizes
 from moonpool.hosts.disks import DiskReader, Disks, DiskWriter
 from moonpool.hosts.entrypoint import enter_point
 from moonpool.hosts.identity import identity_files
@@ -92,7 +93,7 @@ class Host:
         self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._joining = Joining(parts, self._records, self._mounting)
         self._copies = Copies(parts, self._memory, self._kept, threads)
-        self._disks = Disks(parts.pool, threads)
+        self._disks, self._disk_sizes = Disks(parts.pool, threads), DiskSizes(parts.pool, self._volumes, threads)
         self.layers = Layers(parts, threads, settings.fetch_policy, settings.image_limits)
         self._blanks = Blanks(self._foundry)
         self._locks = KeyedLocks()
@@ -140,6 +141,7 @@ class Host:
         await self.layers.close()
         await self._warm.close()
         await self._blanks.close()
+        await self._disk_sizes.close()
         machines = list(self._machines.values())
         self._machines.clear()
         for machine in machines:
@@ -514,7 +516,10 @@ class Host:
 
     def _track(self, spec: MachineSpec, member: LiveMember) -> None:
         disk = self._disk_path(spec.id)
-        machine = LiveMachine(spec, member, disk, self._parts.cgroups, self._threads, self._died, self.notices.tell)
+        asked = self._disk_sizes.asked
+        machine = LiveMachine(
+            spec, member, disk, self._parts.cgroups, self._threads, self._died, self.notices.tell, asked
+        )
         self._machines[spec.id] = machine
         machine.rest_later(REST_AFTER)
 

@@ -11,6 +11,7 @@ from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.network.addresses import AGENT_PORT
 from moonpool.errors import AgentTimeout, AgentUnavailable, MoonpoolError
 from moonpool.guest.client import AgentClient
+from moonpool.guest.protocol import DISKS
 from moonpool.hosts.members import CONNECT_TIMEOUT, LiveMember, connect
 from moonpool.hosts.model import MachineSpec
 from moonpool.hosts.staging import Staging
@@ -34,10 +35,12 @@ class LiveMachine:
         threads: Threads,
         died: Callable[[str], None],
         noticed: Callable[[str], None],
+        disks_asked: Callable[["LiveMachine"], None],
     ) -> None:
-        self.spec, self.member = spec, member
+        self.spec, self.member, self.disk = spec, member, disk
         self._staging = Staging(disk, threads)
         self._noticed: Callable[[], None] = lambda: noticed(spec.id)
+        self._disks_asked = disks_asked
         self._equip(member.agent)
         self.slept = asyncio.Event()
         self.ending = False  # Set by whoever ends it on purpose, so that the end is no surprise.
@@ -53,7 +56,13 @@ class LiveMachine:
 
     def _equip(self, agent: AgentClient) -> None:
         agent.staging = self._staging
-        agent.on_notice(self._noticed)
+        agent.on_notice(self._hear)
+
+    def _hear(self, about: bytes) -> None:
+        if about == DISKS:
+            self._disks_asked(self)
+        else:
+            self._noticed()
 
     @property
     def alive(self) -> bool:

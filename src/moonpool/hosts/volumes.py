@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from moonpool.engine.gvisor import Share
-from moonpool.engine.storage import Kind, Pool
+from moonpool.engine.storage import Kind, Pool, Usage
 from moonpool.errors import EngineError, InvalidInput, VolumeNotFound
 from moonpool.hosts.model import MEBIBYTE, Mount
 
@@ -38,8 +38,8 @@ class Volumes:
     def names(self) -> set[str]:
         return set(self._pool.names(Kind.VOLUMES))
 
-    def used_bytes(self, volume: str) -> int:
-        return self._pool.usage(self._path(volume)).used_bytes
+    def usage(self, volume: str) -> Usage:
+        return self._pool.usage(self._path(volume))
 
     @contextlib.contextmanager
     def shares(self, mounts: Sequence[Mount]) -> Iterator[list[Share]]:

@@ -14,6 +14,7 @@ from moonpool.sandboxes.model import Timers
 from moonpool.store.text import storable
 
 MAX_NAME = 255  # characters
+NO_NAMES = ("", ".", "..")  # clients leave these out of addresses
 MAX_LABELS = 64
 MAX_LABEL_KEY = 256  # characters
 MAX_LABEL_VALUE = 1024  # characters
@@ -35,8 +36,9 @@ def check_id(sandbox_id: str) -> str:
 
 
 def check_name(name: str) -> str:
-    if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip() or "/" in name:
-        message = f"A name has 1 to {MAX_NAME} printable characters, no '/', and no space at its ends"
+    odd = name in NO_NAMES or "/" in name or name != name.strip() or not name.isprintable()
+    if odd or len(name) > MAX_NAME:
+        message = f"A name has 1 to {MAX_NAME} printable characters, no '/', no space at its ends, and is not '..'"
         raise InvalidInput(message, field="name")
     return check_text(name, "name")
 

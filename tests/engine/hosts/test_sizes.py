@@ -47,6 +47,17 @@ def test_its_own_and_not_the_machines(host: Machine, sandbox: MachineSpec) -> No
     )
 
 
+def test_df_tells_its_own_disk(host: Machine, sandbox: MachineSpec) -> None:
+    """Beside what the pool has, of which the kernel inside tells."""
+    df = "until test -e /usr/local/bin/df; do sleep 0.01; done; df -BM --output=size,used / | tail -1"
+    written = "head -c 40m /dev/urandom > /root/content; "
+    size, used = host.shell(sandbox, written + df).split()
+    assert size == "3072M"
+    assert 40 <= int(used.removesuffix("M")) < 50
+    host.run(host.host.set_resources(sandbox.id, replace(sandbox.resources, disk_mib=4096)))
+    host.shell(sandbox, f"until {df} | grep -q 4096M; do sleep 0.1; done")
+
+
 def test_a_resize_is_seen_at_once_by_what_runs_as_well(host: Machine, sandbox: MachineSpec) -> None:
     ask = "import os, sys\nfor _ in sys.stdin: print(len(os.sched_getaffinity(0)), flush=True)"
     host.shell(

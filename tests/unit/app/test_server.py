@@ -12,9 +12,10 @@ from moonpool.app import build
 from moonpool.config import Settings
 from moonpool.dialects.common import bodies
 from moonpool.dialects.common.protocol import MAX_HEADER_BYTES, BoundedHttpProtocol
-from moonpool.errors import CheckpointRefused, EngineError
+from moonpool.errors import CheckpointRefused, EngineError, MachineUnfit
 from moonpool.hosts.model import MachineState, Readiness
 from tests.conftest import LOOPBACK
+from tests.databases import prepare
 from tests.unit.app.conftest import KEY, Running
 from tests.unit.sandboxes.machines import MemoryMachines
 
@@ -263,6 +264,24 @@ class TestLifespan:
             await application.stop()
             assert set(machines.states.values()) == {expected}
             assert machines.closed is (on_exit == "keep")
+
+    async def test_a_database_has_one_server(self, tmp_path: Path) -> None:
+        """To another one all of its sandboxes would seem lost."""
+        database = f"sqlite:///{prepare(tmp_path / 'apart')}"
+        machines = MemoryMachines()
+
+        async def open_host(_settings: object) -> MemoryMachines:
+            return machines
+
+        for folder in ("first", "first", "second"):
+            settings = Settings(data=tmp_path / folder, database_url=database, api_key=KEY, log_level="error")
+            application = build(settings, open_host=open_host)
+            if folder == "second":
+                with pytest.raises(MachineUnfit, match="another data folder"):
+                    await application.start()
+                return
+            await application.start()
+            await application.stop()
 
     async def test_the_database_is_the_owners_alone(self, running: Running, tmp_path: Path) -> None:
         assert (tmp_path / "db.sqlite").stat().st_mode & 0o077 == 0

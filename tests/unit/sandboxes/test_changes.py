@@ -110,6 +110,7 @@ class TestValidation:
             ({"name": ""}, "name"),
             ({"name": " x"}, "name"),
             ({"name": "a/b"}, "name"),
+            ({"name": ".."}, "name"),
             ({"name": "a\0b"}, "name"),
             ({"name": "x" * 256}, "name"),
             ({"name": "\ud800"}, "name"),

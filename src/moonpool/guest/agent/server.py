@@ -11,6 +11,7 @@ from ..protocol import (
     CANCEL,
     CREDIT,
     DATA,
+    DISKS,
     END,
     ERROR,
     HELLO,
@@ -36,6 +37,7 @@ from ..protocol import (
 )
 from .accounts import Accounts
 from .archive import Archives
+from .disks import Disks
 from .elevation import Elevation
 from .errors import AgentError, describe
 from .files import Files
@@ -197,8 +199,10 @@ class Server:
         files = Files(users, workers)
         transfer, accounts, orders = Transfer(files, workers), Accounts(workers), Orders(files)
         network = self._network = Network(workers, frozenset({port, TELEMETRY_PORT} if alone else {port}))
+        suffix = "" if alone else f"-{port}"
         self._telemetry = Telemetry(self._notice)
-        units = self.units = Units(users, self.processes, workers, "" if alone else f"-{port}")
+        self._disks = Disks(lambda: self._notice(DISKS), suffix)
+        units = self.units = Units(users, self.processes, workers, suffix)
         processes, machine = self.processes, self.machine
         self.operations: dict[str, Operation] = {
             "ping": _ping,
@@ -226,7 +230,7 @@ class Server:
             **_named(accounts.ensure_user, accounts.ensure_group, orders.keep_order, orders.order),
             **_named(mounts.mount_volume, mounts.unmount_volume),
             **_named(units.units, units.unit, units.unit_write, units.unit_delete, units.unit_act, units.unit_logs),
-            **_named(units.units_settle, self._telemetry.take_telemetry),
+            **_named(units.units_settle, self._telemetry.take_telemetry, self._disks.show_disks),
         }
 
     def arrived(self, connection: Connection) -> None:
@@ -242,9 +246,12 @@ class Server:
         for token in [token for token, parked in self.parked.items() if parked is connection]:
             del self.parked[token]
 
-    def _notice(self) -> None:
-        for connection in self._connections - set(self.strangers):
-            connection.send(NOTICE, 0)
+    def _notice(self, about: bytes = b"") -> bool:
+        """Whether there is anybody who hears it."""
+        known = self._connections - set(self.strangers)
+        for connection in known:
+            connection.send(NOTICE, 0, about)
+        return bool(known)
 
     async def _enter(self, stream: Stream, request: Request) -> None:
         self._mounts.keep()
@@ -293,6 +300,7 @@ class Server:
         for token in list(self.parked):
             self._give_up(token, ConnectionResetError("the sandbox is another one now"))
         self._telemetry.forget()
+        self._disks.forget()
         result = await self.machine.thaw(stream, request)
         asyncio.get_running_loop().call_soon(self.units.live)  # when the answer is on its way
         return result
@@ -311,6 +319,7 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         loop.add_reader(woken, self._signalled, woken)
         self.processes.reap()
+        self._disks.listen()
         if self.alone:
             self._elevation.listen()
             await self._telemetry.listen()

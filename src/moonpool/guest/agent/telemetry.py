@@ -49,7 +49,7 @@ class Refusal(Exception):
 class Telemetry:
     """``port`` is where it listens (0: any that is free), once it does."""
 
-    def __init__(self, tell: Callable[[], None], port: int = PORT) -> None:
+    def __init__(self, tell: Callable[[], object], port: int = PORT) -> None:
         self._tell = tell
         self.port = port
         self._waiting: deque[Waiting] = deque()

@@ -8,11 +8,16 @@ from moonpool.errors import InvalidInput
 
 WATCHED_PORTS = range(3000, 10_000)  # those that the vendor's server tells of
 HIGHEST_PORT = 65_535
+MEBIBYTE = 1024 * 1024
 
 
 async def metrics(call: Call) -> Response:
     async with call.tools.sandboxes.session(call.principal, call.sandbox) as session:
         figures = await session.agent.metrics()
+    # The sandbox's kernel tells the size of the host's whole pool.
+    sandboxes = call.tools.services.sandboxes
+    size = (await sandboxes.get(call.principal, call.sandbox)).resources.disk_mib * MEBIBYTE
+    used = (await sandboxes.usage(call.principal, call.sandbox)).disk_bytes
     now = call.tools.services.clock.now()
     return json_response(
         {
@@ -21,9 +26,9 @@ async def metrics(call: Call) -> Response:
             "memTotal": figures.memory_total,
             "memUsed": figures.memory_used,
             "memCache": figures.memory_cached,
-            "diskTotal": figures.disk_total,
-            "diskUsed": figures.disk_used,
-            "diskFree": figures.disk_total - figures.disk_used,
+            "diskTotal": size,
+            "diskUsed": used,
+            "diskFree": max(0, size - used),
             "timestamp": timestamp(now),
             "timestampUnix": int(now.timestamp()),
         }

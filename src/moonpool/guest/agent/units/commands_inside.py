@@ -1,17 +1,23 @@
-"""Puts ``systemctl`` and its like where programs in the sandbox find them, whatever image it has."""
+"""Puts ``systemctl`` and its like, and ``df``, where programs in the sandbox find them, whatever image it has."""
 
 import contextlib
 import os
 
+from ..disks import SERVICE
 from ..users import read_small
 
 PLACE = "/usr/local/bin"  # found before a systemctl of the image's own, which has nobody to talk to here
 ELSEWHERE = "/usr/bin"
-PROGRAMS = ("systemctl", "journalctl", "systemd-notify")
-MARK = "# Speaks to the sandbox's own service manager."
+PYTHON = "/.agent/lib/ld.so --library-path /.agent/lib /.agent/bin/python3 -I -S /.agent/agent"
+UNITS = "# Speaks to the sandbox's own service manager."
+DISKS = "# Tells the sizes of the sandbox's own disks."
+PROGRAMS = {
+    **{name: (UNITS, f"units/client.py {name}") for name in ("systemctl", "journalctl", "systemd-notify")},
+    "df": (DISKS, f"df.py {SERVICE}"),
+}
 SCRIPT = """#!/bin/sh
 {mark}
-exec /.agent/lib/ld.so --library-path /.agent/lib /.agent/bin/python3 -I -S /.agent/agent/units/client.py {name} "$@"
+exec {python}/{program} "$@"
 """
 
 
@@ -21,8 +27,8 @@ def install() -> None:
         return
     with contextlib.suppress(OSError):
         os.makedirs(PLACE, exist_ok=True)
-        for name in PROGRAMS:
-            text = SCRIPT.format(mark=MARK, name=name).encode()
+        for name, (mark, program) in PROGRAMS.items():
+            text = SCRIPT.format(mark=mark, python=PYTHON, program=program).encode()
             if read_small(f"{PLACE}/{name}") != text:
                 _write(f"{PLACE}/{name}", text)
             if not os.path.lexists(f"{ELSEWHERE}/{name}"):
