@@ -15,6 +15,7 @@ class DisksInMemory:
     def __init__(self, publish: Callable[[str], object]) -> None:
         self._publish = publish
         self._layers: set[str] = set()
+        self.volumes: dict[str, str | None] = {}
         self.rebased: list[tuple[str, str, str]] = []
 
     async def resolve(self, source: Registry) -> str:
@@ -54,6 +55,20 @@ class DisksInMemory:
     async def add_folders(self, parent: str, layer_id: str, folders: Sequence[str]) -> int:
         self._layers.add(layer_id)
         return 0
+
+    async def lend(self, layer_id: str | None, volume: str) -> None:
+        self.volumes[volume] = layer_id
+
+    async def keep_volume(self, volume: str, layer_id: str) -> int:
+        assert volume in self.volumes
+        self._layers.add(layer_id)
+        return 10
+
+    async def take_back(self, volume: str) -> None:
+        self.volumes.pop(volume, None)
+
+    async def lent(self) -> set[str]:
+        return set(self.volumes)
 
     async def rebase(self, machine_id: str, snapshot_id: str, folder: str, limit_bytes: int) -> None:
         self.rebased.append((machine_id, snapshot_id, folder))

@@ -53,6 +53,8 @@ class LayerCache:
         await self._forget_rows([layer.id for layer in layers if layer.id not in there])
         for stray in there - {layer.id for layer in layers}:
             await self._remove_disk(stray)
+        for volume in await self._disks.lent():
+            await self._disks.take_back(volume)
 
     @contextmanager
     def pinning(self) -> Iterator[set[str]]:

@@ -7,6 +7,8 @@ from typing import Protocol
 from moonpool.engine.images.oci import Fetched, Registry, Source
 from moonpool.engine.images.oci.copying import Placement, Selected, Selection
 
+STEP_VOLUME = "step-"  # begins the names of volumes that are lent to a step
+
 
 class Disks(Protocol):
     """Layers by id. What makes one leaves nothing of it when it fails. Every call may raise ``errors.EngineError`` or
@@ -33,6 +35,22 @@ class Disks(Protocol):
     ) -> int: ...
 
     async def add_folders(self, parent: str, layer_id: str, folders: Sequence[str]) -> int: ...
+
+    async def lend(self, layer_id: str | None, volume: str) -> None:
+        """A volume that begins as the layer, or empty."""
+        ...
+
+    async def keep_volume(self, volume: str, layer_id: str) -> int:
+        """What is in a volume becomes a layer."""
+        ...
+
+    async def take_back(self, volume: str) -> None:
+        """Idempotent."""
+        ...
+
+    async def lent(self) -> set[str]:
+        """Names of all such volumes."""
+        ...
 
     async def publish(self, layer_id: str, snapshot_id: str) -> None: ...
 

@@ -22,12 +22,12 @@ MAX_INSTRUCTIONS = 1000
 STAGE_NAME = re.compile(r"[a-z][a-z0-9._-]*", re.IGNORECASE)
 FLAGS: Mapping[str, frozenset[str]] = {
     "FROM": frozenset({"platform"}),
-    "COPY": frozenset({"from", "chown", "chmod", "link"}),
-    "ADD": frozenset({"chown", "chmod", "link", "checksum", "keep-git-dir"}),
+    "COPY": frozenset({"from", "chown", "chmod", "link", "exclude", "parents"}),
+    "ADD": frozenset({"chown", "chmod", "link", "checksum", "keep-git-dir", "exclude", "unpack"}),
     "RUN": frozenset({"mount", "network", "security"}),
     "HEALTHCHECK": frozenset({"interval", "timeout", "start-period", "start-interval", "retries"}),
 }
-REPEATABLE = frozenset({"mount"})
+REPEATABLE = frozenset({"mount", "exclude"})
 ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -55,6 +55,13 @@ class Instruction:
     def flag(self, name: str) -> str | None:
         values = self.flags.get(name)
         return values[-1] if values else None
+
+    def is_set(self, name: str) -> bool:
+        """A flag that needs no value: ``--link`` as well as ``--link=true``."""
+        value = self.flag(name)
+        if value is not None and value.lower() not in ("", "true", "false", "1", "0"):
+            raise self.wrong(f"--{name} takes true or false, not {value!r}")
+        return value is not None and value.lower() not in ("false", "0")
 
     def wrong(self, message: str, hint: str = "") -> BuildInvalid:
         return BuildInvalid(f"Dockerfile line {self.line}: {message}", line=self.line, hint=hint)
@@ -161,9 +168,15 @@ def begun(instruction: Instruction, escape: str, variables: Mapping[str, str]) -
     platform = instruction.flag("platform")
     if platform is not None:
         wanted = expanded(instruction, platform, escape, variables)
-        if wanted not in (f"linux/{architecture()}", "linux", ""):
+        if not suits(wanted):
             raise instruction.wrong(f"This server builds for linux/{architecture()} alone, not for {wanted}")
     return Stage(words[2].lower() if named else "", words[0], instruction.line, ())
+
+
+def suits(platform: str) -> bool:
+    """Whether it is this machine's; ``arm64/v8`` is all the arm64 that there is."""
+    machine = platform.lower().removeprefix("linux").removeprefix("/")
+    return {"x86_64": "amd64", "aarch64": "arm64", "arm64/v8": "arm64"}.get(machine, machine) in (architecture(), "")
 
 
 def instruction_of(parsed: DockerfileInstruction) -> Instruction:

@@ -1,7 +1,9 @@
 """Carrying out one stage of a Dockerfile, an instruction at a time, on layers."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from e2b_dockerfile_utils import ShellLex
@@ -20,6 +22,8 @@ from moonpool.builds.dockerfile import (
 from moonpool.builds.dockerfile import split as split_words
 from moonpool.builds.machine import Command
 from moonpool.builds.model import Layer
+from moonpool.builds.mounts import StepMount, Wanted, wanted
+from moonpool.builds.remotes import Remote, is_remote, remote_of
 from moonpool.builds.settings import configured
 from moonpool.engine.images.oci import ImageConfig
 from moonpool.engine.images.oci.copying import Placement, Selection
@@ -29,7 +33,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 ALWAYS = frozenset({*PROXIES, *(name.lower() for name in PROXIES)})
 """Arguments that a Dockerfile need not declare."""
-PASSED_OVER_MOUNTS = frozenset({"cache", "tmpfs"})
+OCTAL_MODE = re.compile(r"[0-7]{1,5}")
+SYMBOLIC_MODE = re.compile(r"[ugoa]*(?:[-+=][rwxXst]*)+(?:,[ugoa]*(?:[-+=][rwxXst]*)+)*")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Steps(Protocol):
     async def files(self, contents: Mapping[str, str]) -> Layer: ...
 
     async def context(self) -> Layer: ...
+
+    async def fetched(self, remote: Remote, shown: str) -> Layer: ...
 
     async def run(self, parent: str, key: str, command: Command) -> Layer: ...
 
@@ -154,23 +161,37 @@ class StageRun:
             raise instruction.wrong(f"RUN --network={network} is not supported", hint="Use default or none.")
         if instruction.flag("security") == "insecure":
             raise instruction.wrong("RUN --security=insecure is not supported: every step runs in a sandbox")
-        for mount in instruction.flags.get("mount", ()):
-            self._mount(instruction, mount)
+        asked = wanted(instruction, partial(self._word, instruction), self.config.workdir or "/")
+        mounts, known = [], []
+        for each in asked:
+            mount, digest = await self._mount(instruction, each)
+            mounts.append(mount)
+            known.append([each.kind, each.target, each.id, digest])
         environment = self._variables
         argv = self._argv(instruction)
         shown = f"Dockerfile line {instruction.line}: RUN {' '.join(instruction.text.split()[1:])}"[:200]
-        command = Command(argv, self.config, environment, network == "default", shown)
-        self.key = key_of("run", self.key, argv, environment, self.config.user, self.config.workdir, network)
+        command = Command(argv, self.config, environment, network == "default", shown, tuple(mounts))
+        parts = [argv, environment, self.config.user, self.config.workdir, network, *([known] if known else [])]
+        self.key = key_of("run", self.key, *parts)
         self.layer = (await self.steps.run(self.layer, self.key, command)).id
 
-    def _mount(self, instruction: Instruction, mount: str) -> None:
-        settings = dict(part.partition("=")[::2] for part in mount.split(","))
-        kind = settings.get("type", "bind")
-        if kind not in PASSED_OVER_MOUNTS:
-            raise instruction.wrong(
-                f"RUN --mount=type={kind} is not supported", hint="COPY the files, or fetch them in the step itself."
-            )
-        self.steps.say(f"line {instruction.line}: the {kind} mount is an ordinary folder here")
+    async def _mount(self, instruction: Instruction, asked: Wanted) -> tuple[StepMount, str]:
+        """With a digest of what is to be seen there, as far as it decides what the step does."""
+        target, mode, owner = asked.target, asked.mode, asked.owner
+        if asked.kind == "tmpfs" or (asked.kind == "cache" and asked.origin is None):
+            cache = key_of("cache mount", asked.id) if asked.kind == "cache" else None
+            return StepMount(target, read_only=asked.read_only, cache=cache, mode=mode, owner=owner), ""
+        source = (
+            (await self.steps.context()).id if asked.origin is None else await self._origin(instruction, asked.origin)
+        )
+        digest, single = source, False  # All of a layer is known by its name.
+        if asked.source != "/":
+            digest, single = await self.steps.digest(source, Selection((asked.pattern,), owned=True))
+        if asked.kind == "cache":
+            cache = key_of("cache mount", asked.id, digest)
+            return StepMount(target, source, asked.source, None, asked.read_only, cache, mode, owner), digest
+        folder, _, name = asked.source.rpartition("/") if single else (asked.source, "", "")
+        return StepMount(target, source, folder, name or None, asked.read_only), digest
 
     def _argv(self, instruction: Instruction) -> tuple[str, ...]:
         if instruction.exec_form:
@@ -230,16 +251,24 @@ class StageRun:
             raise instruction.wrong(str(error)) from error
 
     async def _copy_files(self, instruction: Instruction, sources: list[str], destination: str, target: str) -> None:
-        remote = next((source for source in sources if "://" in source or source.startswith("git@")), None)
-        if instruction.name == "ADD" and remote is not None:
-            raise instruction.wrong(
-                f"ADD of {remote} is not supported",
-                hint="Fetch it with RUN and curl or git: steps run in a sandbox.",
-            )
-        origin = instruction.flag("from")
-        source = (await self.steps.context()).id if origin is None else await self._origin(instruction, origin)
         folder = destination.endswith(("/", "/.")) or destination == "." or len(sources) > 1
-        await self._place(instruction, source, tuple(sources), target, folder, owned=origin is not None)
+        if instruction.name == "ADD":
+            for source in filter(is_remote, sources):
+                await self._add_remote(instruction, remote_of(instruction, source), target, folder)
+            sources = [source for source in sources if not is_remote(source)]
+            if not sources:
+                return
+        origin = instruction.flag("from")
+        layer = (await self.steps.context()).id if origin is None else await self._origin(instruction, origin)
+        extract = instruction.name == "ADD" and (instruction.flag("unpack") is None or instruction.is_set("unpack"))
+        await self._place(instruction, layer, tuple(sources), target, folder, owned=origin is not None, extract=extract)
+
+    async def _add_remote(self, instruction: Instruction, remote: Remote, target: str, folder: bool) -> None:
+        layer = await self.steps.fetched(remote, f"Dockerfile line {instruction.line}: ADD {remote.address}"[:200])
+        extract = instruction.is_set("unpack") and not remote.folder
+        await self._place(
+            instruction, layer.id, (remote.pattern,), target, folder or remote.folder, owned=False, extract=extract
+        )
 
     async def _origin(self, instruction: Instruction, origin: str) -> str:
         name = expanded(instruction, origin, self.file.escape, self._variables)
@@ -257,21 +286,31 @@ class StageRun:
         folder: bool,
         *,
         owned: bool,
+        extract: bool = False,
     ) -> None:
         owner, mode = instruction.flag("chown"), instruction.flag("chmod")
         owner = None if owner is None else self._word(instruction, owner)
-        selection = Selection(patterns, owned, instruction.name == "ADD", self._mode(instruction, mode))
+        selection = Selection(
+            patterns,
+            owned,
+            extract,
+            self._mode(instruction, mode),
+            tuple(self._word(instruction, each) for each in instruction.flags.get("exclude", ())),
+            instruction.is_set("parents"),
+        )
         digest, single = await self.steps.digest(source, selection)
         placement = Placement(target, single and not folder, owner)
         self.key = key_of("copy", self.key, digest, vars(placement))
         self.layer = (await self.steps.copy(self.layer, self.key, source, selection, placement)).id
 
-    def _mode(self, instruction: Instruction, mode: str | None) -> int | None:
+    def _mode(self, instruction: Instruction, mode: str | None) -> int | str | None:
         if mode is None:
             return None
         text = self._word(instruction, mode)
-        if not text.isdigit() or len(text) > 5 or any(digit in "89" for digit in text):
-            raise instruction.wrong(f"--chmod takes an octal number, not {text!r}")
+        if SYMBOLIC_MODE.fullmatch(text):
+            return text
+        if not OCTAL_MODE.fullmatch(text):
+            raise instruction.wrong(f"--chmod takes an octal number or as chmod does, not {text!r}", "As 755 or u+x.")
         return int(text, 8)
 
     async def _workdir(self, instruction: Instruction) -> None:

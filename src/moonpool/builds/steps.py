@@ -3,22 +3,27 @@
 import io
 import tarfile
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moonpool.builds.cache import LayerCache, Made, key_of
 from moonpool.builds.contexts import Contexts
-from moonpool.builds.disks import Disks
+from moonpool.builds.disks import STEP_VOLUME, Disks
 from moonpool.builds.dockerfile import Dockerfile
 from moonpool.builds.logs import BuildLog
 from moonpool.builds.machine import BuildMachines, Command
 from moonpool.builds.model import Layer, Login, Recipe
+from moonpool.builds.mounts import StepMount
+from moonpool.builds.remotes import Remote
 from moonpool.builds.stage import Result, StageRun
 from moonpool.engine.images.oci import Credentials, ImageConfig, Registry, parse_reference
 from moonpool.engine.images.oci.copying import Placement, Selection
 from moonpool.engine.images.oci.layout import architecture
 from moonpool.errors import BuildError, BuildInvalid, ImageError, InvalidInput
+from moonpool.ids import new_uuid
+from moonpool.snapshots.model import BASE_IMAGE
 
 SCRATCH = "scratch"
 TEMPLATE = "template"  # the recipe's own, where it has one
@@ -129,9 +134,36 @@ class BuildSteps:
 
     async def run(self, parent: str, key: str, command: Command) -> Layer:
         async def make(layer_id: str) -> Made:
-            return await self.machines.run(parent, layer_id, command, self.log.write), None
+            async with AsyncExitStack() as stack:
+                volumes = [await stack.enter_async_context(self._lent(mount)) for mount in command.mounts]
+                written = await self.machines.run(parent, layer_id, command, self.log.write, volumes)
+                for mount, volume in zip(command.mounts, volumes, strict=True):
+                    if mount.cache is not None and not mount.read_only:
+                        await self._keep(mount.cache, volume)
+                return written, None
 
         return await self._get(key, make)
+
+    @asynccontextmanager
+    async def _lent(self, mount: StepMount) -> AsyncIterator[str]:
+        """A volume with what a mount shows, for one step. What a cache has is what the last step left there that ended
+        well: steps at the same time do not disturb each other."""
+        layer = mount.layer
+        if mount.cache is not None and not self.recipe.skip_cache:
+            found = await self.cache.find(self.team_id, mount.cache, self.pins)
+            layer = layer if found is None else found.id
+        volume = f"{STEP_VOLUME}{new_uuid()}"
+        try:
+            await self.disks.lend(layer, volume)
+            yield volume
+        finally:
+            await self.disks.take_back(volume)
+
+    async def _keep(self, key: str, volume: str) -> None:
+        async def make(layer_id: str) -> Made:
+            return await self.disks.keep_volume(volume, layer_id), None
+
+        await self.cache.get(self.team_id, key, self.pins, make, fresh=True)
 
     async def digest(self, source: str, selection: Selection) -> tuple[str, bool]:
         found = await self.cache.look(source, selection)
@@ -158,6 +190,18 @@ class BuildSteps:
                 return await self.disks.import_archives(archives, layer_id), None
 
         return await self._get(key, make, reuse=True)
+
+    async def fetched(self, remote: Remote, shown: str) -> Layer:
+        """What an address has now; it is asked each time, unless its content is known to be always the same."""
+        base = await self._template(BASE_IMAGE)
+        command = Command(("/bin/sh", "-c", remote.script), ImageConfig(), {}, network=True, shown=shown)
+
+        async def make(layer_id: str) -> Made:
+            return await self.machines.run(base.layer, layer_id, command, self.log.write), None
+
+        key = key_of("fetched", base.key, remote.script)
+        fresh = not remote.fixed
+        return (await self.cache.get(self.team_id, key, self.pins, make, fresh=fresh))[0]
 
     async def files(self, contents: Mapping[str, str]) -> Layer:
         """Small files that stand in the Dockerfile itself."""

@@ -43,18 +43,23 @@ def build_folder(folder: Path, dockerfile: Path, name: str) -> None:
     try:
         text = dockerfile.read_text()
         with tempfile.TemporaryFile() as archive:
-            digest = pack(folder, archive)
+            digest = pack(folder, ignore_file(folder, dockerfile), archive)
             context = upload(archive, digest)
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(f"Cannot read {folder}: {error}") from error
     except ValueError as error:
-        raise CommandFailed(f"{folder}/.dockerignore: {error}") from error
+        raise CommandFailed(f"{ignore_file(folder, dockerfile)}: {error}") from error
     follow(make({"name": name, "buildInfo": {"dockerfileContent": text, "contextHashes": [context]}}))
 
 
-def pack(folder: Path, archive: IO[bytes]) -> str:
+def ignore_file(folder: Path, dockerfile: Path) -> Path:
+    """One that belongs to this Dockerfile alone comes before the folder's."""
+    own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    return own if own.is_file() else folder / ".dockerignore"
+
+
+def pack(folder: Path, ignored: Path, archive: IO[bytes]) -> str:
     """What ``.dockerignore`` leaves of a folder, as a tar archive with no times in it; its SHA-256 (hexadecimal)."""
-    ignored = folder / ".dockerignore"
     lines = ignored.read_text().splitlines() if ignored.is_file() else []
     matcher = PatternMatcher([line.strip() for line in lines if line.strip() and not line.startswith("#")])
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:

@@ -4,6 +4,7 @@ A layer is made whole in the pool's staging folder and moved to its name, so tha
 """
 
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -110,6 +111,36 @@ class Layers:
 
         return await self._made(parent, layer_id, fill)
 
+    async def lend(self, layer_id: str | None, volume: str) -> None:
+        """A volume that begins as the layer, or empty, of at most what a layer may have."""
+        await self._threads.run(require_disk, self._parts)
+        await self._unbroken.run(self._lend(layer_id, volume))
+
+    async def _lend(self, layer_id: str | None, volume: str) -> None:
+        limit = self._limits.unpacked
+        if layer_id is None:
+            path = await self._threads.run(self._pool.create, Kind.VOLUMES, volume)
+            await self._threads.run(self._pool.set_limit, path, limit)
+            await self._threads.run(os.chmod, path, 0o755)
+            return
+        place = self._place(layer_id)
+        await self._threads.run(partial(self._pool.snapshot, place, Kind.VOLUMES, volume, limit_bytes=limit))
+
+    async def keep_volume(self, volume: str, layer_id: str) -> int:
+        """What is in a volume becomes a layer; how many bytes that is."""
+        disk = self._pool.path / Kind.VOLUMES.value / volume
+        size = (await self._threads.run(self._pool.usage, disk)).used_bytes
+        await self._unbroken.run(self._copy(disk, Kind.LAYERS, layer_id))
+        return size
+
+    async def take_back(self, volume: str) -> None:
+        """Idempotent."""
+        await self._unbroken.run(self._drop(volume, Kind.VOLUMES))
+
+    async def lent(self) -> set[str]:
+        """Names of volumes that steps of builds were lent."""
+        return {name for name in await self._threads.run(self._pool.names, Kind.VOLUMES) if name.startswith("step-")}
+
     async def rebase(self, machine_id: str, snapshot_id: str, folder: str, limit_bytes: int) -> None:
         """The disk of a machine that does not run becomes a copy of the snapshot, with what ``folder`` (absolute) holds
         in place of the snapshot's own. In one step: a failure leaves everything as it was."""
@@ -173,8 +204,8 @@ class Layers:
             return await self._threads.run(self._pool.snapshot, self._place(parent), Kind.STAGING, name)
         return await self._threads.run(self._pool.create, Kind.STAGING, name)
 
-    async def _drop(self, name: str) -> None:
-        await self._threads.run(self._pool.delete, Kind.STAGING, name)
+    async def _drop(self, name: str, kind: Kind = Kind.STAGING) -> None:
+        await self._threads.run(self._pool.delete, kind, name)
 
     async def _publish(self, root: str, layer_id: str) -> None:
         path = self._pool.path / Kind.STAGING.value / root

@@ -232,6 +232,50 @@ class TestCopies:
         with pytest.raises(ImageInvalid, match="no 'you'"):
             await self.copied(source, root, "d/a.txt", target="/g", as_file=True, owner="you")
 
+    async def test_new_folders_belong_to_the_owner_too(self, source: Path, root: Path) -> None:
+        (root / "there").mkdir()
+        await self.copied(source, root, "d", target="/there/new", owner="7:8")
+        assert [(root / name).stat().st_uid for name in ("there", "there/new", "there/new/sub")] == [0, 7, 7]
+
+    async def test_what_is_left_out(self, source: Path, root: Path) -> None:
+        selection = Selection(("d", "secret*"), exclude=("**/.*", "sub", "!sub/b", "secret"))
+        await copy(source, selection, root, Placement("/to"), LIMITS)
+        assert sorted(str(path.relative_to(root / "to")) for path in (root / "to").rglob("*")) == [
+            "a.txt",
+            "sub",
+            "sub/b",
+        ]
+
+    async def test_folders_are_kept_where_that_is_wanted(self, source: Path, root: Path) -> None:
+        (source / "d/sub").chmod(0o700)
+        await copy(source, Selection(("./d/**/b", "d/./a.txt"), parents=True), root, Placement("/to"), LIMITS)
+        assert sorted(str(path.relative_to(root / "to")) for path in (root / "to").rglob("*")) == [
+            "a.txt",
+            "d",
+            "d/sub",
+            "d/sub/b",
+        ]
+        assert stat.S_IMODE((root / "to/d/sub").stat().st_mode) == 0o700
+
+    async def test_patterns_are_as_go_has_them(self, source: Path, root: Path) -> None:
+        for name in ("[id]", "i", "^"):
+            (source / name).write_text(name)
+        await self.copied(source, root, r"\[id\]", target="/escaped", as_file=True)
+        assert (root / "escaped").read_text() == "[id]"
+        await self.copied(source, root, "[^a-h]", target="/class/")
+        assert sorted(os.listdir(root / "class")) == ["^", "i"]
+        await self.copied(source, root, "d/sub/../a.txt", target="/dots", as_file=True)
+        assert (root / "dots").read_text() == "a"
+
+    async def test_modes_as_chmod_has_them(self, source: Path, root: Path) -> None:
+        await copy(source, Selection(("d",), mode="go-rwx,u+X,+t"), root, Placement("/to"), LIMITS)
+        modes = [stat.S_IMODE((root / "to" / name).stat().st_mode) for name in ("a.txt", "sub")]
+        assert modes == [0o1600, 0o1700]
+
+    async def test_a_link_that_leads_nowhere(self, source: Path, root: Path) -> None:
+        await self.copied(source, root, "secret*", target="/to/")
+        assert os.readlink(root / "to/secret") == "/etc/passwd"
+
     async def test_archives_are_taken_apart(self, source: Path, root: Path) -> None:
         await self.copied(source, root, "x.tar.xz", target="/to", extract=True)
         assert (root / "to/in/a.txt").read_text() == "a"

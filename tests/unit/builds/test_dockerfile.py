@@ -55,7 +55,7 @@ class TestWrongOnes:
             ("FROM a\n\nRUN <<E\nx\n", 3, "unterminated heredoc"),
             ("FROM a b\n", 1, "FROM takes an image"),
             ("FROM a AS 1x\n", 1, "Not a name of a stage"),
-            ("FROM a\nCOPY --parents a b\n", 2, "no option --parents"),
+            ("FROM a\nCOPY --colour a b\n", 2, "no option --colour"),
             ("FROM a\nCOPY --chown=a --chown=b c d\n", 2, "given twice"),
             ("FROM ${A\n", 1, "missing '}'"),
             ("FROM --platform=windows/amd64 a\n", 1, "builds for linux/"),

@@ -9,6 +9,8 @@ import pytest
 from moonpool.builds.dockerfile import parse
 from moonpool.builds.machine import Command
 from moonpool.builds.model import Layer
+from moonpool.builds.mounts import StepMount
+from moonpool.builds.remotes import Remote
 from moonpool.builds.stage import Result, StageRun
 from moonpool.engine.images.oci import ImageConfig
 from moonpool.engine.images.oci.copying import Placement, Selection
@@ -28,6 +30,7 @@ class Steps:
         self.made: list[str] = []
         self.said: list[str] = []
         self.keys: list[str] = []
+        self.remotes: list[Remote] = []
         self.contents: Mapping[str, str] = {}
         self.single = True
 
@@ -50,6 +53,10 @@ class Steps:
 
     async def context(self) -> Layer:
         return Layer("context", "team", "", None, 0, NOW, NOW)
+
+    async def fetched(self, remote: Remote, shown: str) -> Layer:
+        self.remotes.append(remote)
+        return self._layer("fetched", "")
 
     async def run(self, parent: str, key: str, command: Command) -> Layer:
         self.commands.append(command)
@@ -119,9 +126,26 @@ class TestRun:
         _, steps = await carried_out("FROM base\nRUN --network=none x\nRUN y\n")
         assert [command.network for command in steps.commands] == [False, True]
 
-    async def test_a_cache_mount_is_a_folder(self) -> None:
-        _, steps = await carried_out("FROM base\nRUN --mount=type=cache,target=/x y\n")
-        assert steps.said == ["line 2: the cache mount is an ordinary folder here"]
+    async def test_mounts(self) -> None:
+        text = (
+            "FROM a AS first\nFROM base\nARG T=/t\n"
+            "RUN --mount=type=bind,source=dir/a.lock,target=a.lock --mount=from=first,src=/out/*,dst=$T,rw \\\n"
+            " --mount=type=cache,id=pip,target=/c,uid=7,mode=0700 --mount=type=tmpfs,target=/m \\\n"
+            " --mount=type=secret,id=k x\n"
+        )
+        _, steps = await carried_out(text)
+        bound, stage, cache, memory = steps.commands[0].mounts
+        assert bound == StepMount("/base/a.lock", "context", "/dir", "a.lock", read_only=True)
+        assert (stage.target, stage.layer, stage.file, stage.read_only) == ("/t", "stage 0", "*", False)
+        assert (cache.target, cache.layer, cache.mode, cache.owner) == ("/c", None, 0o700, (7, 0))
+        assert cache.cache
+        assert memory == StepMount("/m")
+
+    async def test_what_is_mounted_makes_the_key(self) -> None:
+        keys = set()
+        for mounts in ("", "--mount=source=a,target=/t", "--mount=source=b,target=/t", "--mount=source=b,target=/u"):
+            keys.add((await carried_out(f"FROM base\nRUN {mounts} x\n"))[0].key)
+        assert len(keys) == 4
 
 
 class TestCopy:
@@ -139,8 +163,33 @@ class TestCopy:
         assert steps.copies == [("context", Selection(("a",), mode=0o750), Placement("/d", owner="me:0"))]
 
     async def test_add_takes_archives_apart(self) -> None:
-        _, steps = await carried_out("FROM base\nADD a.tar.gz /d/\n")
-        assert steps.copies[0][1].extract
+        _, steps = await carried_out("FROM base\nADD a.tar.gz /d/\nADD --unpack=false a.tar.gz /d/\n")
+        assert [selection.extract for _, selection, _ in steps.copies] == [True, False]
+
+    async def test_what_is_left_out_and_folders_that_are_kept(self) -> None:
+        _, steps = await carried_out(
+            "FROM base\nCOPY --link --parents --exclude=*.md --exclude=**/x --chmod=u+x,go=r a/./b /to/\n"
+        )
+        expected = Selection(("a/./b",), mode="u+x,go=r", exclude=("*.md", "**/x"), parents=True)
+        assert steps.copies == [("context", expected, Placement("/to"))]
+
+    async def test_add_fetches_files_and_repositories(self) -> None:
+        steps = Steps()
+        await carried_out(
+            "FROM base\nADD https://example.com/a%20b.tgz?x=1 /d/\nADD https://example.com/r.git#v1:docs/e /r\n"
+            f"ADD --checksum=sha256:{'0' * 64} --unpack https://example.com/c.tar /c\n",
+            steps,
+        )
+        assert [(remote.pattern, remote.fixed) for remote in steps.remotes] == [
+            ("/fetched/a b.tgz", False),
+            ("/fetched/docs/e", False),
+            ("/fetched/c.tar", True),
+        ]
+        assert [(selection.extract, placement.as_file) for _, selection, placement in steps.copies] == [
+            (False, False),
+            (False, False),
+            (True, True),
+        ]
 
     async def test_documents_in_the_file_itself(self) -> None:
         _, steps = await carried_out("FROM base\nENV V=1\nCOPY <<a <<'b' /d/\nx$V\na\ny$V\nb\n")
@@ -191,12 +240,23 @@ class TestSettings:
     ("line", "words"),
     [
         ("RUN", "needs a command"),
-        ("RUN --mount=type=secret,id=x y", "type=secret is not supported"),
+        ("RUN --mount=type=secret,id=x,required=true y", "type=secret is not supported"),
+        ("RUN --mount=type=ssh,required y", "type=ssh is not supported"),
+        ("RUN --mount=type=npipe,target=/x y", "no mounts of type 'npipe'"),
+        ("RUN --mount=type=cache y", "needs a target"),
+        ("RUN --mount=type=bind,target=/ y", "cannot cover the root"),
+        ("RUN --mount=type=cache,target=/x,mode=9 y", "not an octal mode"),
+        ("RUN --mount=type=cache,target=/x,colour=red y", "no option 'colour'"),
+        ("RUN --mount=type=bind,target y", "'target' needs a value"),
         ("RUN --network=host y", "--network=host is not supported"),
         ("RUN --security=insecure y", "--security=insecure"),
         ("COPY a", "at least a source and a destination"),
-        ("COPY --chmod=u+x a b", "octal number"),
-        ("ADD https://example.com/a /b", "ADD of https://example.com/a is not supported"),
+        ("COPY --chmod=u+y a b", "octal number"),
+        ("COPY --parents=maybe a b", "--parents takes true or false"),
+        ("ADD https://example.com/ /b", "does not end with a file's name"),
+        ("ADD --checksum=md5:1 https://example.com/a /b", "--checksum takes sha256:"),
+        ("ADD git@example.com:a/b.git /b", "builds have no keys for SSH"),
+        ("ADD https://example.com/a.git#--upload-pack=x /b", "Not a branch, tag or commit"),
         ("WORKDIR", "needs a folder"),
         ("USER", "takes one word"),
         ("EXPOSE nine", "Not a port"),

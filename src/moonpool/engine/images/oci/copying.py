@@ -32,12 +32,15 @@ KINDS: dict[str, type[EngineError] | type[ImageInvalid] | type[BuildInvalid] | t
 @dataclass(frozen=True)
 class Selection:
     """What is copied. ``patterns`` are paths from the source's root, with wildcards; ``owned``: owners are kept (they
-    become root's otherwise); ``extract``: archives among the files are taken apart; ``mode`` of all files."""
+    become root's otherwise); ``extract``: archives among the files are taken apart; ``mode`` of all files, or how it
+    is changed ("u+x"); ``exclude``: patterns of what is left out; ``parents``: files keep the folders before them."""
 
     patterns: tuple[str, ...]
     owned: bool = False
     extract: bool = False
-    mode: int | None = None
+    mode: int | str | None = None
+    exclude: tuple[str, ...] = ()
+    parents: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ async def _pack(
         "owned": selection.owned,
         "extract": selection.extract,
         "mode": selection.mode,
+        "exclude": list(selection.exclude),
+        "parents": selection.parents,
         "digest": digest,
     }
     shut = contained.shut_in(contained.WITHOUT_NETWORK, contained.BIND_ONLY, source)

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moonpool.engine.images.oci import contained, skopeo
-from moonpool.engine.images.oci.layout import Layout, read_layout
+from moonpool.engine.images.oci.layout import Layout, read_copy, read_layout
 from moonpool.engine.images.oci.model import Archive, FetchPolicy, ImageConfig, ImageLimits, Source
 from moonpool.errors import EngineError, ImageInvalid, ImageTooLarge
 
 LAYOUT = "layout"
-TAG = "image"
 ARCHIVE = "archive.tar"
 UNPACK = Path(__file__).with_name("unpack.py")
 
@@ -48,24 +47,22 @@ class Fetching:
         """ImageNotFound, ImageUnauthorized, ImageForbidden, ImageInvalid, ImageTooLarge, ImageUnavailable,
         ImageTimeout."""
         contained.require_tools()
-        folder = await self._layout(source, say)
-        layout = await asyncio.to_thread(read_layout, folder, self.limits)
+        layout = await self._layout(source, say)
         say(f"Unpacking {len(layout.layers)} layers, {sum(layer.size for layer in layout.layers)} bytes")
         return await self._unpack(layout)
 
-    async def _layout(self, source: Source, say: Say) -> Path:
+    async def _layout(self, source: Source, say: Say) -> Layout:
         if isinstance(source, Archive) and source.path.is_dir():
-            return source.path
+            return await asyncio.to_thread(read_layout, source.path, self.limits)
         os.chown(self.work, int(contained.NOBODY), int(contained.NOBODY))
-        target, seconds = f"{LAYOUT}:{TAG}", self.limits.seconds
         if isinstance(source, Archive):
             await asyncio.to_thread(self._bring, source.path)
             kind = "docker-archive" if source.docker else "oci-archive"
-            await skopeo.convert(kind, ARCHIVE, self.work, target, seconds, say)
+            await skopeo.convert(kind, ARCHIVE, self.work, LAYOUT, self.limits.seconds, say)
         else:
             say(f"Fetching {source.reference.name}")
-            await skopeo.copy(source, self.work, target, self.policy, seconds, say)
-        return self.work / LAYOUT
+            await skopeo.copy(source, self.work, LAYOUT, self.policy, self.limits.seconds, say)
+        return await asyncio.to_thread(read_copy, self.work / LAYOUT, self.limits)
 
     def _bring(self, archive: Path) -> None:
         """To where skopeo, which may read nothing else, can read it."""

@@ -14,7 +14,7 @@ from moonpool.errors import ImageInvalid, ImageNotFound, ImageTooLarge
 
 MAX_DOCUMENT = 4 << 20  # bytes
 MAX_LAYERS = 500
-COMPRESSIONS = {"tar": "", "tar+gzip": "gzip", "tar.gzip": "gzip", "tar+zstd": "zstd"}
+COMPRESSIONS = {"tar": "", "tar+gzip": "gzip", "tar.gzip": "gzip", "tar+zstd": "zstd", "tar.zstd": "zstd"}
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "ppc64le": "ppc64le", "s390x": "s390x"}
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -31,15 +31,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Layout:
-    """One image of a folder that holds one or more."""
+    """One image; its parts lie in the folder ``blobs``, named by their digests."""
 
-    folder: Path
+    blobs: Path
     config: ImageConfig
     layers: tuple[Layer, ...]
 
     def open_layer(self, layer: Layer) -> int:
         """A descriptor; ImageInvalid."""
-        return open_blob(self.folder, layer.digest)
+        return open_blob(self.blobs, layer.digest)
 
 
 def architecture() -> str:
@@ -49,9 +49,19 @@ def architecture() -> str:
 
 def read_layout(folder: Path, limits: ImageLimits) -> Layout:
     """The image for this machine. ImageInvalid, ImageNotFound (none for this machine), ImageTooLarge."""
+    blobs = folder / "blobs" / "sha256"
     index = parsed(read_small(os.open(folder / "index.json", FILE_FLAGS)))
-    manifest = manifest_of(folder, index)
-    document = blob(folder, manifest.get("config"))
+    return layout_of(blobs, manifest_of(blobs, index), limits)
+
+
+def read_copy(folder: Path, limits: ImageLimits) -> Layout:
+    """An image as skopeo's ``dir:`` has it, whose documents are the registry's own: an OCI layout would have lost what
+    Docker's images say beyond OCI's (HEALTHCHECK, SHELL, ONBUILD). ImageInvalid, ImageTooLarge."""
+    return layout_of(folder, parsed(read_small(os.open(folder / "manifest.json", FILE_FLAGS))), limits)
+
+
+def layout_of(blobs: Path, manifest: Mapping[str, Any], limits: ImageLimits) -> Layout:
+    document = blob(blobs, manifest.get("config"))
     described = listed(manifest.get("layers"))
     diff_ids = listed(table(document.get("rootfs")).get("diff_ids"))
     if len(described) != len(diff_ids) or len(described) > MAX_LAYERS:
@@ -59,19 +69,19 @@ def read_layout(folder: Path, limits: ImageLimits) -> Layout:
     layers = tuple(layer_of(table(entry), diff) for entry, diff in zip(described, diff_ids, strict=True))
     if sum(layer.size for layer in layers) > limits.download:
         raise ImageTooLarge(f"The image is larger than {limits.download} bytes", hint="Use a smaller image.")
-    return Layout(folder, ImageConfig.of(table(document.get("config"))), layers)
+    return Layout(blobs, ImageConfig.of(table(document.get("config"))), layers)
 
 
-def manifest_of(folder: Path, index: Mapping[str, Any], depth: int = 0) -> Mapping[str, Any]:
+def manifest_of(blobs: Path, index: Mapping[str, Any], depth: int = 0) -> Mapping[str, Any]:
     """The manifest that suits this machine, also out of an index in an index."""
     entries = [table(entry) for entry in listed(index.get("manifests"))]
     wanted = [entry for entry in entries if suits(table(entry.get("platform")))]
     for entry in wanted:
-        document = blob(folder, entry)
+        document = blob(blobs, entry)
         if "layers" in document:
             return document
         if "manifests" in document and depth < 2:
-            return manifest_of(folder, document, depth + 1)
+            return manifest_of(blobs, document, depth + 1)
     raise ImageNotFound(f"The image has no variant for linux/{architecture()}")
 
 
@@ -80,9 +90,8 @@ def suits(platform: Mapping[str, Any]) -> bool:
 
 
 def layer_of(described: Mapping[str, Any], diff_id: object) -> Layer:
-    kind = str(described.get("mediaType", "")).rsplit(".", 1)[-1]
-    if str(described.get("mediaType", "")).endswith(".tar.gzip"):
-        kind = "tar.gzip"
+    name = str(described.get("mediaType", ""))
+    kind = next((each for each in COMPRESSIONS if name.endswith(f".{each}")), name)
     digest, size = described.get("digest"), described.get("size")
     if kind not in COMPRESSIONS:
         raise ImageInvalid(f"A layer is of an unknown kind: {str(described.get('mediaType'))[:100]!r}")
@@ -91,17 +100,17 @@ def layer_of(described: Mapping[str, Any], diff_id: object) -> Layer:
     return Layer(hexadecimal(digest), hexadecimal(diff_id), size, COMPRESSIONS[kind])
 
 
-def blob(folder: Path, described: object) -> Mapping[str, Any]:
+def blob(blobs: Path, described: object) -> Mapping[str, Any]:
     digest = hexadecimal(table(described).get("digest"))
-    data = read_small(open_blob(folder, digest))
+    data = read_small(open_blob(blobs, digest))
     if hashlib.sha256(data).hexdigest() != digest:
         raise ImageInvalid("A part of the image is not what its digest says", hint="Fetch or make it again.")
     return parsed(data)
 
 
-def open_blob(folder: Path, digest: str) -> int:
+def open_blob(blobs: Path, digest: str) -> int:
     try:
-        return os.open(folder / "blobs" / "sha256" / digest, FILE_FLAGS)
+        return os.open(blobs / digest, FILE_FLAGS)
     except OSError as error:
         raise ImageInvalid(f"The image lacks its part {digest[:12]}: {error.strerror}") from error
 

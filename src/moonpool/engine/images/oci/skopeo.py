@@ -76,23 +76,23 @@ async def resolve(source: Registry, policy: FetchPolicy) -> str:
 async def copy(
     source: Registry, folder: Path, target: str, policy: FetchPolicy, seconds: float, say: Callable[[str], None]
 ) -> None:
-    """The image as an OCI layout in ``folder``, which belongs to nobody and may be given a limit."""
+    """The image, as it is, in the new folder ``target`` of ``folder``, which is nobody's and may have a limit."""
     command = ["copy", "--src-authfile", AUTH_FILE, *_verification(source, policy, "--src-tls-verify")]
-    layout = [f"oci:{contained.PLACE}/image/{target}"]
+    copied = [f"dir:{contained.PLACE}/image/{target}"]
 
     def hear(line: bytes) -> None:
         say(line.decode(errors="replace"))
 
-    await run(command, folder, source, policy, seconds, hear, None, layout)
+    await run(command, folder, source, policy, seconds, hear, None, copied)
 
 
 async def convert(kind: str, name: str, folder: Path, target: str, seconds: float, say: Callable[[str], None]) -> None:
-    """The archive ``name`` in ``folder`` as an OCI layout beside it."""
-    origin, layout = f"{kind}:{contained.PLACE}/image/{name}", f"oci:{contained.PLACE}/image/{target}"
+    """The image of the archive ``name`` in ``folder``, in the new folder ``target`` beside it."""
+    origin, copied = f"{kind}:{contained.PLACE}/image/{name}", f"dir:{contained.PLACE}/image/{target}"
     shut = contained.shut_in(contained.WITHOUT_NETWORK, contained.BIND_WITH_SECRET, folder)
     said: deque[str] = deque(maxlen=contained.LINES_KEPT)
     code = await contained.run(
-        (*shut, *contained.NO_CAPABILITIES, "skopeo", *PLATFORM, "copy", origin, layout),
+        (*shut, *contained.NO_CAPABILITIES, "skopeo", *PLATFORM, "copy", origin, copied),
         stdin=b"{}",
         seconds=seconds,
         on_line=lambda line: said.append(line.decode(errors="replace")),

@@ -61,7 +61,7 @@ class Unpacked(threading.Thread):
         self._tool: subprocess.Popen[bytes] | None = None
         self._queue: queue.Queue[bytes | None] = queue.Queue(8)
         self.failure: BaseException | None = None
-        self._rest = b""
+        self._data, self._used, self._position = b"", 0, 0
         self._content = hashlib.sha256()
         self._produced = 0
         self.piped = layer["size"] is None
@@ -80,18 +80,56 @@ class Unpacked(threading.Thread):
 
     def read(self, size: int) -> bytes:
         """As a file's; the end of a layer that fails looks like any end, so look at ``failure`` then."""
-        while not self._rest:
+        pieces = []
+        while size > 0:
+            data, start, stop = self._take(size)
+            if start == stop:
+                break
+            pieces.append(data if stop - start == len(data) else data[start:stop])
+            size -= stop - start
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> int:
+        """Forwards alone, which is all that ``tarfile`` needs for reading members in their order."""
+        while self._position < position:
+            _data, start, stop = self._take(position - self._position)
+            if start == stop:
+                break
+        return self._position
+
+    def seekable(self) -> bool:
+        return True
+
+    def pour(self, file: int, size: int) -> None:
+        """The next ``size`` bytes into a file, as they lie here: no copy is made of them."""
+        left = size
+        while left:
+            data, start, stop = self._take(left)
+            if start == stop:
+                raise self.failure or Bad("damaged", "A layer ends in the middle of a file")
+            write(file, data, start, stop)
+            left -= stop - start
+        os.ftruncate(file, size)
+
+    def _take(self, most: int) -> tuple[bytes, int, int]:
+        """What comes next: that part of those bytes, at most so many; nothing at the end."""
+        if self._used == len(self._data):
             data = self._queue.get()
             if data is None:
                 self._queue.put(None)
-                return b""
-            self._rest = data
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return piece
+                return b"", 0, 0
+            self._data, self._used = data, 0
+        start, stop = self._used, min(self._used + most, len(self._data))
+        self._used = stop
+        self._position += stop - start
+        return self._data, start, stop
 
     def finish(self) -> None:
         """Take what is left, and see that all of it was what it should be."""
-        while self.read(CHUNK):
+        while self._take(CHUNK)[2]:
             pass
         if self.failure is not None:
             raise self.failure
@@ -103,9 +141,11 @@ class Unpacked(threading.Thread):
             while data := os.read(self._layer["descriptor"], CHUNK):
                 yield data
             return
-        digest, left = hashlib.sha256(), self._layer["size"]
+        plain, left = self._layer["compression"] == "", self._layer["size"]
+        digest = self._content if plain else hashlib.sha256()  # The same bytes are not looked at twice.
         while left > 0 and (data := os.read(self._layer["descriptor"], min(CHUNK, left))):
-            digest.update(data)
+            if not plain:
+                digest.update(data)
             left -= len(data)
             yield data
         if left:
@@ -217,9 +257,10 @@ class Tree:
         self._reported = self.written = self.entries = 0
         self._new: set[str] = set()
         self._folders: dict[str, tarfile.TarInfo] = {}
+        self._last_folder: str | None = None  # known to be there
 
-    def apply(self, archive: tarfile.TarFile, place: Place | None) -> None:
-        self._place = place
+    def apply(self, stream: Unpacked, archive: tarfile.TarFile, place: Place | None) -> None:
+        self._stream, self._place = stream, place
         self._new.clear()
         self._folders.clear()
         for member in archive:
@@ -246,7 +287,8 @@ class Tree:
             self._dress("/", member)
             return
         self._parents(folder)
-        self._make_room(path, member)
+        if not member.isfile():
+            self._make_room(path, member)
         self._make(archive, member, path)
         self.entries += 1
         self._new.add(path)
@@ -269,6 +311,7 @@ class Tree:
             os.mkfifo(path, 0o600)
         elif member.isfile():
             self._write(archive, member, path)
+            return
         else:
             raise Bad("invalid", f"{shown(path)} is of a kind that images cannot have")
         self._dress(path, member)
@@ -277,35 +320,63 @@ class Tree:
         self._bytes_left -= member.size
         if self._bytes_left < 0:
             raise Bad("too_large", "The image is larger than allowed when it is unpacked")
-        source = archive.extractfile(member)
-        assert source
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb", 0) as file:
-            copy(source, file, member.size)
+        file = self._opened(path)
+        try:
+            if member.issparse():
+                source = archive.extractfile(member)
+                assert source
+                copy(source, file, member.size)
+            else:
+                self._stream.pour(file, member.size)
+            self._dress_file(file, member)
+        finally:
+            os.close(file)
         self.written += member.size
         if self.written - self._reported >= REPORT_EVERY:
             self._reported = self.written
             say({"bytes": self.written})
 
+    def _opened(self, path: str) -> int:
+        """A new file in the place of whatever is there; mostly there is nothing, so that is tried first."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, 0o600)
+        except FileExistsError:
+            self._remove(path)
+            return os.open(path, flags, 0o600)
+
+    def _owner(self, member: tarfile.TarInfo) -> tuple[int, int]:
+        owner = (member.uid, member.gid)
+        return owner if self._place is None else self._place.owner or owner
+
     def _dress(self, path: str, member: tarfile.TarInfo) -> None:
         """Owner before mode and attributes: a change of owner takes set-user-id bits and capabilities away."""
-        owner = (member.uid, member.gid)
-        os.chown(path, *(owner if self._place is None else self._place.owner or owner), follow_symlinks=False)
+        os.chown(path, *self._owner(member), follow_symlinks=False)
         if not member.issym():
             os.chmod(path, stat.S_IMODE(member.mode))
-        for name, value in member.pax_headers.items():
-            key = name.removeprefix(XATTR)
-            if key != name and key.startswith(KEPT_XATTRS):
-                with contextlib.suppress(OSError):  # Links have none, and some names mean nothing here.
-                    os.setxattr(path, key, value.encode("utf-8", "surrogateescape"), follow_symlinks=False)
+        for key, value in attributes(member):
+            with contextlib.suppress(OSError):  # Links have none, and some names mean nothing here.
+                os.setxattr(path, key, value, follow_symlinks=False)
         if not member.isdir():
             os.utime(path, (member.mtime,) * 2, follow_symlinks=False)
+
+    def _dress_file(self, file: int, member: tarfile.TarInfo) -> None:
+        """As ``_dress``, by its descriptor: no path is walked again."""
+        os.fchown(file, *self._owner(member))
+        os.fchmod(file, stat.S_IMODE(member.mode))
+        for key, value in attributes(member):
+            with contextlib.suppress(OSError):
+                os.setxattr(file, key, value)
+        os.utime(file, (member.mtime,) * 2)
 
     def ensure(self, folder: str) -> None:
         self._parents(folder)
 
     def _parents(self, folder: str) -> None:
-        """Links among them are followed, as everywhere: there is nothing outside of this folder."""
-        if os.path.isdir(folder):
+        """Links among them are followed, as everywhere: there is nothing outside of this folder. What a COPY makes of
+        them belongs to whom it gives its files."""
+        if folder == self._last_folder or os.path.isdir(folder):
+            self._last_folder = folder
             return
         at = "/"
         for part in folder.split("/")[1:]:
@@ -314,6 +385,8 @@ class Tree:
                 if os.path.lexists(at):
                     os.unlink(at)
                 os.mkdir(at, 0o755)
+                if self._place is not None and self._place.owner is not None:
+                    os.chown(at, *self._place.owner)
                 self._new.add(at)
 
     def _make_room(self, path: str, member: tarfile.TarInfo) -> None:
@@ -321,14 +394,19 @@ class Tree:
             there = os.lstat(path)
         except FileNotFoundError:
             return
-        if stat.S_ISDIR(there.st_mode):
-            if not member.isdir():
-                shutil.rmtree(path)
+        if not (stat.S_ISDIR(there.st_mode) and member.isdir()):
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        self._last_folder = None
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path)
         else:
             os.unlink(path)
 
     def _whiteout(self, folder: str, name: str) -> None:
         """Hides what layers below have, and not what this one has brought."""
+        self._last_folder = None
         if name == OPAQUE:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 for entry in os.listdir(folder):
@@ -360,7 +438,8 @@ def clean(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise Bad("invalid", f"The path {shown(name)} leads out of the image")
-    if len(parts) > MAX_DEPTH or any(len(os.fsencode(part)) > MAX_DEPTH for part in parts):
+    long = len(os.fsencode(name)) > MAX_DEPTH
+    if long and (len(parts) > MAX_DEPTH or any(len(os.fsencode(part)) > MAX_DEPTH for part in parts)):
         raise Bad("invalid", f"The path {shown(name)} is too long")
     return "/" + "/".join(parts)
 
@@ -369,18 +448,39 @@ def shown(path: str) -> str:
     return ascii(path[:200])
 
 
-def copy(source: IO[bytes], file: Any, size: int) -> None:
-    """Long runs of zeros become holes, whether or not the archive has them as such."""
-    while data := source.read(HOLE):
-        if data.count(0) == len(data):
-            file.seek(len(data), os.SEEK_CUR)
-            continue
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
-    if file.tell() != size:
+def attributes(member: tarfile.TarInfo) -> list[tuple[str, bytes]]:
+    """Its extended attributes, as far as they are kept."""
+    named = ((name.removeprefix(XATTR), name, value) for name, value in member.pax_headers.items())
+    kept = ((key, value) for key, name, value in named if key != name and key.startswith(KEPT_XATTRS))
+    return [(key, value.encode("utf-8", "surrogateescape")) for key, value in kept]
+
+
+def copy(source: IO[bytes], file: int, size: int) -> None:
+    """A file that the archive has with holes in it."""
+    while data := source.read(CHUNK):
+        write(file, data, 0, len(data))
+    if os.lseek(file, 0, os.SEEK_CUR) != size:
         raise Bad("damaged", "A layer ends in the middle of a file")
-    file.truncate(size)
+    os.ftruncate(file, size)
+
+
+def write(file: int, data: bytes, start: int, stop: int) -> None:
+    """That part of the data, at the file's position. Long runs of zeros become holes, whether or not the archive has
+    them as such."""
+    view, begun, at = memoryview(data), start, start
+    while at < stop:
+        end = min(at + HOLE, stop)
+        if not data[at] and data.count(0, at, end) == end - at:
+            put(file, view[begun:at])
+            os.lseek(file, end - at, os.SEEK_CUR)
+            begun = end
+        at = end
+    put(file, view[begun:stop])
+
+
+def put(file: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(file, view) :]
 
 
 def say(document: dict[str, Any]) -> None:
@@ -400,8 +500,8 @@ def unpack(order: dict[str, Any], streams: list[Unpacked]) -> Tree:
     for stream in streams:
         stream.start()
         try:
-            with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, errors="surrogateescape") as archive:  # type: ignore[call-overload]
-                tree.apply(archive, place if stream.piped else None)
+            with tarfile.TarFile(fileobj=stream, errors="surrogateescape") as archive:  # type: ignore[arg-type]
+                tree.apply(stream, archive, place if stream.piped else None)
         except (tarfile.TarError, EOFError, ValueError) as error:
             if stream.failure is None:
                 raise Bad("damaged", f"A layer is not a tar archive: {error}") from error
