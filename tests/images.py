@@ -17,7 +17,7 @@ from moonpool.hosts.settings import HostSettings
 
 CACHE = Path.home() / ".cache" / "moonpool-tests" / "packages"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
-COMMANDS = "sh ls cat echo id pwd env sleep touch mkdir grep stat true false dd rm chown chmod tar ln cp mkfifo"
+COMMANDS = "sh ls cat echo id pwd env sleep touch mkdir grep stat true false dd rm chown chmod tar ln cp mkfifo date"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 

@@ -215,6 +215,33 @@ class TestDockerfiles:
         text = "FROM {box}\nRUN sleep 1000 & true\nRUN ! cat /proc/[0-9]*/comm | grep sleep\n"
         assert workshop.ended(workshop.build("alone", text))[0] == "active"
 
+    def test_mounts_are_there_for_their_step_alone(self, workshop: Workshop, tmp_path: Path) -> None:
+        (tmp_path / "lock").write_text("of the lock\n")
+        (tmp_path / "src").mkdir()
+        (tmp_path / "src/main").write_text("of main\n")
+        text = (
+            "FROM {box} AS made\nRUN mkdir /out && echo of the stage > /out/a\n"
+            "FROM {box}\nWORKDIR /srv\nRUN mkdir /there && echo before > /there/lock\n"
+            "RUN --mount=type=bind,source=lock,target=/there/lock --mount=type=bind,target=. \\\n"
+            "    --mount=from=made,source=/out,target=/new/deep,rw --mount=type=cache,target=/cache \\\n"
+            "    --mount=type=tmpfs,target=/m \\\n"
+            "    cat /there/lock src/main /new/deep/a > /seen && ! touch src/x && touch /new/deep/x /m/x && \\\n"
+            "    date >> /cache/dates\n"
+            "RUN cat /there/lock >> /seen && ls -a / /srv >> /seen\n"
+        )
+        again = "RUN --mount=type=cache,target=/cache date >> /cache/dates; cat /cache/dates > /dates\n"
+        (tmp_path / "Dockerfile").write_text((text + again).format(**workshop.images))
+        done = moonpool(workshop, "build", str(tmp_path), "--name", "mounts")
+        assert done.returncode == 0, done.stderr
+        sandbox = create(workshop.client, snapshot="mounts")
+        seen = execute(workshop.client, sandbox, "cat /seen").split()
+        assert " ".join(seen[:9]) == "of the lock of main of the stage before"
+        assert not {"new", "cache", "m", "src", ".step"} & set(seen)
+        assert len(execute(workshop.client, sandbox, "cat /dates").splitlines()) == 2
+        workshop.client.delete(f"/api/sandbox/{sandbox}")
+        volumes = workshop.server.data / "pool" / "volumes"
+        assert not [path for path in volumes.iterdir() if path.name.startswith("step-")]
+
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
