@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import version
@@ -58,6 +58,7 @@ from moonpool.dialects.common.sockets import PatientWebSocketProtocol
 from moonpool.dialects.daytona import app as daytona
 from moonpool.dialects.daytona import gateway as daytona_gateway
 from moonpool.dialects.daytona import webhook_events as daytona_webhooks
+from moonpool.dialects.daytona.telemetry import figures
 from moonpool.dialects.wrenn import channels as wrenn_channels
 from moonpool.dialects.wrenn import gateway as wrenn_gateway
 from moonpool.engine.network.addresses import AGENT_PORT
@@ -88,6 +89,7 @@ from moonpool.sandboxes.giving_secrets import GivingSecrets
 from moonpool.sandboxes.holdings import gate_of
 from moonpool.sandboxes.idle import IdleRules
 from moonpool.sandboxes.lifecycle import Lifecycle
+from moonpool.sandboxes.model import Sandbox
 from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.oversight import Oversight
 from moonpool.sandboxes.placing import Switches, guarded
@@ -245,12 +247,17 @@ class Core:
             ),
             Forwarder(self._outbound),
             settings.data.resolve() / "telemetry",
+            self._figures,
             clock,
         )
         self.preferences = PreferenceService(store, self.access, clock)
         self.fleet = FleetService(store, self.access, self.records, self._catalogue, machine, switches, clock)
         self.pools = WarmPools(store, self.access, limits, self._catalogue, host.readiness, host.keep_warm, clock)
         self._upkeep: asyncio.Task[None] | None = None
+
+    def _figures(self, sandbox: Sandbox) -> Mapping[str, tuple[float, str]] | None:
+        point = self.metrics.latest(sandbox.id)
+        return None if point is None else figures(point, sandbox)
 
     @property
     def has_pages(self) -> bool:

@@ -1,6 +1,7 @@
 """Settings of a server: MOONPOOL_* variables, checked once at the start. Secrets are never printed."""
 
 import platform
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +34,17 @@ def networks(parts: tuple[str, ...]) -> tuple[str, ...]:
 NetworkList = Annotated[WordList, AfterValidator(networks)]
 
 
+def packages(names: tuple[str, ...]) -> tuple[str, ...]:
+    """ValueError for what cannot be the name of a Debian package."""
+    if wrong := [name for name in names if not PACKAGE.fullmatch(name)]:
+        raise ValueError(f"not a package's name: {wrong[0]!r}")
+    return names
+
+
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+", re.ASCII)
+PackageList = Annotated[WordList, AfterValidator(packages)]
+
+
 class Settings(BaseSettings):
     """Each field is the variable MOONPOOL_ and its name in capitals; lists are separated by commas."""
 
@@ -45,6 +57,9 @@ class Settings(BaseSettings):
         None,
         pattern="^https?://",
         description="Where the base image's packages come from; as on this machine otherwise.",
+    )
+    base_packages: PackageList = Field(
+        (), description="Debian's packages that the base image gets beside its own, as python3-matplotlib."
     )
     webhook_networks: NetworkList = Field(
         (), description="Networks (CIDR) that are not public, and that webhooks and channels may reach."
@@ -282,6 +297,7 @@ class Settings(BaseSettings):
             data=self.data.resolve(),
             cache=self.cache,
             debian_mirror=self.debian_mirror,
+            base_packages=self.base_packages,
             desktop=self.desktop,
             code_runner=self.code_runner,
             runsc=self.runsc,

@@ -93,7 +93,7 @@ class Accessibility:
         said = result.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         match result.exit_code:
             case 0:
-                return json.loads(result.stdout)
+                return understood(result.stdout)
             case code if code == UNAVAILABLE:
                 raise AccessibilityUnavailable(said)
             case code if code == NOT_FOUND:
@@ -101,3 +101,13 @@ class Accessibility:
             case code if code == REFUSED:
                 raise InvalidInput(said, field="id")
         raise DesktopFailed(said)
+
+
+def understood(answer: bytes) -> Mapping[str, Any]:
+    try:
+        said = json.loads(answer)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise DesktopFailed("The program that tells of elements said nothing that can be understood")
+    return said

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-WIDTH, HEIGHT = 1280, 800
+RESOLUTION = "VNC_RESOLUTION"  # a variable of the sandbox: WIDTHxHEIGHT
+WIDTH, HEIGHT = 1280, 800  # otherwise
+LEAST, MOST = 200, 8192  # pixels a side
 DISPLAY = ":0"
 FOLDER = "/tmp/.desktop"  # noqa: S108 - inside a sandbox, made with a mode of its own
 BUS = f"unix:path={FOLDER}/bus"
@@ -29,10 +31,17 @@ class Part(StrEnum):
     BROWSER = "browser"
 
 
+# Whom each cannot go on without: their end is its own, or leaves it without what it shows.
+NEEDS = {
+    Part.SCREEN: (),
+    Part.SESSION: (Part.SCREEN,),
+    Part.VNC: (Part.SCREEN,),
+    Part.BROWSER: (),
+}
 COMMANDS = {
     Part.SCREEN: (
-        f"rm -f /tmp/.X0-lock /tmp/.X11-unix/X0; exec Xvfb {DISPLAY} -screen 0 {WIDTH}x{HEIGHT}x24 -nolisten tcp"
-        " -noreset -displayfd 1"
+        f"rm -f /tmp/.X0-lock /tmp/.X11-unix/X0;"
+        f' exec Xvfb {DISPLAY} -screen 0 "${{{RESOLUTION}:-{WIDTH}x{HEIGHT}}}x24" -nolisten tcp -noreset -displayfd 1'
     ),
     # The bus prints its address once it listens.
     Part.SESSION: (

@@ -121,13 +121,17 @@ def recording_of(file: FileInfo, active: set[str]) -> Recording | None:
     if (found := NAME.fullmatch(file.name)) is None:
         return None
     identifier, at, label = found.groups()
+    try:
+        started_at = datetime.strptime(at, TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
     running = identifier in active
     return Recording(
         id=identifier,
         path=file.path,
         label=label or "",
         running=running,
-        started_at=datetime.strptime(at, TIME).replace(tzinfo=UTC),
+        started_at=started_at,
         ended_at=None if running else datetime.fromtimestamp(file.modified_at, UTC),
         size_bytes=None if running else file.size,
     )

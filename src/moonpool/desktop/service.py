@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
@@ -11,11 +12,21 @@ from moonpool.access.model import Principal
 from moonpool.desktop.accessibility import Accessibility
 from moonpool.desktop.controls import Controls
 from moonpool.desktop.errors import DesktopFailed, DesktopNotStarted, DesktopToolMissing
-from moonpool.desktop.model import COMMANDS, ENVIRONMENT, FOLDER, Part, PartStatus
+from moonpool.desktop.model import (
+    COMMANDS,
+    ENVIRONMENT,
+    FOLDER,
+    LEAST,
+    MOST,
+    NEEDS,
+    RESOLUTION,
+    Part,
+    PartStatus,
+)
 from moonpool.desktop.programs import run
 from moonpool.desktop.recordings import Recordings
 from moonpool.desktop.screen import Screen
-from moonpool.errors import FileNotFound, ProcessEnded, ProcessNotFound
+from moonpool.errors import FileNotFound, InvalidInput, ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessInfo, ProcessSpec
 from moonpool.processes.model import Sandboxes
@@ -25,6 +36,7 @@ TAG = "desktop:"
 READY_TIMEOUT = 30.0  # seconds for the screen to say that it is there
 END_TIMEOUT = 5.0  # seconds for a process to end before it is killed
 LOG_LIMIT = 256 * 1024  # bytes of a log that are shown
+SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 NEEDED = ("Xvfb", "openbox", "x11vnc", "websockify", "xdotool")
 
 
@@ -37,10 +49,10 @@ class DesktopService:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self, principal: Principal, sandbox: str) -> tuple[PartStatus, ...]:
-        """What runs already is left alone."""
+        """What runs already is left alone. InvalidInput for a size of the screen that is none."""
         async with self._alone(principal, sandbox) as session:
             await check_programs(session)
-            await session.agent.environment(ENVIRONMENT)
+            check_resolution(await session.agent.environment(ENVIRONMENT))
             await session.agent.mkdir(FOLDER, 0o700, parents=False, exist_ok=True, user=session.sandbox.user)
             for part in Part:
                 await begin(session, part)
@@ -53,12 +65,17 @@ class DesktopService:
             return await statuses(session)
 
     async def restart(self, principal: Principal, sandbox: str, part: Part) -> None:
-        """DesktopNotStarted, where another part that it needs does not run."""
+        """With those that run and cannot go on without it. DesktopNotStarted, where the screen does not run."""
         async with self._alone(principal, sandbox) as session:
-            if part is not Part.SCREEN and not running(await find(session.agent, Part.SCREEN)):
+            known = {each.part for each in await statuses(session) if each.running}
+            if part is not Part.SCREEN and Part.SCREEN not in known:
                 raise DesktopNotStarted
-            await end(session.agent, part)
-            await begin(session, part)
+            check_resolution(await session.agent.environment())
+            again = [each for each in Part if each is part or (each in known and part in NEEDS[each])]
+            for each in reversed(again):
+                await end(session.agent, each)
+            for each in again:
+                await begin(session, each)
 
     async def status(self, principal: Principal, sandbox: str) -> tuple[PartStatus, ...]:
         async with self._sandboxes.session(principal, sandbox) as session:
@@ -109,6 +126,17 @@ async def check_programs(session: AgentSession) -> None:
     missing = (await run(session, "sh", "-c", script, "sh", *NEEDED)).decode().split()
     if missing:
         raise DesktopToolMissing(f"Not installed in this sandbox: {', '.join(missing)}")
+
+
+def check_resolution(environment: Mapping[str, str]) -> None:
+    wanted = environment.get(RESOLUTION)
+    sides = [int(side) for side in found.groups()] if (found := SIZE.fullmatch(wanted or "")) else []
+    if wanted and not (sides and all(LEAST <= side <= MOST for side in sides)):
+        raise InvalidInput(
+            f"{RESOLUTION} must be WIDTHxHEIGHT, each from {LEAST} to {MOST} pixels",
+            field=RESOLUTION,
+            hint="It is a variable of the sandbox.",
+        )
 
 
 def log_path(part: Part, *, errors: bool) -> str:

@@ -143,7 +143,7 @@ def _memory() -> Finding:
 
 
 def _base_image(settings: HostSettings) -> Finding:
-    archive = settings.cache / f"base-{base_recipe().digest[:HASH_SHOWN]}.tar.zst"
+    archive = settings.cache / f"base-{base_recipe(settings.base_packages).digest[:HASH_SHOWN]}.tar.zst"
     if archive.exists():
         return Finding("base image", Verdict.GOOD, str(archive))
     hint = "'moonpool image build' makes it, and so does the first start: that takes some minutes."

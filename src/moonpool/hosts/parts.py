@@ -8,7 +8,14 @@ from pathlib import Path
 import moonpool.guest
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import Driver
-from moonpool.engine.images import ensure_agent, ensure_base, ensure_code_runner, ensure_desktop, ensure_workspace
+from moonpool.engine.images import (
+    base_recipe,
+    ensure_agent,
+    ensure_base,
+    ensure_code_runner,
+    ensure_desktop,
+    ensure_workspace,
+)
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import Network
 from moonpool.engine.storage import Pool
@@ -45,12 +52,13 @@ def open_images(settings: HostSettings, progress: Progress = silent) -> tuple[Pa
     instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     pool = Pool.open(instance, size_bytes=settings.disk_pool_bytes)
     with undone_on_failure(pool.close, instance):
-        base = ensure_base(pool, settings.cache, progress, mirror=settings.debian_mirror)
+        mirror, further = settings.debian_mirror, settings.base_packages
+        base = ensure_base(pool, settings.cache, progress, mirror=mirror, recipe=base_recipe(further))
         ensure_workspace(pool, base)
         if settings.desktop:
-            ensure_desktop(pool, settings.cache, progress, mirror=settings.debian_mirror)
+            ensure_desktop(pool, settings.cache, progress, mirror=mirror, further=further)
         if settings.code_runner:
-            ensure_code_runner(pool, settings.cache, progress, mirror=settings.debian_mirror)
+            ensure_code_runner(pool, settings.cache, progress, mirror=mirror, further=further)
         guest_package = Path(next(iter(moonpool.guest.__path__)))
         return ensure_agent(base.path, instance.data / "agent", guest_package), pool
 

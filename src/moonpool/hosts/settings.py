@@ -15,6 +15,7 @@ class HostSettings:
     data: Path
     cache: Path = Path("/var/cache/moonpool")
     debian_mirror: str | None = None
+    base_packages: tuple[str, ...] = ()
     desktop: bool = False
     code_runner: bool = False
     runsc: str = "runsc"

@@ -1,14 +1,25 @@
 """Servers' answers in one form, whichever of the protocol's forms they chose."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from moonpool.languages.documents import uri_of
+from moonpool.languages.errors import LanguageServerFailed
 from moonpool.languages.model import Completions, Symbol
 
 # The protocol's SymbolKind, by jedi's names.
 KINDS = {"module": 2, "class": 5, "function": 12, "instance": 13, "statement": 13, "param": 13, "property": 7}
 VARIABLE = 13
+
+Answer = TypeVar("Answer")
+
+
+def understood(read: Callable[..., Answer], *answer: Any) -> Answer:
+    """What ``read`` makes of an answer; LanguageServerFailed for one that is not the protocol's."""
+    try:
+        return read(*answer)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        raise LanguageServerFailed("The language server's answer cannot be understood") from None
 
 
 def completions_of(result: Any) -> Completions:

@@ -1,37 +1,37 @@
 """One request and its answer, spoken with a server that runs in a sandbox.
 
-Nobody stays connected to a server between requests: so it survives pauses, forks and restarts of this process, and what
-it says meanwhile (diagnostics) is nobody's. Clients declare no capability that makes a server ask something of them.
+Nobody has to stay connected to a server between requests: so it survives pauses, forks and restarts of this process.
+What it says meanwhile (diagnostics) is told to connected clients alone.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from moonpool.errors import ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessEvent
 from moonpool.ids import new_uuid
 from moonpool.languages.errors import (
+    LAST_WORDS,
     LanguageServerFailed,
-    LanguageServerGone,
     LanguageServerTimeout,
     RequestNotOffered,
+    gone,
 )
-from moonpool.languages.messages import Frames, Message, framed
+from moonpool.languages.messages import METHOD_NOT_FOUND, Frames, Message, refusal
+from moonpool.languages.shared import Shared
 
 REQUEST_TIMEOUT = 60.0  # seconds; the first completion reads a whole library
-LAST_WORDS = 2000  # bytes of what a server that ended had written about it
-METHOD_NOT_FOUND = -32601  # of JSON-RPC
 
 
 class Conversation:
     """``events`` is the server's output from now on."""
 
-    def __init__(self, agent: AgentClient, tag: str, events: AsyncIterator[ProcessEvent]) -> None:
+    def __init__(self, agent: AgentClient, pid: int, events: AsyncIterator[ProcessEvent], shared: Shared) -> None:
         self._agent = agent
-        self._tag = tag
+        self._pid = pid
         self._events = events
+        self._shared = shared
         self._frames = Frames()
         self._complaints = b""
 
@@ -40,7 +40,7 @@ class Conversation:
 
     async def request(self, method: str, parameters: Mapping[str, Any] | None) -> Any:
         """The result; LanguageServerFailed, LanguageServerGone, LanguageServerTimeout, RequestNotOffered."""
-        number = new_uuid()  # Answers to other conversations' requests are none to this one.
+        number = new_uuid()  # Answers to others' requests are none to this one.
         await self._send({"id": number, "method": method, "params": parameters})
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
@@ -49,8 +49,9 @@ class Conversation:
             await self.notify("$/cancelRequest", {"id": number})
             raise LanguageServerTimeout(f"No answer to {method} within {REQUEST_TIMEOUT:.0f} seconds") from None
         if error := answer.get("error"):
-            kind = RequestNotOffered if error.get("code") == METHOD_NOT_FOUND else LanguageServerFailed
-            raise kind(str(error.get("message")))
+            code = error.get("code") if isinstance(error, dict) else None
+            said = error.get("message") if isinstance(error, dict) else error
+            raise (RequestNotOffered if code == METHOD_NOT_FOUND else LanguageServerFailed)(str(said))
         return answer.get("result")
 
     async def _answer(self, number: str) -> Message:
@@ -60,11 +61,9 @@ class Conversation:
             for message in self._heard(event):
                 if message.get("id") == number and "method" not in message:
                     return message
-                if "id" in message and "method" in message:
-                    refusal = {"code": METHOD_NOT_FOUND, "message": "Not offered by this client"}
-                    await self._send({"id": message["id"], "error": refusal})
-        said = self._complaints.decode(errors="replace").strip()
-        raise LanguageServerGone(f"The language server ended: {said}" if said else LanguageServerGone.default)
+                if "id" in message and "method" in message and self._shared.spokesman is None:
+                    await self._send(refusal(message["id"], METHOD_NOT_FOUND, "Not offered by this client"))
+        raise gone(self._complaints)
 
     def _heard(self, event: Output) -> list[Message]:
         if event.stream == "stderr":
@@ -73,7 +72,4 @@ class Conversation:
         return list(self._frames.feed(event.data))
 
     async def _send(self, message: Mapping[str, Any]) -> None:
-        try:
-            await self._agent.write_stdin(self._tag, framed(message))
-        except (ProcessEnded, ProcessNotFound) as error:
-            raise LanguageServerGone from error
+        await self._shared.send(self._agent, self._pid, message)

@@ -1,20 +1,22 @@
 """What servers were told of files. A file is read anew before each question about it, since commands in the sandbox
-change files too; so a server always answers about what is there."""
+change files too; so a server always answers about what is there. A file that a connected client has open is what that
+client says it is, until it closes it."""
 
 import hashlib
-from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import unquote
 
 from moonpool.errors import InvalidInput
-from moonpool.languages.conversation import Conversation
 from moonpool.processes.model import checked_text
 
-SERVERS_KEPT = 1000  # whose documents are remembered; forgetting costs a file's opening again
 SCHEME = "file://"
 # The protocol's names for files whose ending says more than the server's language.
 LANGUAGES = {".tsx": "typescriptreact", ".jsx": "javascriptreact", ".ts": "typescript", ".js": "javascript"}
+
+Notify = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 
 def paths_of(uri: str, *folders: str) -> tuple[str, ...]:
@@ -37,47 +39,88 @@ def uri_of(path: str) -> str:
 
 @dataclass
 class Document:
+    """``uri`` is by what it was opened; ``holders`` are the connected clients that have it open, ``asked_for`` whether
+    others have."""
+
+    uri: str
     version: int
     digest: bytes
+    holders: set[str] = field(default_factory=set)
+    asked_for: bool = False
 
 
 @dataclass
 class Documents:
-    """Those that one server has open."""
+    """Those that one server has open, by path, or by address where that is no file's."""
 
     open: dict[str, Document] = field(default_factory=dict)
 
-    async def tell(self, conversation: Conversation, path: str, language: str, text: str) -> None:
-        """That this file is so now; nothing, when the server knows."""
-        digest, known = hashlib.sha256(text.encode()).digest(), self.open.get(path)
+    async def tell(self, notify: Notify, path: str, language: str, text: str) -> None:
+        """That this file is so now; nothing, when the server knows, or a connected client says what is in it."""
+        known = self.open.get(path)
+        if known is not None:
+            known.asked_for = True
         if known is None:
             kind = LANGUAGES.get(PurePosixPath(path).suffix, language)
-            document = {"uri": uri_of(path), "languageId": kind, "version": 1, "text": text}
-            await conversation.notify("textDocument/didOpen", {"textDocument": document})
-            self.open[path] = Document(1, digest)
-        elif known.digest != digest:
-            known.version, known.digest = known.version + 1, digest
-            document = {"uri": uri_of(path), "version": known.version}
-            change = {"textDocument": document, "contentChanges": [{"text": text}]}
-            await conversation.notify("textDocument/didChange", change)
+            await self._begin(notify, path, uri_of(path), kind, text)
+            self.open[path].asked_for = True
+        elif not known.holders and known.digest != digest_of(text):
+            await self._change(notify, known, text)
 
-    async def close(self, conversation: Conversation, path: str) -> None:
-        if self.open.pop(path, None) is not None:
-            await conversation.notify("textDocument/didClose", {"textDocument": {"uri": uri_of(path)}})
+    async def close(self, notify: Notify, path: str) -> None:
+        if (known := self.open.get(path)) is None:
+            return
+        known.asked_for = False
+        if not known.holders:
+            await self._end(notify, path)
+
+    async def hold(self, notify: Notify, path: str, holder: str, item: Mapping[str, Any]) -> None:
+        """``item`` is a TextDocumentItem: what its holder opens counts for everybody."""
+        known, text = self.open.get(path), str(item["text"])
+        if known is None:
+            known = await self._begin(notify, path, str(item["uri"]), str(item["languageId"]), text)
+        else:
+            await self._change(notify, known, text)
+        known.holders.add(holder)
+
+    async def change(self, notify: Notify, path: str, holder: str, changes: list[Mapping[str, Any]]) -> None:
+        """As the protocol has it, but for the version. Changes of a document that is not held are none."""
+        known = self.open.get(path)
+        if known is not None and holder in known.holders:
+            known.digest = b""
+            await self._say_changed(notify, known, changes)
+
+    async def let_go(self, notify: Notify, path: str, holder: str) -> None:
+        known = self.open.get(path)
+        if known is None or holder not in known.holders:
+            return
+        known.holders.discard(holder)
+        known.digest = b""  # Whoever asks next has the file read.
+        if not known.holders and not known.asked_for:
+            await self._end(notify, path)
+
+    def held_by(self, holder: str) -> list[str]:
+        return [path for path, document in self.open.items() if holder in document.holders]
+
+    async def _begin(self, notify: Notify, path: str, uri: str, language: str, text: str) -> Document:
+        self.open[path] = known = Document(uri, 1, digest_of(text))
+        document = {"uri": uri, "languageId": language, "version": 1, "text": text}
+        await notify("textDocument/didOpen", {"textDocument": document})
+        return known
+
+    async def _change(self, notify: Notify, known: Document, text: str) -> None:
+        known.digest = digest_of(text)
+        await self._say_changed(notify, known, [{"text": text}])
+
+    async def _say_changed(self, notify: Notify, known: Document, changes: list[Mapping[str, Any]]) -> None:
+        known.version += 1
+        document = {"uri": known.uri, "version": known.version}
+        await notify("textDocument/didChange", {"textDocument": document, "contentChanges": changes})
+
+    async def _end(self, notify: Notify, path: str) -> None:
+        document = self.open.pop(path)
+        await notify("textDocument/didClose", {"textDocument": {"uri": document.uri}})
 
 
-class Shelf:
-    """The documents of every server, by sandbox and tag; the longest unused are forgotten."""
-
-    def __init__(self) -> None:
-        self._all: OrderedDict[tuple[str, str], Documents] = OrderedDict()
-
-    def of(self, sandbox: str, tag: str) -> Documents:
-        documents = self._all.setdefault((sandbox, tag), Documents())
-        self._all.move_to_end((sandbox, tag))
-        while len(self._all) > SERVERS_KEPT:
-            self._all.popitem(last=False)
-        return documents
-
-    def forget(self, sandbox: str, tag: str) -> None:
-        self._all.pop((sandbox, tag), None)
+def digest_of(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

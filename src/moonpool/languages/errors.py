@@ -2,6 +2,8 @@
 
 from moonpool.errors import GuestError
 
+LAST_WORDS = 2000  # bytes of what a server that ended had written about it
+
 
 class LanguageNotSupported(GuestError):
     code = "language_not_supported"
@@ -40,3 +42,20 @@ class RequestNotOffered(GuestError):
 class LanguageServerGone(LanguageServerFailed):
     code = "language_server_gone"
     default = "The language server ended"
+
+
+class ClientTooSlow(GuestError):
+    code = "language_client_too_slow"
+    default = "The client does not read what the language server says"
+
+
+class TooManyClients(GuestError):
+    code = "language_clients_too_many"
+    default = "Too many clients are connected to this language server"
+    default_hint = "Close one that is not needed any more."
+
+
+def gone(complaints: bytes) -> LanguageServerGone:
+    """With the last of what the server had written to standard error."""
+    said = complaints[-LAST_WORDS:].decode(errors="replace").strip()
+    return LanguageServerGone(f"The language server ended: {said}" if said else LanguageServerGone.default)

@@ -6,8 +6,12 @@ from typing import Any
 
 HEADER = b"Content-Length: "
 END = b"\r\n\r\n"
-MESSAGE_LIMIT = 64 * 1024 * 1024  # bytes
+MESSAGE_LIMIT = 16 * 1024 * 1024  # bytes
 HEADERS_LIMIT = 4096  # bytes
+
+# Of JSON-RPC and of the protocol.
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
+NOT_INITIALIZED, REQUEST_FAILED = -32002, -32803
 
 Message = dict[str, Any]
 
@@ -15,6 +19,11 @@ Message = dict[str, Any]
 def framed(message: Mapping[str, Any]) -> bytes:
     body = json.dumps({"jsonrpc": "2.0", **message}, separators=(",", ":")).encode()
     return HEADER + str(len(body)).encode() + END + body
+
+
+def refusal(number: Any, code: int, text: str) -> Message:
+    """The answer to request ``number`` that says why there is none."""
+    return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": text}}
 
 
 class Frames:
@@ -48,7 +57,7 @@ class Frames:
         body = bytes(self._buffer[begin : begin + size])
         try:
             message = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return self._pass_over()
         del self._buffer[: begin + size]
         return message if isinstance(message, dict) else True

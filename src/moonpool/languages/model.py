@@ -16,6 +16,32 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
     "javascript": ("typescript-language-server", "--stdio"),
 }
 
+# What servers are told that their clients know. Connected clients may know less: what they do not know they do not ask
+# for. Nothing here makes a server wait for an answer, unless a client has it do something.
+CAPABILITIES: Mapping[str, Any] = {
+    "textDocument": {
+        "synchronization": {"didSave": True},
+        "completion": {"completionItem": {"documentationFormat": ["markdown", "plaintext"]}},
+        "hover": {"contentFormat": ["markdown", "plaintext"]},
+        "signatureHelp": {"signatureInformation": {"documentationFormat": ["markdown", "plaintext"]}},
+        "definition": {},
+        "typeDefinition": {},
+        "implementation": {},
+        "references": {},
+        "documentHighlight": {},
+        "documentSymbol": {"hierarchicalDocumentSymbolSupport": False},
+        "codeAction": {"codeActionLiteralSupport": {"codeActionKind": {"valueSet": ["", "quickfix", "refactor"]}}},
+        "formatting": {},
+        "rangeFormatting": {},
+        "rename": {"prepareSupport": True},
+        "foldingRange": {},
+        "selectionRange": {},
+        "inlayHint": {},
+        "publishDiagnostics": {"relatedInformation": True},
+    },
+    "workspace": {"symbol": {}, "applyEdit": True, "executeCommand": {}},
+}
+
 
 @dataclass(frozen=True)
 class Project:

@@ -6,20 +6,30 @@ import json
 import posixpath
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib import resources
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from moonpool.access.model import Principal
-from moonpool.errors import CommandNotFound, FileNotFound, InvalidInput, ProcessEnded, ProcessNotFound
+from moonpool.cancellation import to_the_end
+from moonpool.errors import (
+    AgentTimeout,
+    AgentUnavailable,
+    CommandNotFound,
+    FileNotFound,
+    InvalidInput,
+    ProcessEnded,
+    ProcessNotFound,
+)
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import ProcessInfo, ProcessSpec
 from moonpool.languages import inside
-from moonpool.languages.answers import completions_of, symbols_of, symbols_of_search
+from moonpool.languages.answers import completions_of, symbols_of, symbols_of_search, understood
+from moonpool.languages.clients import LanguageClient
 from moonpool.languages.conversation import Conversation
-from moonpool.languages.documents import Documents, Shelf, paths_of, uri_of
+from moonpool.languages.documents import paths_of, uri_of
 from moonpool.languages.errors import (
     LanguageServerFailed,
     LanguageServerGone,
@@ -27,8 +37,10 @@ from moonpool.languages.errors import (
     LanguageServerNotStarted,
     LanguageServerTimeout,
     RequestNotOffered,
+    TooManyClients,
 )
-from moonpool.languages.model import Completions, Position, Project, Symbol, command_for
+from moonpool.languages.model import CAPABILITIES, Completions, Position, Project, Symbol, command_for
+from moonpool.languages.shared import Shared, Shelf
 from moonpool.processes.model import Sandboxes, checked_text
 from moonpool.sandboxes.model import AgentSession
 
@@ -36,6 +48,8 @@ FILE_LIMIT = 16 * 1024 * 1024  # bytes of a source file
 STOP_TIMEOUT = 5.0  # seconds for a server to end by itself
 SEARCH_TIMEOUT = 60.0  # seconds
 REPLAY_BYTES = 1024 * 1024
+CLIENTS_LIMIT = 16  # connected to one server
+UNINTRODUCED = ":new"  # at the end of tags
 PYTHON = "python"
 HOME = "~"  # to the agent
 
@@ -82,7 +96,7 @@ class LanguageService:
     async def close(self, principal: Principal, sandbox: str, project: Project, uri: str) -> None:
         async def action(talk: "Talk") -> None:
             for path in talk.paths(uri):
-                await talk.documents.close(talk.conversation, path)
+                await talk.documents.close(talk.conversation.notify, path)
 
         await self._ask(principal, sandbox, project, action)
 
@@ -103,7 +117,8 @@ class LanguageService:
             where = {"line": position.line, "character": position.character}
             asked = {"textDocument": {"uri": uri_of(path)}, "position": where}
             asked |= {"context": dict(context)} if context else {}
-            return completions_of(await talk.conversation.request("textDocument/completion", asked))
+            answer = await talk.conversation.request("textDocument/completion", asked)
+            return understood(completions_of, answer)
 
         return await self._ask(principal, sandbox, project, action)
 
@@ -113,7 +128,8 @@ class LanguageService:
         async def action(talk: "Talk") -> tuple[Symbol, ...]:
             path = await talk.tell(uri)
             asked = {"textDocument": {"uri": uri_of(path)}}
-            return symbols_of(await talk.conversation.request("textDocument/documentSymbol", asked), uri_of(path))
+            answer = await talk.conversation.request("textDocument/documentSymbol", asked)
+            return understood(symbols_of, answer, uri_of(path))
 
         return await self._ask(principal, sandbox, project, action)
 
@@ -124,13 +140,28 @@ class LanguageService:
 
         async def action(talk: "Talk") -> tuple[Symbol, ...]:
             try:
-                return symbols_of(await talk.conversation.request("workspace/symbol", {"query": query}), "")
+                answer = await talk.conversation.request("workspace/symbol", {"query": query})
+                return understood(symbols_of, answer, "")
             except RequestNotOffered:
                 if talk.project.language != PYTHON:
                     raise
                 return await search_python(talk.session, talk.project, query)
 
         return await self._ask(principal, sandbox, project, action)
+
+    @asynccontextmanager
+    async def connect(self, principal: Principal, sandbox: str, project: Project) -> AsyncIterator[LanguageClient]:
+        """Stay connected to the project's server, which is started where it does not run. TooManyClients."""
+        async with AsyncExitStack() as stack:
+            async with self._alone(principal, sandbox, project) as (own, project):
+                shared, info = await self._shared(own, project)
+                if len(shared.members) >= CLIENTS_LIMIT:
+                    raise TooManyClients(f"{CLIENTS_LIMIT} clients are connected to this language server")
+                session = await stack.enter_async_context(self._sandboxes.session(principal, sandbox))
+                events = await stack.enter_async_context(session.agent.attach(info.pid, replay=False))
+                client = LanguageClient(session.agent, shared, info.pid, events, project.path)
+                stack.push_async_callback(dismiss, client)
+            yield client
 
     # -- below -----------------------------------------------------------------------------------------------------
 
@@ -171,42 +202,58 @@ class LanguageService:
             if info is None:
                 raise LanguageServerNotStarted
             if not info.running:
-                await self._launch(session, project)
-            async with session.agent.attach(project.tag, replay=False) as events:
-                conversation = Conversation(session.agent, project.tag, events)
-                documents = self._shelf.of(session.sandbox.id, project.tag)
-                yield Talk(session, project, conversation, documents)
+                info = await self._launch(session, project)
+            async with session.agent.attach(info.pid, replay=False) as events:
+                shared = self._shelf.of(session.sandbox.id, project.tag)
+                yield Talk(session, project, Conversation(session.agent, info.pid, events, shared), shared)
 
-    async def _launch(self, session: AgentSession, project: Project) -> None:
+    async def _shared(self, session: AgentSession, project: Project) -> tuple[Shared, ProcessInfo]:
+        """A server that this process has not introduced itself to is started anew: nobody could say what it offers."""
+        info = await found(session.agent, project.tag)
+        shared = self._shelf.of(session.sandbox.id, project.tag)
+        if info is None or not info.running or shared.pid != info.pid:
+            if info is not None and info.running:
+                await end(session.agent, info)
+            info = await self._launch(session, project)
+            shared = self._shelf.of(session.sandbox.id, project.tag)
+        return shared, info
+
+    async def _launch(self, session: AgentSession, project: Project) -> ProcessInfo:
+        """Under another tag until it is introduced, so that nobody meets one that was left alone before."""
         self._shelf.forget(session.sandbox.id, project.tag)
+        shared = self._shelf.of(session.sandbox.id, project.tag)
+        for tag in (project.tag, project.tag + UNINTRODUCED):
+            with contextlib.suppress(ProcessNotFound):
+                await session.agent.forget((await session.agent.process(tag)).pid)
         spec = ProcessSpec(
             argv=command_for(project.language, self._configured),
             cwd=project.path,
             user=session.sandbox.user,
             stdin=True,
-            tag=project.tag,
+            tag=project.tag + UNINTRODUCED,
             replay_bytes=REPLAY_BYTES,
         )
         try:
-            async with session.agent.start_and_attach(spec) as (_, events):
-                await introduce(Conversation(session.agent, project.tag, events), project)
+            async with session.agent.start_and_attach(spec) as (info, events):
+                try:
+                    conversation = Conversation(session.agent, info.pid, events, shared)
+                    shared.introduced, shared.pid = await introduce(conversation, project), info.pid
+                    return await session.agent.retag(info.pid, project.tag)
+                except BaseException:
+                    with contextlib.suppress(ProcessNotFound, AgentUnavailable, AgentTimeout):
+                        await to_the_end(session.agent.forget(info.pid))
+                    raise
         except CommandNotFound as error:
             raise LanguageServerMissing(f"'{(spec.argv or ('',))[0]}' is not installed in this sandbox") from error
-        except (LanguageServerFailed, LanguageServerTimeout):
-            with contextlib.suppress(ProcessNotFound, ProcessEnded):
-                await session.agent.signal(project.tag, signal.SIGKILL)
-            raise
 
 
 class Talk:
     """A conversation about the files of a project."""
 
-    def __init__(
-        self, session: AgentSession, project: Project, conversation: Conversation, documents: Documents
-    ) -> None:
+    def __init__(self, session: AgentSession, project: Project, conversation: Conversation, shared: Shared) -> None:
         self.session = session
         self.conversation = conversation
-        self.documents = documents
+        self.documents = shared.documents
         self.project = project
 
     def paths(self, uri: str) -> tuple[str, ...]:
@@ -224,7 +271,7 @@ class Talk:
                 raise
             path = others[0]
             text = await self._read(path)
-        await self.documents.tell(self.conversation, path, self.project.language, text)
+        await self.documents.tell(self.conversation.notify, path, self.project.language, text)
         return path
 
     async def _read(self, path: str) -> str:
@@ -251,33 +298,33 @@ def running(info: ProcessInfo | None) -> bool:
     return info is not None and info.running
 
 
-async def introduce(conversation: Conversation, project: Project) -> None:
+async def dismiss(client: LanguageClient) -> None:
+    with contextlib.suppress(LanguageServerFailed, LanguageServerTimeout, AgentUnavailable, AgentTimeout):
+        await to_the_end(client.leave())
+
+
+async def introduce(conversation: Conversation, project: Project) -> Mapping[str, Any]:
+    """What the server says of itself."""
     root = uri_of(project.path)
-    await conversation.request(
+    said = await conversation.request(
         "initialize",
         {
             "processId": None,
             "rootUri": root,
             "rootPath": project.path,
             "workspaceFolders": [{"uri": root, "name": posixpath.basename(project.path) or project.path}],
-            "capabilities": {
-                "textDocument": {
-                    "synchronization": {"didSave": False},
-                    "completion": {"completionItem": {"documentationFormat": ["markdown", "plaintext"]}},
-                    "documentSymbol": {"hierarchicalDocumentSymbolSupport": False},
-                },
-                "workspace": {"symbol": {}},
-            },
+            "capabilities": CAPABILITIES,
         },
     )
     await conversation.notify("initialized", {})
+    return said if isinstance(said, dict) else {}
 
 
 async def end(agent: AgentClient, info: ProcessInfo) -> None:
     """As the protocol wants it, and by force when that takes too long."""
     try:
         async with asyncio.timeout(STOP_TIMEOUT), agent.attach(info.pid, replay=False) as events:
-            conversation = Conversation(agent, info.tag or "", events)
+            conversation = Conversation(agent, info.pid, events, Shared())
             await conversation.request("shutdown", None)
             await conversation.notify("exit", {})
             await agent.wait(info.pid)
@@ -295,4 +342,4 @@ async def search_python(session: AgentSession, project: Project, query: str) -> 
         raise LanguageServerTimeout(f"The search did not end within {SEARCH_TIMEOUT:.0f} seconds")
     if result.exit_code:
         raise RequestNotOffered(hint="Searching a Python project needs jedi in the sandbox.")
-    return symbols_of_search(json.loads(result.stdout))
+    return understood(lambda: symbols_of_search(json.loads(result.stdout)))

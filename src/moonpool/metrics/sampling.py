@@ -81,6 +81,13 @@ class Course:
         mean = self._means.get(index)
         return () if mean is None else (self._mean_of(index, mean, wall, held=self.asleep),)
 
+    def latest(self, wall: float) -> Record | None:
+        """Of the half minute that has begun; None where it does not run, or has not been seen yet."""
+        if self.ended or self._cpu is None:
+            return None
+        mean = self._means.get(1)
+        return self._record(wall, 0.0) if self.asleep or mean is None else self._mean_of(1, mean, wall, held=False)
+
     @property
     def seen(self) -> bool:
         """It has run long enough to have figures."""

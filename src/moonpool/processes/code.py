@@ -112,11 +112,12 @@ class CodeService:
 
 
 def split_charts(output: bytes, word: str) -> tuple[bytes, tuple[dict[str, Any], ...]]:
-    """Charts cut short by a timeout or the output limit are none."""
+    """Charts cut short by a timeout or the output limit are none, and neither is what the code itself wrote there."""
     text, found, charts = output.rpartition(f"\n{word}".encode())
     if not found:
         return output, ()
     try:
-        return text, tuple(json.loads(charts))
-    except ValueError:
+        told = json.loads(charts)
+    except (ValueError, RecursionError):
         return text, ()
+    return text, tuple(chart for chart in told if isinstance(chart, dict)) if isinstance(told, list) else ()

@@ -257,9 +257,10 @@ def event_of(line: bytes) -> dict[str, Any]:
     """Empty for what is none."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return event if isinstance(event, dict) and event.get("type") in EVENTS else {}
+    known = isinstance(event, dict) and isinstance(event.get("type"), str) and event["type"] in EVENTS
+    return event if known else {}
 
 
 def exited(message: str) -> dict[str, Any]:

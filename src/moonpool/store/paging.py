@@ -30,7 +30,7 @@ def decode_cursor(cursor: str, length: int) -> list[Any]:
     """The parts of a cursor made by ``encode_cursor``; InvalidInput for anything else."""
     try:
         parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidInput("Invalid cursor", field="cursor") from error
     if not isinstance(parts, list) or len(parts) != length:
         raise InvalidInput("Invalid cursor", field="cursor")

@@ -10,6 +10,7 @@ from typing import Protocol
 import httpx
 import structlog
 
+from moonpool.errors import InvalidInput
 from moonpool.outbound import Outbound, Unreachable, tls_context
 from moonpool.telemetry.model import Signal, Target
 from moonpool.telemetry.otlp import PROTOBUF
@@ -78,15 +79,16 @@ class Forwarder:
         return httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=tls_context())
 
     async def _work(self, owner: str | None, queue: asyncio.Queue[Parcel]) -> None:
-        send = self._to_operators if owner is None else self._to_teams
-        with contextlib.suppress(TimeoutError):
-            while True:
-                async with asyncio.timeout(IDLE):
-                    parcel = await queue.get()
-                if not await delivered(send, parcel):
-                    self.dropped += 1
-                    log.warning("telemetry_not_handed_on", team=owner, signal=parcel.signal.value)
-        del self._workers[owner], self._queues[owner]
+        try:
+            while (parcel := await next_of(queue)) is not None:
+                await self._deliver(owner, parcel)
+        finally:
+            del self._workers[owner], self._queues[owner]
+
+    async def _deliver(self, owner: str | None, parcel: Parcel) -> None:
+        if not await delivered(self._to_operators if owner is None else self._to_teams, parcel):
+            self.dropped += 1
+            log.warning("telemetry_not_handed_on", team=owner, signal=parcel.signal.value)
 
     async def _to_teams(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> int:
         return (await self._outbound.send(method, url, headers, content)).status
@@ -94,8 +96,17 @@ class Forwarder:
     async def _to_operators(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> int:
         try:
             return (await self._client.request(method, url, headers=dict(headers), content=content)).status_code
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise Unreachable(type(error).__name__) from error
+
+
+async def next_of(queue: asyncio.Queue[Parcel]) -> Parcel | None:
+    """None when there was none for a while."""
+    try:
+        async with asyncio.timeout(IDLE):
+            return await queue.get()
+    except TimeoutError:
+        return None if queue.empty() else queue.get_nowait()
 
 
 async def delivered(send: Send, parcel: Parcel) -> bool:
@@ -104,7 +115,7 @@ async def delivered(send: Send, parcel: Parcel) -> bool:
         if attempt:
             await asyncio.sleep(pause)
             pause *= 2
-        with contextlib.suppress(Unreachable):
+        with contextlib.suppress(Unreachable, InvalidInput):
             status = await send("POST", parcel.url, parcel.headers, parcel.content)
             if status not in RETRYABLE:
                 return 200 <= status < 300

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from moonpool.sandboxes.model import Sandbox
+
 
 class Signal(StrEnum):
-    """Metrics are handed on, and not kept: the figures of a sandbox are measured from outside."""
+    """Programs' own metrics are handed on, and not kept: the figures of a sandbox are measured from outside."""
 
     LOGS = "logs"
     TRACES = "traces"
@@ -92,3 +94,8 @@ class KeptTarget:
     endpoint: str
     headers: str = field(repr=False)
     updated_at: datetime
+
+
+def marks_of(sandbox: Sandbox) -> dict[str, str]:
+    """What collectors are told of whose something is."""
+    return {"sandbox.id": sandbox.id, "sandbox.name": sandbox.name, "organization.id": sandbox.team_id}

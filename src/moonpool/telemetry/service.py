@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hmac
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -30,9 +30,10 @@ from moonpool.sandboxes.model import Sandbox, SandboxState
 from moonpool.sandboxes.query import Page
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.service import SandboxService
+from moonpool.telemetry.figures import FigureReports, Figures
 from moonpool.telemetry.files import TelemetryFiles, nanoseconds
 from moonpool.telemetry.forwarding import Forwarder, Parcel
-from moonpool.telemetry.model import LogRecord, Signal, Span, Target, TelemetryQuery, Trace
+from moonpool.telemetry.model import LogRecord, Signal, Span, Target, TelemetryQuery, Trace, marks_of
 from moonpool.telemetry.otlp import Export, Unreadable, attributed, logs_of, read, spans_of
 from moonpool.telemetry.targets import TelemetryTargets
 
@@ -68,11 +69,14 @@ class TelemetryService:
         targets: TelemetryTargets,
         forwarder: Forwarder,
         folder: Path,
+        figures: Figures,
         clock: Clock,
     ) -> None:
         self._sandboxes, self._records, self._source, self._clock = sandboxes, records, source, clock
         self.targets, self._forwarder = targets, forwarder
         self._files = TelemetryFiles(folder)
+        self._reports = FigureReports(records, figures, self._collectors, forwarder, clock)
+        self._reporting: asyncio.Task[None] | None = None
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
@@ -85,13 +89,14 @@ class TelemetryService:
         await self.targets.load()
         self._source.notices.listen(self.noticed)
         self._records.listen(self._changed)
+        self._reporting = asyncio.get_running_loop().create_task(self._reports.run(), name="figures for collectors")
         for sandbox in live.values():
             if sandbox.state is SandboxState.RUNNING:
                 self.noticed(sandbox.id)
 
     async def close(self) -> None:
         self._source.notices.listen(lambda _sandbox: None)
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *([self._reporting] if self._reporting else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._removals, return_exceptions=True)
@@ -190,12 +195,9 @@ class TelemetryService:
         if current is None or current.state is SandboxState.DESTROYED:
             await asyncio.to_thread(self._files.remove, sandbox_id)
             return
-        for owner, target in ((sandbox.team_id, self._target(sandbox.team_id)), (None, self.targets.operators)):
-            if target is None:
-                continue
+        for owner, target in self._collectors(sandbox.team_id):
             for signal, export in exports:
-                marks = {"sandbox.id": sandbox.id, "sandbox.name": sandbox.name, "organization.id": sandbox.team_id}
-                self._forwarder.hand_on(owner, Parcel(target, signal, attributed(export, marks)))
+                self._forwarder.hand_on(owner, Parcel(target, signal, attributed(export, marks_of(sandbox))))
 
     def _store(self, sandbox_id: str, items: Sequence[Telemetry], now: int) -> list[tuple[Signal, Export]]:
         """Blocking. What cannot be read, or has no place, is lost: the program that sent it is long gone."""
@@ -218,6 +220,11 @@ class TelemetryService:
         except (sqlite3.Error, OSError) as error:
             log.warning("telemetry_not_kept", sandbox=sandbox_id, error=str(error))
         return exports
+
+    def _collectors(self, team_id: str) -> Iterator[tuple[str | None, Target]]:
+        for owner, target in ((team_id, self._target(team_id)), (None, self.targets.operators)):
+            if target is not None:
+                yield owner, target
 
     def _target(self, team_id: str) -> Target | None:
         try:

@@ -15,10 +15,13 @@ import daytona_api_client as sdk
 import httpx
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from moonpool.config import Settings
 from moonpool.guest.model import Telemetry
+from moonpool.hosts.model import MachineSample
+from moonpool.telemetry.model import Target
 from tests.contract.daytona.conftest import MemoryMachines, Running
 
 Conforms = Callable[[str, Any], Any]
@@ -46,7 +49,8 @@ class Outbox:
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr("moonpool.telemetry.figures.EVERY", 0.05)
     return settings.model_copy(update={"webhook_networks": (f"{COLLECTORS}/32",)})
 
 
@@ -258,6 +262,50 @@ async def test_a_team_hands_on(
         assert {pair.key: pair.value.string_value for pair in came}["sandbox.id"] == sandbox["id"]
     assert (await client.delete(f"{organization}/otel-config")).status_code == 204
     assert (await client.get(f"{organization}/otel-config")).status_code == 404
+
+
+async def test_the_operators_collector(
+    client: httpx.AsyncClient, outbox: Outbox, path: str, running: Running, sandbox: dict[str, Any]
+) -> None:
+    """It is told of all teams, at whatever address it has, and again where it cannot at once."""
+    async with collecting() as collector:
+        running.core.telemetry.targets.operators = Target(collector.address, {"Authorization": "Bearer operators"})
+        collector.statuses = [503]
+        outbox.put("traces", trace())
+        await client.get(f"{path}/logs", params=ALWAYS)
+        for _ in range(2):
+            target, headers, body = await collector.came.get()
+            assert (target, headers["authorization"]) == ("/v1/traces", "Bearer operators")
+        (part,) = ExportTraceServiceRequest.FromString(body).resource_spans
+        marks = {pair.key: pair.value.string_value for pair in part.resource.attributes}
+        assert marks["sandbox.id"] == sandbox["id"]
+        assert [span.name for span in part.scope_spans[0].spans] == ["GET /", "query"]
+
+
+async def test_collectors_are_told_of_figures(
+    client: httpx.AsyncClient,
+    running: Running,
+    organization: str,
+    sandbox: dict[str, Any],
+    machines: MemoryMachines,
+) -> None:
+    machines.samples[sandbox["id"]] = MachineSample(1_000_000, 64 << 20, 1 << 20, False)
+    await running.core.metrics.sample()
+    async with collecting() as collector:
+        running.core.telemetry.targets.operators = Target(collector.address)
+        config = {"endpoint": f"{collector.address}/team"}
+        assert (await client.put(f"{organization}/otel-config", json=config)).is_success
+        waited_for = {"/v1/metrics", "/team/v1/metrics"}
+        while waited_for:
+            target, _, body = await collector.came.get()
+            waited_for.discard(target)
+            (part,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
+            marks = {pair.key: pair.value.string_value for pair in part.resource.attributes}
+            assert (marks["sandbox.id"], marks["service.name"]) == (sandbox["id"], f"sandbox-{sandbox['id']}")
+            told = {metric.name: metric for metric in part.scope_metrics[0].metrics}
+            memory = told["daytona.sandbox.memory.usage"]
+            assert (memory.unit, memory.gauge.data_points[0].as_double) == ("By", 64 << 20)
+            assert {"daytona.sandbox.cpu.utilization", "daytona.sandbox.filesystem.available"} <= set(told)
 
 
 async def test_headers_are_not_in_the_database(client: httpx.AsyncClient, organization: str, tmp_path: Path) -> None:

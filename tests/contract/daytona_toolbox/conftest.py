@@ -187,8 +187,12 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    settings = Settings(data=tmp_path, api_key=KEY, on_exit="stop")
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path, api_key=KEY, on_exit="stop")
+
+
+@pytest.fixture
+async def world(tmp_path: Path, settings: Settings) -> AsyncIterator[World]:
     machines = ProcessMachines()
     store = await open_store(tmp_path)
     core = Core(settings, store, machines, SystemClock())

@@ -3,12 +3,22 @@ from pathlib import Path
 
 import pytest
 
-from moonpool.engine.images.recipe import NodePackage, RootFile, base_recipe, host_certificates
+from moonpool.engine.images.code_runner import code_runner_recipe
+from moonpool.engine.images.recipe import NodePackage, RootFile, base_recipe, desktop_recipe, host_certificates
 
 
 def test_equal_recipes_have_equal_digests() -> None:
     assert base_recipe().digest == base_recipe().digest
     assert len(base_recipe().digest) == 64
+
+
+def test_further_packages_are_added_once() -> None:
+    plain, more = base_recipe(), base_recipe(["python3-matplotlib", "git", "python3-matplotlib"])
+    assert sorted(more.packages) == sorted([*plain.packages, "python3-matplotlib"])
+    assert more.digest != plain.digest == base_recipe(["git"]).digest
+    for recipe in (desktop_recipe, code_runner_recipe):
+        assert "python3-scipy" in recipe(["python3-scipy"]).packages
+        assert len(set(recipe(["git"]).packages)) == len(recipe().packages)
 
 
 @pytest.mark.parametrize(

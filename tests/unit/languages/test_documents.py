@@ -4,9 +4,10 @@ import pytest
 
 from moonpool.errors import InvalidInput
 from moonpool.languages.answers import completions_of, symbols_of
-from moonpool.languages.documents import SERVERS_KEPT, Shelf, path_of, paths_of, uri_of
+from moonpool.languages.documents import path_of, paths_of, uri_of
 from moonpool.languages.errors import LanguageNotSupported
 from moonpool.languages.model import Completions, command_for
+from moonpool.languages.shared import SERVERS_KEPT, Shelf
 
 RANGE = {"start": {"line": 1, "character": 0}, "end": {"line": 2, "character": 0}}
 

@@ -13,6 +13,11 @@ from moonpool.processes.inside import source
 WORD = "w" * 32
 
 
+@pytest.mark.parametrize("forged", ["7", "null", "{}", "[" * 100_000, '[1, {"a": 2}', "[7]"])
+def test_charts_that_code_forges(forged: str) -> None:
+    assert split_charts(f"shown\n{WORD}{forged}".encode(), WORD) == (b"shown", ())
+
+
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     python = RUNTIMES["python"]
     command = [sys.executable, *python.argv(code, arguments)[1:]]

@@ -29,11 +29,26 @@ SERIES: Mapping[str, Callable[[SandboxPoint, Sandbox], float]] = {
     "daytona.sandbox.memory.cache": lambda point, _: point.cache_bytes,
     "daytona.sandbox.filesystem.usage": lambda point, _: point.disk_bytes,
     "daytona.sandbox.filesystem.total": lambda _, sandbox: sandbox.resources.disk_mib * MEBIBYTE,
+    "daytona.sandbox.filesystem.available": lambda point, sandbox: max(
+        0, sandbox.resources.disk_mib * MEBIBYTE - point.disk_bytes
+    ),
     "daytona.sandbox.filesystem.utilization": lambda point, sandbox: round(
         100 * point.disk_bytes / (sandbox.resources.disk_mib * MEBIBYTE), 2
     ),
 }
 """Limits are those of now, also for earlier points."""
+
+
+def figures(point: SandboxPoint, sandbox: Sandbox) -> Mapping[str, tuple[float, str]]:
+    """For collectors, under the same names: with their units."""
+    return {name: (figure(point, sandbox), unit_of(name)) for name, figure in SERIES.items()}
+
+
+def unit_of(name: str) -> str:
+    if name.endswith("utilization"):
+        return "%"
+    return "{cpu}" if ".cpu." in name else "By"
+
 
 router = APIRouter()
 

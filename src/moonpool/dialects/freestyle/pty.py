@@ -195,7 +195,7 @@ class Connection:
         """What is none of the protocol's messages is passed over."""
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         match document:
             case {"type": "resize", "cols": int(columns), "rows": int(rows)}:

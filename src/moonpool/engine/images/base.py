@@ -2,6 +2,7 @@
 the one with a desktop, and the one with a Jupyter server."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from moonpool.engine.images import node
@@ -33,14 +34,18 @@ def ensure_base(
     return ensure_image(pool, BASE, recipe or base_recipe(), cache, progress, mirror)
 
 
-def ensure_desktop(pool: Pool, cache: Path, progress: Progress, *, mirror: str | None = None) -> Image:
-    """As ``ensure_base``, of the image ``desktop``."""
-    return ensure_image(pool, DESKTOP, desktop_recipe(), cache, progress, mirror)
+def ensure_desktop(
+    pool: Pool, cache: Path, progress: Progress, *, mirror: str | None = None, further: Iterable[str] = ()
+) -> Image:
+    """As ``ensure_base``, of the image ``desktop``, with ``further`` packages."""
+    return ensure_image(pool, DESKTOP, desktop_recipe(further), cache, progress, mirror)
 
 
-def ensure_code_runner(pool: Pool, cache: Path, progress: Progress, *, mirror: str | None = None) -> Image:
-    """As ``ensure_base``, of the image ``code-runner``."""
-    return ensure_image(pool, CODE_RUNNER, code_runner_recipe(), cache, progress, mirror)
+def ensure_code_runner(
+    pool: Pool, cache: Path, progress: Progress, *, mirror: str | None = None, further: Iterable[str] = ()
+) -> Image:
+    """As ``ensure_base``, of the image ``code-runner``, with ``further`` packages."""
+    return ensure_image(pool, CODE_RUNNER, code_runner_recipe(further), cache, progress, mirror)
 
 
 def ensure_image(pool: Pool, name: str, recipe: Recipe, cache: Path, progress: Progress, mirror: str | None) -> Image:

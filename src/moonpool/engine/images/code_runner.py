@@ -1,6 +1,7 @@
 """The image ``code-runner``: the base image with a Jupyter server on port 8888, and what most code for it imports."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import resources
 
@@ -61,10 +62,10 @@ WantedBy=multi-user.target
 LINKS = (Link("/etc/systemd/system/multi-user.target.wants/jupyter.service", "/etc/systemd/system/jupyter.service"),)
 
 
-def code_runner_recipe() -> Recipe:
+def code_runner_recipe(further: Iterable[str] = ()) -> Recipe:
     """The base image with a Jupyter server that starts with the sandbox."""
-    base = base_recipe()
-    packages = tuple(sorted((*base.packages, *PACKAGES)))
+    base = base_recipe(further)
+    packages = tuple(sorted({*base.packages, *PACKAGES}))
     return replace(base, packages=packages, files=(*base.files, *files()), links=(*base.links, *LINKS))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -185,8 +186,9 @@ USERS = (
 )
 
 
-def base_recipe() -> Recipe:
-    """The recipe for this machine's architecture, with the certificates that this machine trusts beyond Debian's."""
+def base_recipe(further: Iterable[str] = ()) -> Recipe:
+    """The recipe for this machine's architecture, with the certificates that this machine trusts beyond Debian's, and
+    with ``further`` packages of Debian's."""
     machine = platform.machine()
     node = NPM_ARCHITECTURES.get(machine)
     if node is None:
@@ -198,7 +200,7 @@ def base_recipe() -> Recipe:
     return Recipe(
         suite="bookworm",
         epoch=1_790_000_000,
-        packages=PACKAGES,
+        packages=(*PACKAGES, *sorted({*further} - {*PACKAGES})),
         node_packages=(*NODE_PACKAGES, compiler),
         files=(*FILES, sudo, *host_certificates()),
         links=(*LINKS, esbuild),
@@ -210,10 +212,10 @@ def base_recipe() -> Recipe:
     )
 
 
-def desktop_recipe() -> Recipe:
+def desktop_recipe(further: Iterable[str] = ()) -> Recipe:
     """The base image with a desktop."""
-    base = base_recipe()
-    packages = tuple(sorted((*base.packages, *DESKTOP_PACKAGES)))
+    base = base_recipe(further)
+    packages = tuple(sorted({*base.packages, *DESKTOP_PACKAGES}))
     return replace(base, packages=packages, files=(*base.files, *DESKTOP_FILES))
 
 

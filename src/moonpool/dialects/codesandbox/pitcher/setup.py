@@ -234,7 +234,7 @@ class Setup:
             async with agent.read(RECORD, 0, RECORD_SIZE) as reader:
                 record = json.loads(b"".join([piece async for piece in reader]))
             return [str(finish) for finish in record["steps"]] if record["hash"] == self._hash else []
-        except (FileNotFound, ValueError, KeyError, TypeError):
+        except (FileNotFound, ValueError, KeyError, TypeError, RecursionError):
             return []
 
     async def _write(self) -> None:

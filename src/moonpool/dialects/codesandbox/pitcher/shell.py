@@ -85,7 +85,7 @@ def is_command(identity: Identity) -> bool:
         return True
     try:
         said = json.loads(identity.name)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(said, dict) and said.get("type") == "command"
 

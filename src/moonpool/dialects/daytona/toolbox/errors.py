@@ -68,6 +68,7 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
     language_errors.LanguageServerNotStarted: (400, "LSP_SERVER_NOT_INITIALIZED"),
     language_errors.LanguageServerFailed: (500, "INTERNAL_SERVER_ERROR"),
     language_errors.LanguageServerTimeout: (504, "REQUEST_TIMEOUT"),
+    language_errors.TooManyClients: (429, "RATE_LIMITED"),
     language_errors.RequestNotOffered: (501, "NOT_IMPLEMENTED"),
     git_errors.AuthenticationFailed: (401, "GIT_AUTH_FAILED"),
     git_errors.RemoteForbids: (403, "FORBIDDEN"),

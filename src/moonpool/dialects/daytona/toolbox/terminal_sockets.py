@@ -142,7 +142,7 @@ def offered_environment(call: Call) -> dict[str, str]:
             encoded = token.removeprefix(ENVIRONMENT)
             try:
                 found = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-            except (binascii.Error, ValueError):
+            except (binascii.Error, ValueError, RecursionError):
                 found = None
             if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
                 raise InvalidInput("The environment in the sub-protocol is not a JSON object of texts", field="envs")
