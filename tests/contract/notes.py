@@ -30,7 +30,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "PATCH /secret/{secretId}": "Sandboxes get a new value with their next start.",
     },
     "toolbox": {
-        "POST /process/code-run": "Charts need matplotlib in the image: see MOONPOOL_BASE_PACKAGES; code-runner has it.",
+        "POST /process/code-run": "Charts need matplotlib in the image: MOONPOOL_BASE_PACKAGES. code-runner has it.",
     },
     "wrenn": {
         "PUT /v1/admin/teams/{id}/byoc": "To false, which is so; true is refused: no team brings hosts of its own.",

@@ -1,12 +1,17 @@
 """Language servers of the base image, through the SDK."""
 
+import itertools
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 from daytona import Daytona, DaytonaConfig, Sandbox
 from daytona.common.errors import DaytonaError
 from daytona.common.lsp_server import LspCompletionPosition, LspLanguageId
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import ClientConnection, connect
 
 from tests.contract.documents import TOOLBOX
 from tests.contract.record import listening_sync
@@ -123,3 +128,81 @@ def test_every_operation_answers_as_documented(server: Server, sandbox: Sandbox)
         assert [answer.status_code for answer in answers] == [200] * len(answers)
         assert client.post("/did-open", json=document).json()["code"] == "LSP_SERVER_NOT_INITIALIZED"
         assert client.post("/start", json={**project, "languageId": "cobol"}).status_code == 400
+
+
+class Editor:
+    """Speaks the whole protocol over a WebSocket, as an editor in a browser does."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.numbers = itertools.count(1)
+        assert self.ask("initialize", capabilities={}, processId=None, rootUri=None)["capabilities"]["hoverProvider"]
+        self.tell("initialized")
+
+    def tell(self, method: str, **parameters: Any) -> None:
+        self.socket.send(json.dumps({"jsonrpc": "2.0", "method": method, "params": parameters}))
+
+    def ask(self, method: str, **parameters: Any) -> Any:
+        number = next(self.numbers)
+        self.socket.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}))
+        while (message := self.next()).get("id") != number:
+            assert "id" not in message, message
+        assert "error" not in message, message
+        return message["result"]
+
+    def next(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self.socket.recv(timeout=60))
+        return message
+
+    def open(self, uri: str, language: str, text: str) -> None:
+        self.tell("textDocument/didOpen", textDocument={"uri": uri, "languageId": language, "version": 1, "text": text})
+
+    def complaints_about(self, uri: str) -> list[str]:
+        """The first that there are."""
+        while True:
+            message = self.next()
+            about = message.get("params", {})
+            if about.get("uri") == uri and (found := [each["message"] for each in about["diagnostics"]]):
+                return found
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "text", "complaint", "hover"),
+    [
+        ("python", "shapes.py", "def area(side: int) -> int:\n    return side * sides\n", "sides", "side: int"),
+        ("typescript", "shapes.ts", "function area(side: number) {\n  return side * sides;\n}\n", "sides", "number"),
+    ],
+)
+def test_the_whole_protocol(
+    server: Server, sandbox: Sandbox, language: str, name: str, text: str, complaint: str, hover: str
+) -> None:
+    address = f"{server.url.replace('http', 'ws', 1)}/toolbox/{sandbox.id}/lsp/connect"
+    address += f"?languageId={language}&pathToProject={PROJECT}"
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    uri = f"file://{PROJECT}/{name}"
+    where = {"textDocument": {"uri": uri}, "position": {"line": 0, "character": 9 if language == "typescript" else 4}}
+    with (
+        connect(address, additional_headers=headers, proxy=None, max_size=None) as one,
+        connect(address, additional_headers=headers, proxy=None, max_size=None) as two,
+    ):
+        first, second = Editor(one), Editor(two)
+        first.open(uri, language, text)
+        for each in (first, second):
+            assert any(complaint in said for said in each.complaints_about(uri))
+        assert hover in json.dumps(second.ask("textDocument/hover", **where))
+        assert second.ask("textDocument/references", **where, context={"includeDeclaration": True})
+        changed = text.replace("sides", "side")
+        second.open(uri, language, changed)
+        second.tell(
+            "textDocument/didChange",
+            textDocument={"uri": uri, "version": 2},
+            contentChanges=[{"text": changed.replace("area", "surface")}],
+        )
+        assert "surface" in json.dumps(first.ask("textDocument/documentSymbol", textDocument={"uri": uri}))
+        edit = json.dumps(first.ask("textDocument/rename", **where, newName="extent"))
+        assert "extent" in edit
+        one.close()
+        assert "surface" in json.dumps(second.ask("textDocument/documentSymbol", textDocument={"uri": uri}))
+        sandbox.create_lsp_server(language, PROJECT).stop()
+        with pytest.raises(ConnectionClosedError, match="1011"):
+            list(second.socket)

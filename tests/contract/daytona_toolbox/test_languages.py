@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shlex
 import socket
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 import websockets
 
 from moonpool.config import Settings
-from tests.contract.daytona_toolbox.conftest import KEY
+from moonpool.languages.errors import LanguageServerGone
+from moonpool.languages.model import Project
+from moonpool.languages.service import LanguageService
+from tests.contract.daytona_toolbox.conftest import KEY, World
 
 PROGRAM = Path(__file__).with_name("language_server.py").read_text()
 PROJECT = {"languageId": "test", "pathToProject": "/mnt"}
@@ -263,3 +267,31 @@ async def test_a_message_is_written_whole(socket_to: Any, client: httpx.AsyncCli
         with pytest.raises(httpx.ReadTimeout):
             await client.post("/lsp/completions", json=asked, timeout=0.5)
         assert set(await first.ask("test/documents")) == {MAIN}
+
+
+async def test_who_was_started_anew_introduces_itself_again(world: World, sandbox: str, settings: Settings) -> None:
+    """A server that this process did not start has told somebody else what it offers."""
+    project = Project("test", "/mnt")
+    before, after = (LanguageService(world.core.sandboxes, settings.language_servers) for _ in range(2))
+    who = (world.principal, sandbox, project)
+    async with before.connect(*who) as old, after.connect(*who) as new:
+        with pytest.raises(LanguageServerGone):
+            await old.listen()
+        await new.receive(json.dumps({"id": 1, "method": "initialize"}))
+        assert json.loads(await new.next())["result"]["capabilities"]
+        async with after.connect(*who) as another:
+            await another.receive(json.dumps({"id": 1, "method": "initialize"}))
+            assert json.loads(await another.next())["result"]["serverInfo"]
+
+
+async def test_a_start_that_is_given_up_leaves_no_server(world: World, sandbox: str) -> None:
+    languages = LanguageService(world.core.sandboxes, {"test": "sh -c 'echo $$ >/mnt/began; exec sleep 600'"})
+    starting = asyncio.ensure_future(languages.start(world.principal, sandbox, Project("test", "/mnt")))
+    async with world.core.sandboxes.session(world.principal, sandbox) as session:
+        async with asyncio.timeout(20), session.agent.watch("/mnt") as events:
+            while "began" not in os.listdir(world.machines.by_id[sandbox].home):
+                await anext(events)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert not await session.agent.processes()
