@@ -124,6 +124,42 @@ async def test_an_interpreter_that_dies(socket_to: Any) -> None:
     assert text((await run(socket_to, "print('new')"))[0], "stdout") == "new\n"
 
 
+FORK = """
+import os, sys
+pid = os.fork()
+if pid:
+    print("ended with", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+else:
+    print("in the child")
+    {}
+"""
+
+
+async def test_code_that_forks(socket_to: Any) -> None:
+    """A child that comes back to the interpreter is none."""
+    for ending, status, complaint in (("pass", 0, ""), ("sys.exit(3)", 3, ""), ("1 / 0", 1, "ZeroDivisionError")):
+        events, _ = await run(socket_to, FORK.format(ending))
+        assert text(events, "stdout") == f"in the child\nended with {status}\n"
+        assert complaint in text(events, "stderr")
+        assert [event for event in events if event["type"] not in ("stdout", "stderr")] == [COMPLETED]
+    code = "import os\nfor _ in range(20):\n    if not os.fork(): break"
+    assert (await run(socket_to, code))[0][-1] == COMPLETED
+    assert text((await run(socket_to, "print('alive')"))[0], "stdout") == "alive\n"
+
+
+async def test_an_error_that_cannot_be_shown(socket_to: Any, client: httpx.AsyncClient) -> None:
+    code = "class Bad(Exception):\n    def __str__(self): raise self\nraise Bad"
+    events, _ = await run(socket_to, code)
+    assert next(event["value"] for event in events if event["type"] == "error") == "<unprintable>"
+    context = (await client.post(CONTEXTS, json={"language": "javascript"})).json()["id"]
+    code = "const e = new Error('x'); Object.defineProperty(e, 'stack', {get() { throw e; }}); throw e"
+    events, _ = await run(socket_to, code, contextId=context)
+    assert [event["type"] for event in events] == ["error", "control"]
+    assert text((await run(socket_to, "console.log('alive')", contextId=context))[0], "stdout") == "alive\n"
+    events, _ = await run(socket_to, "require('fs').closeSync(1)", contextId=context)
+    assert events[-1]["name"] == "InterpreterExited"
+
+
 async def test_contexts(socket_to: Any, client: httpx.AsyncClient) -> None:
     await run(socket_to, "x = 'default'")
     made = await client.post(CONTEXTS, json={"cwd": "/usr"})

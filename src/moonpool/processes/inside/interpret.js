@@ -178,10 +178,22 @@
     send({ type: "control", text: ending });
   }
 
+  // An error that throws when it is looked at, or descriptors that the code has closed: then nothing can be told any more.
+  function unable() {
+    try {
+      drain();
+    } catch {
+      process.exit(1);
+    }
+    running = false;
+    send({ type: "error", name: "Error", value: "The error cannot be shown", traceback: "" });
+    send({ type: "control", text: "completed" });
+  }
+
   let turn = Promise.resolve();
   const requests = new net.Socket({ fd: 6, readable: true, writable: false });
   readline.createInterface({ input: requests, crlfDelay: Infinity }).on("line", (line) => {
     const request = JSON.parse(line);
-    turn = turn.then(() => run(request));
+    turn = turn.then(() => run(request)).catch(unable);
   });
 })();

@@ -24,7 +24,7 @@ import threading
 import traceback
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Iterator  # noqa: UP035 - Python 3.8
+from typing import Any, Iterator, NoReturn  # noqa: UP035 - Python 3.8
 
 FILE = "<interpreter>"
 PIPES = {1: "stdout", 2: "stderr"}
@@ -49,6 +49,11 @@ class Events:
     def __init__(self) -> None:
         self.request = ""
         self._descriptor = os.dup(1)
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        """Whoever held the lock is not in a forked child."""
         self._lock = threading.Lock()
 
     def send(self, **event: Any) -> None:
@@ -228,10 +233,30 @@ def run(code: str, names: dict[str, Any]) -> dict[str, str] | None:
     except BaseException as error:
         frames = error.__traceback__.tb_next if error.__traceback__ else None
         text = "".join(traceback.format_exception(type(error), error, frames))
-        return {"name": type(error).__name__, "value": str(error), "traceback": text}
+        return {"name": type(error).__name__, "value": text_of(error), "traceback": text}
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return None
+
+
+def text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:
+        return "<unprintable>"
+
+
+def leave(error: dict[str, str] | None) -> NoReturn:
+    """The end of a child that the code has forked, and that came back: who asked waits for its parent."""
+    status = 1 if error else 0
+    with contextlib.suppress(BaseException):
+        if error and error["name"] == "SystemExit":
+            status = int(error["value"].replace("None", "0") or 0) & 0xFF
+        elif error:
+            sys.stderr.write(error["traceback"])
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def main() -> None:
@@ -245,6 +270,7 @@ def main() -> None:
     sys.modules["__main__"] = module = ModuleType("__main__")
     names = module.__dict__
     names["__builtins__"] = __builtins__
+    me = os.getpid()
     for line in requests:
         request = json.loads(line)
         events.request = request["id"]
@@ -252,9 +278,13 @@ def main() -> None:
         try:
             with environment(request.get("envs") or {}):
                 error = run(request["code"], names)
-                displays.take_figures()
+                if os.getpid() == me:
+                    displays.take_figures()
         except KeyboardInterrupt:
             ending = "interrupted"
+        finally:
+            if os.getpid() != me:
+                leave(error)
         capture.drain()
         if error:
             events.send(type="error", **error)
