@@ -30,6 +30,8 @@ def send(**message: Any) -> None:
 def notified(method: str, parameters: dict[str, Any]) -> None:
     if method == "$/cancelRequest" and parameters["id"] in waiting:
         send(method="test/cancelled")
+    if method == "exit":
+        sys.exit()
     if not method.startswith("textDocument/did"):
         return
     document = parameters["textDocument"]

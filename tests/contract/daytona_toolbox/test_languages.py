@@ -259,7 +259,7 @@ async def test_a_server_that_does_not_read(socket_to: Any, monkeypatch: pytest.M
 
 async def test_a_message_is_written_whole(socket_to: Any, client: httpx.AsyncClient, home: Path) -> None:
     (home / "main.py").write_text("x" * 2_000_000)
-    async with socket_to(CONNECT) as one:
+    async with socket_to(CONNECT, max_size=None) as one:
         first = Client(one)
         await first.introduce()
         await first.send(id="busy", method="test/busy")
