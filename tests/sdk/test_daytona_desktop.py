@@ -15,6 +15,7 @@ from daytona.common.errors import DaytonaBadRequestError, DaytonaConflictError, 
 
 from tests.contract.documents import TOOLBOX
 from tests.contract.record import listening_sync
+from tests.sdk.node import node_project, run_script
 from tests.sdk.test_readme import run as run_snippet
 from tests.sdk.test_readme import snippet
 from tests.servers import Server
@@ -255,6 +256,12 @@ def test_recordings_and_elements_answer_as_documented(sandbox: Sandbox, toolbox:
     assert toolbox.post("/a11y/node/invoke", json={"id": menu["id"]}).status_code == 200
     sandbox.process.exec("pkill mousepad")
     assert toolbox.post("/stop").status_code == 200
+
+
+def test_the_javascript_sdk(server: Server) -> None:
+    project = node_project("daytona", **{"@daytonaio/sdk": "0.218.0"})
+    done = run_script(project, Path(__file__).parent / "daytona_javascript" / "desktop.mjs", server)
+    assert done.stdout == "finished\n"
 
 
 def test_a_sandbox_without_a_desktop_says_so(daytona: Daytona) -> None:

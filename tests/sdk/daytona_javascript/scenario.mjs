@@ -5,7 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
-import { Daytona, DaytonaNotFoundError } from "@daytonaio/sdk";
+import {
+  Daytona,
+  DaytonaGitBranchNotFoundError,
+  DaytonaGitDirtyWorktreeError,
+  DaytonaGitPushRejectedError,
+  DaytonaGitRepoNotFoundError,
+  DaytonaNotFoundError,
+} from "@daytonaio/sdk";
 
 const { MOONPOOL_URL: url, MOONPOOL_API_KEY: apiKey } = process.env;
 const daytona = new Daytona({ apiKey, apiUrl: `${url}/api` });
@@ -142,6 +149,51 @@ async function life(sandbox) {
   assert.equal((await daytona.get(sandbox.name)).id, sandbox.id);
 }
 
+async function versions({ git, fs, process }) {
+  await git.init("up", true, "main");
+  await git.init("work", false, "main");
+  await git.configureUser("An Agent", "agent@example.com");
+  assert.equal(await git.getConfig("user.name"), "An Agent");
+  await fs.uploadFile(Buffer.from("one\n"), "work/one.txt");
+  await git.add("work", ["one.txt"]);
+  const { sha } = await git.commit("work", "first", "An Agent", "agent@example.com");
+  assert.match(sha, /^[0-9a-f]{40}$/);
+  await git.remoteAdd("work", "origin", "../up");
+  await git.push("work", undefined, undefined, "main", "origin", true);
+  assert.equal((await git.status("work")).branchPublished, true);
+  await git.clone("/home/daytona/up", "copy", "main");
+  await git.createBranch("copy", "feature");
+  assert.deepEqual((await git.branches("copy")).branches.sort(), ["feature", "main"]);
+  await git.checkoutBranch("copy", "main");
+  await git.deleteBranch("copy", "feature");
+  await process.executeCommand("echo two >one.txt && git commit -qam second && git push -q", "copy");
+  await fs.uploadFile(Buffer.from("dirty\n"), "work/one.txt");
+  await assert.rejects(git.pull("work"), DaytonaGitDirtyWorktreeError);
+  await git.restore("work", ["one.txt"]);
+  await git.pull("work");
+  assert.equal((await fs.downloadFile("work/one.txt")).toString(), "two\n");
+  await git.reset("work", "hard", sha);
+  await git.commit("work", "another", "An Agent", "agent@example.com", true);
+  await assert.rejects(git.push("work"), DaytonaGitPushRejectedError);
+  await assert.rejects(git.clone("/nowhere", "none"), DaytonaGitRepoNotFoundError);
+  await assert.rejects(git.checkoutBranch("work", "nope"), DaytonaGitBranchNotFoundError);
+}
+
+async function languages(sandbox) {
+  await sandbox.fs.createFolder("project", "755");
+  await sandbox.fs.uploadFile(Buffer.from("import json\n\n\ndef greet():\n    json.\n"), "project/main.py");
+  const server = await sandbox.createLspServer("python", "project");
+  await assert.rejects(server.documentSymbols("project/main.py"), /Start it first/);
+  await server.start();
+  await server.didOpen("project/main.py");
+  const { items } = await server.completions("project/main.py", { line: 4, character: 9 });
+  assert.ok(items.some(({ label }) => label.startsWith("dumps")));
+  assert.ok((await server.documentSymbols("project/main.py")).some(({ name }) => name === "greet"));
+  assert.ok((await server.sandboxSymbols("greet")).some(({ name }) => name === "greet"));
+  await server.didClose("project/main.py");
+  await server.stop();
+}
+
 async function copies(sandbox) {
   await sandbox.process.executeCommand("echo kept > kept; nohup sleep 4711 >/dev/null 2>&1 &");
   const fork = await sandbox.fork({ name: `${suite}-fork` });
@@ -170,7 +222,7 @@ const sandbox = await daytona.create({
 });
 try {
   assert.equal(sandbox.state, "started");
-  for (const part of [commands, files, sessions, terminals, copies, life]) await part(sandbox);
+  for (const part of [commands, files, sessions, terminals, versions, languages, copies, life]) await part(sandbox);
 } finally {
   await sandbox.delete(60, true);
 }
