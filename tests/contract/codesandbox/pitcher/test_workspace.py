@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from moonpool.dialects.codesandbox.pitcher.taskfile import RestartOn, Task
+from moonpool.dialects.codesandbox.pitcher.tasks import outdated
 from tests.conftest import free_port
 from tests.contract.codesandbox.pitcher.conftest import PATIENCE, Peer, Refused, World
 
@@ -115,6 +117,88 @@ async def test_a_task_that_ends(peer: Peer) -> None:
     assert (await peer.heard("shell/exit", shellId=started["shell"]["shellId"]))["exitCode"] == 7
     told = await until_told(peer, "task/update", lambda told: told["shell"]["status"] == "ERROR")
     assert told["shell"]["exitCode"] == 7
+
+
+def restarting(**when: Any) -> dict[str, Any]:
+    """Tasks of which one says in a file when it was started, and the other is never started again."""
+    task = {"command": "echo begun >>begun; exec cat", "restartOn": when}
+    return {"tasks": {"dev": task, "other": {"command": "exec cat"}}}
+
+
+async def begun(peer: Peer, times: int) -> None:
+    await until(peer, f'[ "$(wc -l <begun)" = {times} ]')
+
+
+async def until(peer: Peer, condition: str) -> None:
+    code, _ = await peer.run(f"until {condition}; do :; done")
+    assert code == 0
+
+
+async def test_what_starts_a_task_again_is_shown(peer: Peer) -> None:
+    await configure(peer, restarting(files=["./package.json", "../x", "/etc/passwd"], resume=True, branch="yes"))
+    told = await peer.call("task/list")
+    assert told["tasks"]["dev"]["restartOn"] == {
+        "files": ["package.json"], "branch": False, "clone": False, "resume": True
+    }  # fmt: skip
+    assert "restartOn" not in told["tasks"]["other"]
+    assert told["validationErrors"] == ["tasks.dev.restartOn.files must be at most 32 paths in the workspace"]
+
+
+async def test_files_and_branches_start_a_task_again(peer: Peer) -> None:
+    await peer.run(
+        "git init -q -b one . && git -c user.name=a -c user.email=a commit -q --allow-empty -m x; touch lock"
+    )
+    await configure(peer, restarting(files=["lock", "deep/lock"], branch=True))
+    started = (await peer.call("task/run", taskId="dev"))["shell"]["shellId"]
+    other = (await peer.call("task/run", taskId="other"))["shell"]["shellId"]
+    await begun(peer, 1)
+    await peer.run("echo changed >lock")
+    await until_told(peer, "task/update", lambda told: told["id"] == "dev" and told["shell"]["shellId"] != started)
+    await begun(peer, 2)
+    await peer.run("git checkout -q -b two")
+    await begun(peer, 3)
+    await peer.call("task/stop", taskId="dev")
+    await peer.run("echo changed again >lock; echo no >unlock")
+    await peer.call("task/run", taskId="dev")
+    await begun(peer, 4)
+    assert (await peer.call("task/list"))["tasks"]["other"]["shell"]["shellId"] == other
+
+
+async def test_a_hibernation_starts_a_task_again(world: World, sandbox: str) -> None:
+    async with world.connected(sandbox) as peer:
+        await configure(peer, restarting(resume=True))
+        started = (await peer.call("task/run", taskId="dev"))["shell"]["shellId"]
+        other = (await peer.call("task/run", taskId="other"))["shell"]["shellId"]
+        await begun(peer, 1)
+    async with world.connected(sandbox) as peer:
+        await peer.call("setup/get")
+        assert (await peer.call("task/list"))["tasks"]["dev"]["shell"]["shellId"] == started
+    await world.core.sandboxes.pause(world.principal, sandbox)
+    await world.core.sandboxes.resume(world.principal, sandbox)
+    async with world.connected(sandbox) as peer:
+        await peer.call("setup/get")
+        await begun(peer, 2)
+        assert (await peer.call("task/list"))["tasks"]["other"]["shell"]["shellId"] == other
+    async with world.connected(sandbox) as peer:
+        await peer.call("setup/get")
+        assert (await peer.call("task/list"))["tasks"]["dev"]["shell"]["status"] == "RUNNING"
+        await begun(peer, 2)
+
+
+@pytest.mark.parametrize(
+    ("when", "began", "again"),
+    [
+        (RestartOn(clone=True), ("another", "1"), True),
+        (RestartOn(resume=True), ("another", "1"), False),
+        (RestartOn(clone=True), ("this", "1"), False),
+        (RestartOn(resume=True), ("this", "1"), True),
+        (RestartOn(resume=True, clone=True), ("this", "2"), False),
+        (RestartOn(resume=True, clone=True), None, False),
+        (None, ("another", "1"), False),
+    ],
+)
+async def test_copies_start_tasks_again(when: RestartOn | None, began: tuple[str, str] | None, again: bool) -> None:
+    assert outdated(Task("dev", "dev", "cat", restart_on=when), began, ("this", "2")) is again
 
 
 async def test_without_steps_the_setup_is_done(peer: Peer) -> None:

@@ -10,6 +10,7 @@ from moonpool.dialects.codesandbox.pitcher import image
 from moonpool.dialects.codesandbox.pitcher.client import Client
 from moonpool.dialects.codesandbox.pitcher.place import Place, cancel
 from moonpool.dialects.codesandbox.pitcher.ports import Ports
+from moonpool.dialects.codesandbox.pitcher.restarts import Restarts
 from moonpool.dialects.codesandbox.pitcher.setup import Setup
 from moonpool.dialects.codesandbox.pitcher.shells import Shells
 from moonpool.dialects.codesandbox.pitcher.tasks import Tasks
@@ -33,7 +34,8 @@ class Hub:
         self.place = Place(services, principal, sandbox_id)
         self.shells = Shells(self.place)
         self.ports = Ports(self.place, lambda: self.tasks.ports_changed())
-        self.tasks = Tasks(self.place, self.shells, self.ports)
+        self.restarts = Restarts(self.place, lambda grant, ids: self.tasks.run_again(grant, ids))
+        self.tasks = Tasks(self.place, self.shells, self.ports, self.restarts.follow)
         self.setup = Setup(self.place, self.shells, self._set_up)
         self.resting = asyncio.Event()  # set when the sandbox goes to rest: every client is to be sent away
         self.closed = False
@@ -47,7 +49,7 @@ class Hub:
 
     async def close(self) -> None:
         await cancel(self._starting)
-        for part in (self.setup, self.tasks, self.ports, self.shells):
+        for part in (self.restarts, self.setup, self.tasks, self.ports, self.shells):
             await part.close()
 
     async def quiet(self) -> None:
@@ -71,6 +73,7 @@ class Hub:
             await self.setup.load(agent, file, await image.read(agent, grant))
         if not grant.writes:
             return
+        await self.restarts.follow(grant, file)
         self.setup.begin(grant)
         if not self.setup.busy:
             self._start_tasks(grant)

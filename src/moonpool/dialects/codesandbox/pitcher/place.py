@@ -3,18 +3,29 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from moonpool.access.model import Principal
 from moonpool.dialects.codesandbox.pitcher import wire
 from moonpool.dialects.codesandbox.pitcher.client import Client
 from moonpool.dialects.common.services import Services
 from moonpool.guest.client import AgentClient
-from moonpool.sandboxes.model import SandboxState
+from moonpool.sandboxes.model import Sandbox, SandboxState
 
 # Requests of all clients together that are with the agent at once: with the shells and watches that there may be, some
 # less than an agent's connection carries.
 MAX_OPERATIONS = 256
+
+
+class Life(NamedTuple):
+    """A sandbox between one start or resume and its rest."""
+
+    sandbox: str
+    instance: str
+
+
+def life_of(sandbox: Sandbox) -> Life:
+    return Life(sandbox.id, sandbox.instance_id)
 
 
 class Place:
@@ -25,18 +36,21 @@ class Place:
         self.principal = principal
         self.sandbox_id = sandbox_id
         self.clients: set[Client] = set()
+        self.life = Life(sandbox_id, "")  # as of the last look
         self._room = asyncio.Semaphore(MAX_OPERATIONS)
 
     @asynccontextmanager
     async def agent(self) -> AsyncIterator[AgentClient]:
         """For something that a client has asked for: the sandbox is in use. With too many at once it waits."""
         async with self._room, self.services.sandboxes.session(self.principal, self.sandbox_id) as session:
+            self.life = life_of(session.sandbox)
             yield session.agent
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[AgentClient]:
         """For what only looks on, which is no reason not to hibernate."""
         async with self.services.sandboxes.session(self.principal, self.sandbox_id, active=False) as session:
+            self.life = life_of(session.sandbox)
             yield session.agent
 
     async def lost(self) -> bool:

@@ -33,7 +33,8 @@ class Status(StrEnum):
 class Identity:
     """What a shell is, apart from how it is doing. ``command`` None: a login shell. ``task`` and ``step`` say what
     the shell was started for: a task's id, or the number of a step of the setup. ``forgotten``: ``command`` is only
-    the beginning of it, since the server that knew the whole has ended.
+    the beginning of it, since the server that knew the whole has ended. ``life`` is that of the sandbox in which it
+    was started.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Identity:
     task: str | None = None
     step: int | None = None
     forgotten: bool = False
+    life: tuple[str, str] | None = None
 
     @property
     def tag(self) -> str:
@@ -72,7 +74,8 @@ def identity_of(info: ProcessInfo) -> Identity | None:
     """None for a process that is no shell of this protocol's."""
     if info.tag is None or not info.tag.startswith(PREFIX):
         return None
-    return Identity(**json.loads(info.tag.removeprefix(PREFIX)))
+    fields = json.loads(info.tag.removeprefix(PREFIX))
+    return Identity(**{**fields, "life": tuple(fields["life"]) if "life" in fields else None})
 
 
 def default_name(command: str | None) -> str:

@@ -232,6 +232,8 @@ class Shells:
             async with self._place.agent() as agent:
                 with contextlib.suppress(ProcessNotFound):
                     await agent.forget(shell.identity.tag)
+                if shell.identity.life is not None:
+                    shell.identity = replace(shell.identity, life=self._place.life)
                 info = await agent.start(shell.identity.spec(shell.size))
         except BaseException:
             shell.status = Status.ERROR

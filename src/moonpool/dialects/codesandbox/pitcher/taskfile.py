@@ -14,10 +14,25 @@ from moonpool.guest.client import AgentClient
 PATH = ".codesandbox/tasks.json"
 LARGEST = 1 << 20  # bytes
 MAX_TASKS = 256
+MAX_FILES = 32  # on which a task is started again
 HIGHEST_PORT = 65535
 # The file may hold comments and commas at the end of a list, as its editors have it; texts are left alone.
 COMMENTS = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 TRAILING = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
+
+
+@dataclass(frozen=True)
+class RestartOn:
+    """When a task that runs is started again: when one of ``files`` (paths in the workspace) or the branch of its git
+    changes, in a copy of its sandbox (``clone``), after a hibernation (``resume``)."""
+
+    files: tuple[str, ...] = ()
+    branch: bool = False
+    clone: bool = False
+    resume: bool = False
+
+    def document(self) -> dict[str, Any]:
+        return {"files": list(self.files), "branch": self.branch, "clone": self.clone, "resume": self.resume}
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,7 @@ class Task:
     command: str
     run_at_start: bool = False
     port: int | None = None
+    restart_on: RestartOn | None = None
 
 
 @dataclass(frozen=True)
@@ -99,9 +115,34 @@ def tasks(document: Mapping[str, Any], errors: list[str]) -> dict[str, Task]:
         port = preview.get("port") if isinstance(preview, dict) else None
         known = type(port) is int and 0 < port <= HIGHEST_PORT
         found[task_id] = Task(
-            task_id, name_of(entry, task_id), command, entry.get("runAtStart") is True, port if known else None
+            task_id,
+            name_of(entry, task_id),
+            command,
+            entry.get("runAtStart") is True,
+            port if known else None,
+            restart_on(task_id, entry.get("restartOn"), errors),
         )
     return found
+
+
+def restart_on(task_id: str, value: object, errors: list[str]) -> RestartOn | None:
+    if not isinstance(value, dict):
+        return None
+    named = value.get("files") or []
+    named = [named] if isinstance(named, str) else named
+    paths = [inside(path) for path in named] if isinstance(named, list) and len(named) <= MAX_FILES else [None]
+    files = tuple(dict.fromkeys(path for path in paths if path))
+    if None in paths:
+        errors.append(f"tasks.{task_id}.restartOn.files must be at most {MAX_FILES} paths in the workspace")
+    return RestartOn(files, *(value.get(name) is True for name in ("branch", "clone", "resume")))
+
+
+def inside(path: object) -> str | None:
+    """As it is below the workspace; None for one that is not."""
+    if not isinstance(path, str) or not path or "\0" in path:
+        return None
+    plain = posixpath.normpath(path)
+    return None if posixpath.isabs(plain) or plain.split("/")[0] in ("..", ".") else plain
 
 
 def entries(document: Mapping[str, Any], name: str, kind: type[Any], errors: list[str]) -> Any:

@@ -1,6 +1,7 @@
 """Tasks: commands that the workspace names, each with a shell while and after it runs."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,12 @@ class Starter:
 class Tasks:
     """The file is read anew for every question; what it said last stands in where there is no time to ask."""
 
-    def __init__(self, place: Place, shells: Shells, ports: Ports) -> None:
+    def __init__(
+        self, place: Place, shells: Shells, ports: Ports, started: Callable[[Grant, TaskFile], Awaitable[None]]
+    ) -> None:
+        """``started`` is told of the file that says of a task, once that was started."""
         self._place = place
+        self._told_of = started
         self._shells = shells
         self._ports = ports
         self._file = TaskFile()
@@ -70,6 +75,7 @@ class Tasks:
             if shell is not None:
                 await self._shells.terminate(shell.id, starter.grant.user)
             await self._start(starter, task)
+        await self._told_of(starter.grant, self._file)
         document = self._document(task)
         self._tell(task)
         return document
@@ -83,10 +89,20 @@ class Tasks:
         return self._document(task)
 
     async def run_at_start(self, grant: Grant) -> None:
-        """Those that are to run with the sandbox and have not since its start."""
-        for task in self._file.tasks.values():
-            if task.run_at_start and self._shell(task.id) is None:
+        """Those that are to run with the sandbox and have not since its start, and those that run since before its last
+        start and are to be started again."""
+        for task in tuple(self._file.tasks.values()):
+            shell = self._shell(task.id)
+            outlived = shell is not None and shell.alive and outdated(task, shell.identity.life, self._place.life)
+            if outlived or (task.run_at_start and shell is None):
                 await self.run(Starter(grant), task.id)
+
+    async def run_again(self, grant: Grant, task_ids: Collection[str]) -> None:
+        """Those of them that run."""
+        for task_id in task_ids:
+            shell = self._shell(task_id)
+            if shell is not None and shell.alive:
+                await self.run(Starter(grant), task_id)
 
     def ports_changed(self) -> None:
         """Find out whose they are, and tell of the tasks whose ports have come or gone."""
@@ -114,6 +130,7 @@ class Tasks:
             cwd=grant.workspace,
             command=task.command,
             task=task.id,
+            life=self._place.life,
         )
         listeners = (starter.client,) if starter.client is not None else ()
         if starter.client is not None:
@@ -133,6 +150,8 @@ class Tasks:
         shown: dict[str, Any] = {"id": task.id, "name": task.name, "command": task.command}
         if task.port is not None:
             shown["preview"] = {"port": task.port}
+        if task.restart_on is not None:
+            shown["restartOn"] = task.restart_on.document()
         return {
             **shown,
             "runAtStart": task.run_at_start,
@@ -171,6 +190,14 @@ class Tasks:
             if shown != self._told.get(task.id, []):
                 self._told[task.id] = shown
                 self._tell(task)
+
+
+def outdated(task: Task, began: tuple[str, str] | None, now: tuple[str, str]) -> bool:
+    """Whether a task is to be started again that began in an earlier life, of this sandbox or of the one that it is a
+    copy of."""
+    if task.restart_on is None or began is None or began == now:
+        return False
+    return task.restart_on.resume if began[0] == now[0] else task.restart_on.clone
 
 
 async def session_of(agent: AgentClient, pid: int) -> int:
