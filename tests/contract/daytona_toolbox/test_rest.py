@@ -14,6 +14,7 @@ CONTRACT = json.loads((Path(__file__).parents[1] / "daytona-endpoints.json").rea
 NOT_IN_THE_CONTRACT = {  # old aliases, and what only the SDK's source tells of
     "GET /project-dir",
     "POST /files/upload",
+    "WEBSOCKET /lsp/connect",
     "WEBSOCKET /process/pty/create-connect",
     "WEBSOCKET /process/session/entrypoint/logs",
     "WEBSOCKET /process/session/{}/command/{}/logs",
