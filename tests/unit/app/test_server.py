@@ -186,6 +186,11 @@ class TestHeaderLimit:
         answer = await exchange(running.port, request, half_close=False)
         assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 401 "))
 
+    async def test_two_hosts(self, running: Running) -> None:
+        """Whoever stands in front may have gone by the other one."""
+        request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"
+        assert (await exchange(running.port, request)).startswith(b"HTTP/1.1 400 ")
+
     async def test_nonsense_is_a_bad_request(self, running: Running) -> None:
         assert (await exchange(running.port, b"\x00\x01\x02\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 

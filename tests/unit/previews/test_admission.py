@@ -60,7 +60,7 @@ async def test_tokens_in_the_query_become_a_cookie(previews: Previews, parameter
     assert "HttpOnly" in cookie
     assert token not in cookie
     value = cookie.partition(";")[0]
-    assert (await ask(previews, private, "/", f"Cookie: own=1; {value}; other=2")).status == 200
+    assert (await ask(previews, private, "/", f"Cookie: own=1; {value}; wrenn_sid=session; other=2")).status == 200
     assert previews.app.requests[-1].header("cookie") == "own=1; other=2"
     other = await previews.create()
     assert (await ask(previews, other, "/", f"Cookie: {value}")).status == 401

@@ -37,6 +37,7 @@ class FrontProtocol(BoundedHttpProtocol):
         self._receiving: Exchange | None = None  # whose body arrives
         self._active: Exchange | None = None  # whose turn it is to be answered
         self._host = b""
+        self._hosts = 0
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -76,17 +77,19 @@ class FrontProtocol(BoundedHttpProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._host, self._receiving = b"", None
+        self._host, self._hosts, self._receiving = b"", 0, None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
-        if not self._host and self.headers[-1][0] == b"host":
-            self._host = value
+        if self.headers[-1][0] == b"host":
+            self._host, self._hosts = self._host or value, self._hosts + 1
 
     def on_headers_complete(self) -> None:
         gateway = self._gateway()
         target = None if gateway is None else gateway.target(self._host, self.url)
         if gateway is None or target is None:
+            if self._hosts > 1:  # A proxy in front may have gone by another one. The gateway says so in its own words.
+                raise ValueError("more than one Host header")
             super().on_headers_complete()
             return
         self._progress = True

@@ -8,6 +8,7 @@ from moonpool.dialects.common.origin import origin
 
 SESSION_COOKIE = "wrenn_sid"
 CSRF_COOKIE = "wrenn_csrf"
+FLOW_COOKIE = "wrenn_oauth"  # of a login at a provider, while it is under way
 CSRF_HEADER = "x-csrf-token"
 
 

@@ -9,12 +9,12 @@ from starlette.responses import RedirectResponse, Response
 from moonpool.access.logins import FLOW_LIFETIME
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.wrenn import cookies
+from moonpool.dialects.wrenn.cookies import FLOW_COOKIE
 from moonpool.dialects.wrenn.people import client_of
 from moonpool.dialects.wrenn.requests import Provided, SignedInCaller, answer
 from moonpool.dialects.wrenn.wire import WireModel
 from moonpool.errors import LoginRefused, NotFound
 
-FLOW_COOKIE = "wrenn_oauth"
 FLOW_PATH = "/auth/oauth"
 DENIED = "access_denied"  # what the provider says of somebody who would not
 
