@@ -1,13 +1,15 @@
 """Use cases of access: who a token belongs to, what they may do, and the keys themselves."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Iterable, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Set
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
+from typing import Any
 
 from moonpool.access.cache import TRUSTED_FOR, KeyCache
 from moonpool.access.changes import KeyChanges
@@ -25,7 +27,7 @@ from moonpool.access.model import (
     TeamRole,
 )
 from moonpool.access.people import Member, Team, User
-from moonpool.access.repository import AccessRepository
+from moonpool.access.repository import AccessRepository, StoredGrant
 from moonpool.access.team_repository import TeamRepository
 from moonpool.access.throttling import Throttles
 from moonpool.access.usage import KeyUsage
@@ -61,6 +63,7 @@ class AccessService:
         self._teams = TeamRepository()
         self._cache = KeyCache(clock)
         self._changes = KeyChanges()
+        self._looking: dict[tuple[str, int], asyncio.Task[StoredGrant | None]] = {}
         self._usage = KeyUsage(store, self._repository, clock)
 
     async def start(self, api_key: str | None) -> None:
@@ -108,8 +111,7 @@ class AccessService:
         change by another process on the same database is seen within ``cache.TRUSTED_FOR`` seconds."""
         grant = self._cache.by_id(key_id)
         if grant is None:
-            async with self._store.reading() as connection:
-                stored = await self._repository.grant_by_id(connection, team_id, key_id)
+            stored = await self._once(f"id {team_id} {key_id}", lambda: self._stored_by_id(team_id, key_id))
             grant = None if stored is None else stored.grant
         if grant is None or grant.key.team_id != team_id:
             raise Unauthorized
@@ -265,12 +267,42 @@ class AccessService:
         return await self._repository.ensure_admin(transaction, TEAM_NAME, ADMIN_NAME, now, platform_admin=True)
 
     async def _verify(self, digest: str) -> Grant:
-        async with self._store.reading() as connection:
-            found = await self._repository.grant_by_digest(connection, digest)
+        found = await self._once(f"digest {digest}", lambda: self._stored_by_digest(digest))
         if found is None or not hmac.compare_digest(found.digest, digest):
             raise Unauthorized
-        self._cache.put(digest, found.grant)
         return found.grant
+
+    async def _stored_by_id(self, team_id: str, key_id: str) -> StoredGrant | None:
+        async with self._store.reading() as connection:
+            return await self._repository.grant_by_id(connection, team_id, key_id)
+
+    async def _stored_by_digest(self, digest: str) -> StoredGrant | None:
+        async with self._store.reading() as connection:
+            return await self._repository.grant_by_digest(connection, digest)
+
+    async def _once(self, what: str, look: Callable[[], Coroutine[Any, Any, StoredGrant | None]]) -> StoredGrant | None:
+        """Looked up once for all who ask at a time, as a thousand streams of one key do; what was asked for before a
+        change is not for who asks after it."""
+        since = self._cache.changes
+        asked = what, since
+        task = self._looking.get(asked)
+        if task is None:
+            task = self._looking[asked] = asyncio.create_task(self._look(look, since), name="look up a key")
+            task.add_done_callback(lambda done: self._looked(asked, done))
+        return await asyncio.shield(task)
+
+    async def _look(
+        self, look: Callable[[], Coroutine[Any, Any, StoredGrant | None]], since: int
+    ) -> StoredGrant | None:
+        found = await look()
+        if found is not None:
+            self._cache.put(found.digest, found.grant, since)
+        return found
+
+    def _looked(self, asked: tuple[str, int], done: "asyncio.Task[StoredGrant | None]") -> None:
+        del self._looking[asked]
+        if not done.cancelled():
+            done.exception()  # Whoever waited has it; nobody may have.
 
     def _new_key(
         self,

@@ -2,12 +2,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
 
 from moonpool.access.cache import TRUSTED_FOR
 from moonpool.access.model import ALL_SCOPES, KeyChange, Principal, Scope
+from moonpool.access.repository import AccessRepository
 from moonpool.access.service import AccessService, open_access
 from moonpool.errors import Forbidden, InvalidInput, KeyExpired, KeyNotFound, NameTaken, Unauthorized
 from moonpool.store.database import Store
@@ -89,6 +91,51 @@ class TestAuthenticate:
         for _ in range(100):
             await access.authenticate(FIRST_KEY)
         assert statements == []
+
+    async def test_a_thousand_streams_of_one_key_look_it_up_once(
+        self, access: AccessService, admin: Principal, store: Store, clock: ManualClock
+    ) -> None:
+        assert admin.key_id is not None
+        statements: list[str] = []
+        engine = store._reader.sync_engine
+        event.listen(engine, "before_cursor_execute", lambda _c, _r, sql, *_rest: statements.append(sql))
+        clock.advance(TRUSTED_FOR)
+        asking = [access.still(admin.team_id, admin.key_id) for _ in range(1000)]
+        assert set(await asyncio.gather(*asking)) == {admin}
+        await access.still(admin.team_id, admin.key_id)
+        assert len([sql for sql in statements if "FROM api_keys" in sql]) == 1
+
+    async def test_who_goes_leaves_the_look_to_the_others(
+        self, access: AccessService, admin: Principal, clock: ManualClock
+    ) -> None:
+        assert admin.key_id is not None
+        clock.advance(TRUSTED_FOR)
+        first, other = (asyncio.create_task(access.still(admin.team_id, admin.key_id)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await other == admin
+
+    async def test_what_is_looked_up_during_a_revocation_is_not_kept(
+        self, access: AccessService, admin: Principal, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = await access.create_key(admin, "mine")
+        found, go_on = asyncio.Event(), asyncio.Event()
+        look = AccessRepository.grant_by_digest
+
+        async def slowly(*asked: Any) -> Any:
+            stored = await look(*asked)
+            found.set()
+            await go_on.wait()
+            return stored
+
+        monkeypatch.setattr(AccessRepository, "grant_by_digest", slowly)
+        early = asyncio.create_task(access.authenticate(made.secret))
+        await found.wait()
+        await access.revoke_key(admin, "mine")
+        go_on.set()
+        await early  # It was good when it was asked for.
+        with pytest.raises(Unauthorized):
+            await access.authenticate(made.secret)
 
     async def test_an_expired_one(self, access: AccessService, admin: Principal, clock: ManualClock) -> None:
         made = await access.create_key(admin, "mine", expires_at=clock.now() + timedelta(seconds=5))
