@@ -17,6 +17,7 @@ HANG_UP_GRACE = 5.0  # seconds for a program whose client has gone to end
 SHELLS = (("bash", "-l"), ("sh", "-l"))
 SENT_ALONG = ("LANG", "LC_")  # how names of variables begin that clients may set, as OpenSSH's server lets them
 HIGHEST_SIZE = 10_000  # rows or columns
+USUAL_SIZE = (80, 24)  # columns and rows, of a client that has no screen itself
 Program = asyncssh.SSHServerProcess[bytes]
 
 
@@ -46,7 +47,7 @@ def specs(process: Program, user: str | None) -> list[ProcessSpec]:
 
 
 def size_of(given: tuple[int, int, int, int]) -> TerminalSize:
-    columns, rows = (min(max(number, 1), HIGHEST_SIZE) for number in given[:2])
+    columns, rows = (min(number, HIGHEST_SIZE) or usual for number, usual in zip(given[:2], USUAL_SIZE, strict=True))
     return TerminalSize(rows, columns)
 
 

@@ -39,6 +39,7 @@ async def test_a_terminal(shells: Shells) -> None:
     assert result.code == 5
     assert b"a-tty" in result.output
     assert b"xterm" in result.output
+    assert b"24 80" in result.output  # The client has no screen here.
 
 
 async def test_ctrl_c_and_the_end_of_input(shells: Shells) -> None:
