@@ -24,6 +24,7 @@ from moonpool.errors import InvalidInput
 TIMEOUT = 15.0  # seconds for a whole request
 MAX_BODY = 16 * 1024  # bytes read of an answer
 MAX_URL = 2048  # characters
+HIGHEST_PORT = 65535
 MAX_CONNECTIONS = 128
 RESOLVERS = 8  # names looked up at once: a name server that hangs holds up no other work of this process
 # They lead to an IPv4 address that is written inside of them.
@@ -219,6 +220,8 @@ def parsed(text: str, field: str) -> httpx.URL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not HOST.fullmatch(url.raw_host.decode("ascii", "replace")):
         raise InvalidInput(f"{field}: an http or https URL of at most {MAX_URL} characters", field=field)
+    if url.port is not None and not 0 < url.port <= HIGHEST_PORT:
+        raise InvalidInput(f"{field}: a port is a number from 1 to {HIGHEST_PORT}", field=field)
     if url.userinfo or url.fragment:
         raise InvalidInput(f"{field}: without user, password and fragment", field=field)
     return url

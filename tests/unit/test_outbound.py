@@ -87,6 +87,8 @@ def test_an_operator_allows_networks() -> None:
         "https://169.254.169.254/latest/meta-data",
         "http://8.8.8.8/",
         "https://[::ffff:127.0.0.1]/",
+        "https://8.8.8.8:99999/",
+        "https://8.8.8.8:0/",
         "ftp://example.com/",
         "file:///etc/passwd",
         "https://user:pass@example.com/",

@@ -16,7 +16,7 @@ from moonpool.dialects.wrenn.people import (
     own_session,
     signed_out,
 )
-from moonpool.dialects.wrenn.requests import Provided, SignedInCaller, answer, parse
+from moonpool.dialects.wrenn.requests import Provided, SignedInCaller, answer, parse, parse_strangers
 from moonpool.dialects.wrenn.schemas import ChangePasswordRequest
 from moonpool.errors import InvalidInput
 
@@ -69,13 +69,13 @@ async def change_password(request: Request, services: Provided, principal: Signe
 
 @router.post("/password/reset")
 async def request_password_reset(request: Request, services: Provided) -> Response:
-    wanted = await parse(request, Address)
+    wanted = await parse_strangers(request, Address)
     await services.community.accounts.request_reset(wanted.email, client_of(request))
     return Response(status_code=204)
 
 
 @router.post("/password/reset/confirm")
 async def confirm_password_reset(request: Request, services: Provided) -> Response:
-    wanted = await parse(request, NewPassword)
+    wanted = await parse_strangers(request, NewPassword)
     await services.community.accounts.confirm_reset(wanted.token, wanted.new_password)
     return Response(status_code=204)

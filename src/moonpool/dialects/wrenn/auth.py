@@ -18,7 +18,7 @@ from moonpool.dialects.wrenn.people import (
     session_answer,
     signed_out,
 )
-from moonpool.dialects.wrenn.requests import Provided, SignedInCaller, answer, parse
+from moonpool.dialects.wrenn.requests import Provided, SignedInCaller, answer, parse, parse_strangers
 from moonpool.dialects.wrenn.schemas import SignupResponse
 from moonpool.errors import CsrfRefused
 
@@ -38,14 +38,14 @@ OwnPage = Annotated[None, Depends(own_page)]
 
 @router.post("/signup")
 async def sign_up(request: Request, services: Provided) -> Response:
-    wanted = await parse(request, SignupRequest)
+    wanted = await parse_strangers(request, SignupRequest)
     await services.community.accounts.sign_up(wanted.email, wanted.password, wanted.name, client_of(request))
     return answer(SignupResponse(message="A mail was sent to this address: open its link within 30 minutes."), 201)
 
 
 @router.post("/activate")
 async def activate(request: Request, services: Provided, _: OwnPage) -> Response:
-    wanted = await parse(request, TokenBody)
+    wanted = await parse_strangers(request, TokenBody)
     signed = await services.community.accounts.activate(wanted.token, client_of(request))
     return session_answer(request, services, signed)
 
@@ -53,7 +53,7 @@ async def activate(request: Request, services: Provided, _: OwnPage) -> Response
 @router.post("/login")
 async def login(request: Request, services: Provided, _: OwnPage) -> Response:
     """Never takes up a session that the browser says it has: what was planted there is replaced."""
-    wanted = await parse(request, LoginRequest)
+    wanted = await parse_strangers(request, LoginRequest)
     signed = await services.community.accounts.login(wanted.email, wanted.password, client_of(request))
     return session_answer(request, services, signed)
 

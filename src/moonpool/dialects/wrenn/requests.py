@@ -19,6 +19,7 @@ from moonpool.dialects.wrenn.cookies import CSRF_COOKIE, CSRF_HEADER, SESSION_CO
 from moonpool.errors import CsrfRefused, SessionRequired
 
 MAX_BODY = 32 * 1024 * 1024  # bytes of JSON; files come as multipart, without a limit
+MAX_STRANGERS_BODY = 16 * 1024  # bytes, of whoever connects: many at once fit into memory
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
 
 Result = TypeVar("Result")
@@ -74,9 +75,14 @@ async def administrator(principal: SignedInCaller, services: Provided) -> Princi
 Administrator = Annotated[Principal, Depends(administrator)]
 
 
-async def parse(request: Request, model: type[Model]) -> Model:
+async def parse(request: Request, model: type[Model], limit: int = MAX_BODY) -> Model:
     """The JSON body as ``model``, whatever its content type says; InvalidInput or TooLarge."""
-    return validated(await read_body(request, MAX_BODY), model)
+    return validated(await read_body(request, limit), model)
+
+
+async def parse_strangers(request: Request, model: type[Model]) -> Model:
+    """The same, where nobody knows yet who asks."""
+    return await parse(request, model, MAX_STRANGERS_BODY)
 
 
 async def while_connected(request: Request, work: Awaitable[Result]) -> Result:

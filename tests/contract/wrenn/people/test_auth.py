@@ -76,6 +76,13 @@ async def test_nonsense_signs_nobody_up(browser: Browser, body: Any) -> None:
     assert (await browser.call("signup", 400, json=body))["code"] == "invalid_request"
 
 
+async def test_strangers_send_little(browser: Browser) -> None:
+    """A thousand of them at once have to fit into memory."""
+    body = {"email": "a@example.com", "token": "x", "name": "x", "new_password": PASSWORD, "password": "x" * 20_000}
+    for operation in ("signup", "activate", "login", "requestPasswordReset", "confirmPasswordReset"):
+        assert (await browser.ask(operation, json=body)).status_code == 413
+
+
 async def test_cookies_are_as_the_document_says(browser: Browser, new_user: NewUser) -> None:
     answer = await browser.ask("login", json={"email": await new_user(), "password": PASSWORD})
     assert answer.headers["cache-control"] == "no-store"
