@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import Network
+from moonpool.hosts.blanks import SPARES
 from moonpool.hosts.leftovers import mounts_of, processes_of
 from tests.servers import Server
 
@@ -53,7 +54,7 @@ def expected(
     warm: int, *, running: Collection[str], paused: Collection[str], stopped: Collection[str], mounts: int
 ) -> Inventory:
     """What a server with so many warm members has, when each of these sandboxes is what its state says."""
-    members = warm + len(running)
+    members = warm + len(running) + SPARES
     return Inventory(
         folders=members,
         groups=members,

@@ -6,6 +6,7 @@ import httpx
 
 from moonpool.cli.client import url_of
 from moonpool.cli.settings import SERVING, lock_holder
+from moonpool.hosts.blanks import SPARES
 from moonpool.hosts.inspection import Finding, Verdict, inspect_machine
 from moonpool.hosts.leftovers import cgroup_names, leftovers
 from moonpool.hosts.settings import HostSettings
@@ -52,7 +53,7 @@ def _beside(settings: HostSettings, holder: str) -> Finding:
         running, warm = counts
         found = len(cgroup_names(settings))
         text = f"a server runs: {running} sandboxes, {warm} warm members, {found} control groups"
-        if found <= running + warm:
+        if found <= running + warm + SPARES:
             return Finding(SUBJECT, Verdict.GOOD, text)
     return Finding(SUBJECT, Verdict.NOTE, text, "More groups than members: ask again when no sandbox is being made.")
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,7 @@ class Host:
             await host._adopt()
         await threads.run(balance, parts)
         host._warm.fill()
+        host._blanks.fill()
         host._upkeep = asyncio.gather(host._keep_network(), host._keep_room())
         return host
 
@@ -319,7 +320,7 @@ class Host:
     def readiness(self) -> Readiness:
         """Cheap enough to be asked every second."""
         return Readiness(
-            ready=self._warm.size >= self._warm.target,
+            ready=self._warm.size >= self._warm.target and self._blanks.ready,
             warm=self._warm.size,
             target=self._warm.target,
             running=len(self._machines),
@@ -329,6 +330,7 @@ class Host:
     async def ready(self) -> None:
         """Waits until the warm pool is filled."""
         await self._warm.filled.wait()
+        await self._blanks.wait_ready()
 
     async def asleep(self, machine_id: str) -> None:
         """Waits until the sandbox sleeps."""
@@ -339,7 +341,7 @@ class Host:
     async def _create(self, spec: MachineSpec) -> None:
         image = image_path(self._parts.pool, spec.image)
         async with self._locks.hold(spec.id):
-            with self._warm.quiet():
+            with self._quiet():
                 try:
                     await self._threads.run(self._joining.lay_root, image, spec)
                     await self._bring_up(spec)
@@ -353,7 +355,7 @@ class Host:
                 return
             self._disk(spec.id)
             await self._threads.run(self._memory.remove, spec.id)
-            with self._warm.quiet():
+            with self._quiet():
                 await self._bring_up(spec)
 
     async def _stop(self, machine_id: str, *, ask: bool = True) -> None:
@@ -396,13 +398,9 @@ class Host:
             if not self._memory.has(spec.id):
                 raise InvalidState("No memory is kept of this sandbox", state=MachineState.STOPPED)
             secret = self._memory.secret(spec.id)
-            with self._warm.quiet():
+            with self._quiet():
                 image, disk = self._memory.image(spec.id), self._disk(spec.id)
-                blank = await self._blanks.take(spec.id)
-                if blank is None:
-                    member = await self._foundry.revive(image, disk, spec, secret)
-                else:
-                    member = await self._foundry.fill(blank, image, disk, spec, secret)
+                member = await self._blanks.revive(image, disk, spec, secret)
                 try:
                     await self._threads.run(self._joining.bound, member, spec, self._disk_path(spec.id))
                     await self._joining.identify(member, spec, identity_files(spec, self._parts.network.resolv_conf))
@@ -427,7 +425,7 @@ class Host:
     async def _fork(self, source_id: str, copies: Sequence[MachineSpec]) -> bool:
         await self._threads.run(require_disk, self._parts)
         async with self._copied(source_id) as machine:
-            with self._warm.quiet():
+            with self._quiet():
                 if machine is not None or self._memory.has(source_id):
                     self._blanks.prepare(copies)
                 return await self._copies.fork(source_id, machine, copies)
@@ -463,6 +461,12 @@ class Host:
         member = machine.member
         record = Record(machine.spec, member.name, member.slot.number, member.secret)
         await self._threads.run(self._records.replace, record)
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Nothing is made ahead of need meanwhile."""
+        with self._warm.quiet(), self._blanks.quiet():
+            yield
 
     # -- their steps ---------------------------------------------------------------------------------------------------
 

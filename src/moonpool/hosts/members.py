@@ -142,12 +142,12 @@ class Foundry:
         member.secret = secrets.token_hex(SECRET_BYTES)
         return member
 
-    async def blank(self, spec: MachineSpec) -> Blank:
-        """Processes for a checkpoint that is still being written; see ``fill``."""
+    async def blank(self, spec: MachineSpec | None = None) -> Blank:
+        """Processes for a checkpoint that is still being written, or for any; see ``fill``."""
         number = self.numbers.take()
         name = f"m{number:04x}{secrets.token_hex(4)}"
         try:
-            work = self._threads.run(self._make_blank, name, number, spec.network)
+            work = self._threads.run(self._make_blank, name, number, OPEN if spec is None else spec.network)
             return await asyncio.shield(work)
         except BaseException:
             await asyncio.shield(self.clear(name, number))
@@ -156,7 +156,7 @@ class Foundry:
     async def fill(self, blank: Blank, image: Path, root: Path, spec: MachineSpec, secret: str) -> LiveMember:
         """As ``revive``, for a blank; where it fails, nothing of the blank is left."""
         try:
-            work = self._threads.run(self._revive_blank, blank, image, root, spec.mounts)
+            work = self._threads.run(self._revive_blank, blank, image, root, spec)
             await asyncio.shield(work)
             agent = await connect(blank.slot, secret)
         except BaseException:
@@ -223,8 +223,10 @@ class Foundry:
         with self._volumes.shares(mounts) as shares, volumes_blamed(mounts):
             return slot, self._driver.restore(member, image, root=root, shares=shares, checksum=checksum)
 
-    def _revive_blank(self, blank: Blank, image: Path, root: Path, mounts: Sequence[Mount]) -> None:
-        with self._volumes.shares(mounts) as shares, volumes_blamed(mounts):
+    def _revive_blank(self, blank: Blank, image: Path, root: Path, spec: MachineSpec) -> None:
+        if spec.network != OPEN:
+            self._network.set_policy(blank.slot.number, spec.network.to_engine())
+        with self._volumes.shares(spec.mounts) as shares, volumes_blamed(spec.mounts):
             self._driver.revive(blank.member, blank.running, image, root, shares)
 
     def _make_blank(self, name: str, number: int, policy: NetworkPolicy) -> Blank:

@@ -80,6 +80,16 @@ class WarmPool(Generic[M]):
             with contextlib.suppress(ValueError):
                 self._waiting.remove(future)
 
+    def take(self) -> M | None:
+        """A live member where one is ready."""
+        while self._ready:
+            member = self._ready.popleft()
+            self.fill()
+            if member.alive:
+                return member
+            self._spawn(self._retire(member))
+        return None
+
     def lost(self, member: M) -> None:
         """``member`` has died: where it still waited to be claimed, another one takes its place."""
         if member in self._ready:

@@ -63,3 +63,36 @@ async def test_it_is_filled_with_its_own_number(maker: Maker) -> None:
     pool.keep(0)
     await maker.reached(0)
     await pool.close()
+
+
+async def test_who_cannot_wait_gets_one_that_lives_or_none(maker: Maker) -> None:
+    pool = WarmPool(maker.make, maker.retire, target=1)
+    assert pool.take() is None
+    pool.fill()
+    await pool.filled.wait()
+    with pool.quiet():
+        taken = pool.take()
+        assert taken is not None
+        assert taken.alive
+        assert pool.take() is None
+    await pool.filled.wait()
+    await pool.close()
+
+
+async def test_a_dead_one_is_not_given_away(maker: Maker) -> None:
+    members = [Member(alive=False), Member()]
+
+    async def make() -> Member:
+        return members.pop(0)
+
+    pool = WarmPool(make, maker.retire, target=2)
+    pool.fill()
+    await pool.filled.wait()
+    with pool.quiet():
+        taken = pool.take()
+        assert taken is not None
+        assert taken.alive
+        await maker.reached(-1)
+        assert pool.take() is None
+    members += [Member(), Member()]
+    await pool.close()

@@ -93,17 +93,20 @@ class Driver:
         return self._launch(member, None, ["create", f"--bundle={bundle}", member.name], (), Path(os.devnull))
 
     def revive(self, member: Member, running: Running, image: Path, root: Path, shares: Sequence[Share] = ()) -> None:
-        """restore() of one that was prepared. Where it fails, the member has to be killed."""
+        """restore() of one that was prepared, with ``checksum``. Where it fails, the member has to be killed."""
         images.verify(image, self.capabilities)
         self.attach(running, root)
         for share in shares:
             self.attach_share(running, share)
         bundle = self._members / member.name
         command = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
-        try:
-            code = self._start(member, [*command, member.name], (), Path(os.devnull))
-        except OSError as error:
-            raise EngineError(f"cannot restore {member.name}: {error}") from error
+        with ThreadPoolExecutor(1, "checksum") as threads:
+            reading = threads.submit(images.verify, image, self.capabilities, checksum=True)
+            try:
+                code = self._start(member, [*command, member.name], (), Path(os.devnull))
+            except OSError as error:
+                raise EngineError(f"cannot restore {member.name}: {error}") from error
+        reading.result()
         if code:
             raise EngineError(f"runsc restore failed ({code}): {self._log(member.name)}")
 
