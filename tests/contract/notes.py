@@ -45,8 +45,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
             "For the workspace of the key that asks. Scopes to create and to edit are one."
         ),
         "POST /sandbox": (
-            "Always on a VM: files for the browser are in its workspace, and nothing bundles them. "
-            "External resources are refused."
+            "Always on a VM: the browser as its runtime is refused, since nothing here bundles files, "
+            "and so are external resources."
         ),
     },
     "pitcher": {},

@@ -151,6 +151,7 @@ async def test_sandbox_with_files(api: Any, machines: Any) -> None:
         ({"files": {"package.json": {"code": "[]"}}, "npm_dependencies": {"a": "1"}}, "npm_dependencies"),
         ({"files": {"package.json": {"code": "{"}}, "npm_dependencies": {"a": "1"}}, "npm_dependencies"),
         ({"files": {}, "external_resources": ["https://a.test"]}, "external_resources"),
+        ({"files": {}, "runtime": "browser"}, "runtime: nothing here bundles"),
         ({"files": {}, "description": "x" * 5000}, "description"),
         ({"files": {}, "title": "x" * 256}, "title"),
         ({"files": {}, "privacy": 3}, "privacy"),
@@ -164,7 +165,7 @@ async def test_bad_creations_leave_nothing(api: Any, body: dict[str, Any], part:
 
 async def test_files_for_a_browser_are_in_a_workspace(api: Any, machines: Any) -> None:
     files = {"index.html": {"code": "<p>"}, "package.json": {"code": '{"main": "own.js"}'}}
-    body = {"files": files, "runtime": "browser", "entry": "other.js"}
+    body = {"files": files, "entry": "other.js"}
     made = await api.call("sandbox/create", 201, json=body)
     workspace = machines.root(made["id"]) / "project/workspace"
     assert (workspace / "index.html").read_text() == "<p>"

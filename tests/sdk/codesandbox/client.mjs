@@ -102,7 +102,11 @@ async function files(client) {
     { path: "batch/one.txt", content: "one" },
     { path: "batch/deep/two.bin", content: bytes },
     { path: "batch/größe 日本/ünï's \"drei\".txt", content: "drei" },
+    { path: "/srv/batch/four.txt", content: "four" },
+    { path: `${client.workspacePath}/batch/five.txt`, content: "five" },
   ]);
+  assert.equal(await client.fs.readTextFile("/srv/batch/four.txt"), "four");
+  assert.equal(await client.fs.readTextFile("batch/five.txt"), "five");
   assert.equal(await client.fs.readTextFile("batch/größe 日本/ünï's \"drei\".txt"), "drei");
   assert.deepEqual((await client.fs.readdir("batch/größe 日本")).map(({ name }) => name), ["ünï's \"drei\".txt"]);
   assert.equal(await client.fs.readTextFile("batch/one.txt"), "one");

@@ -17,6 +17,7 @@ from moonpool.dialects.codesandbox.mapping import DEFAULT_TEMPLATE, SORTS
 from moonpool.dialects.codesandbox.requests import parse, parse_query
 from moonpool.dialects.codesandbox.schemas import (
     AutomaticWakeupConfig,
+    Runtime,
     SandboxCreateRequest,
     SandboxForkRequest,
     StartOptions,
@@ -74,8 +75,7 @@ async def get_sandbox(call: Authenticated, id: str) -> Response:
 
 @router.post("/sandbox")
 async def create_sandbox(request: Request, call: Authenticated) -> Response:
-    """On the template's machine, whatever ``runtime`` is: one for the browser finds its files in a workspace, where its
-    own tools build it."""
+    """On the template's machine, where its own tools build what is for a browser."""
     body = await parse(request, SandboxCreateRequest)
     check_creation(body)
     files = contents(body.files, Package(body.entry, body.npm_dependencies))
@@ -89,6 +89,10 @@ async def create_sandbox(request: Request, call: Authenticated) -> Response:
 
 
 def check_creation(body: SandboxCreateRequest) -> None:
+    """The contract's default runtime is the browser; who says nothing means no runtime in particular."""
+    if body.runtime is Runtime.browser and "runtime" in body.model_fields_set:
+        message = "runtime: nothing here bundles files for a browser; vm has them in a workspace, where tools can run"
+        raise InvalidInput(message, field="runtime")
     if body.external_resources:
         message = "external_resources: nothing puts them into pages here; name them in the sandbox's own HTML"
         raise InvalidInput(message, field="external_resources")

@@ -43,7 +43,8 @@ async def write_file(call: Call) -> dict[str, Any]:
             raise IsADirectory(f"Is a directory: {path}")
         if found is not None and not overwrite:
             raise FileExists(f"The file exists already: {path}")
-        view = memoryview(archives.readable(content) if archives.UPLOAD.fullmatch(path) else content)
+        upload = archives.UPLOAD.fullmatch(path) is not None
+        view = memoryview(archives.readable(content, call.grant.workspace) if upload else content)
         mode = SHARED_FILE if found is None else None
         async with agent.write(path, mode=mode, parents=True, size=len(view), user=call.grant.user) as writer:
             for start in range(0, len(view), PIECE):

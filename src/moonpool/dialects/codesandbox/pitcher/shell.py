@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from moonpool.dialects.codesandbox.pitcher import archives
 from moonpool.guest.model import ProcessInfo, ProcessSpec, TerminalSize
 
 PREFIX = "pitcher:"
@@ -57,12 +58,17 @@ class Identity:
             fields = {**fields, "command": self.command[:SHORT], "forgotten": True}
         return PREFIX + json.dumps({name: value for name, value in fields.items() if value is not None})
 
+    @property
+    def unpacks(self) -> bool:
+        """Whether it takes an uploaded archive apart."""
+        return self.command is not None and archives.UNPACKING.fullmatch(self.command) is not None
+
     def spec(self, size: TerminalSize) -> ProcessSpec:
         return ProcessSpec(
             argv=None if self.command else ("bash", "-c", f"{SHARE}; exec bash -l"),
             shell=f"{SHARE}\n{self.command}" if self.command else None,
             cwd=self.cwd,
-            env={"HOME": self.home, **ENVIRONMENT},
+            env={"HOME": self.home, **ENVIRONMENT, **(archives.LEADING_OUT if self.unpacks else {})},
             user=self.owner,
             tag=self.tag,
             terminal=size,
