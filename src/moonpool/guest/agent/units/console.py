@@ -1,9 +1,12 @@
 """What ``systemctl`` and ``journalctl`` print, on its way to who called them."""
 
 import asyncio
+import json
 import socket
+from collections.abc import Mapping
 
 EXIT, OUTPUT, ERRORS = 0, 1, 2
+CANDIDATE, SEARCH, CAUGHT_UP = 3, 4, 5  # for the caller to search: see ``search``
 
 
 class Usage(Exception):
@@ -22,8 +25,24 @@ class Console:
     def complain(self, text: str) -> None:
         self._put(ERRORS, text)
 
+    def search(self, rule: Mapping[str, object]) -> None:
+        """Have the caller look for its own pattern in what ``offer`` gives it: one may take for ever to match, and
+        this process has others to serve."""
+        self._send(SEARCH, json.dumps(rule).encode())
+
+    def offer(self, searched: str, text: str) -> None:
+        """A line that is printed if the pattern is found in ``searched``."""
+        about = searched.encode(errors="surrogateescape")
+        self._send(CANDIDATE, len(about).to_bytes(4, "big") + about + f"{text}\n".encode(errors="surrogateescape"))
+
+    def caught_up(self) -> None:
+        """All lines that there were have been offered."""
+        self._send(CAUGHT_UP, b"")
+
     def _put(self, kind: int, text: str) -> None:
-        data = f"{text}\n".encode(errors="surrogateescape")
+        self._send(kind, f"{text}\n".encode(errors="surrogateescape"))
+
+    def _send(self, kind: int, data: bytes) -> None:
         self._waiting.append(bytes([kind]) + len(data).to_bytes(4, "big") + data)
 
     async def flush(self) -> None:
@@ -40,12 +59,20 @@ class Console:
 
 
 class Arguments:
-    """Words of a command line, told apart: ``options`` by their long names, and the rest."""
+    """Words of a command line, told apart: ``options`` by their long names, and the rest. Usage for an option that is
+    not among ``known``, and for one that is ``refused``."""
 
-    def __init__(self, words: list[str], aliases: dict[str, str], with_value: frozenset[str]) -> None:
+    def __init__(
+        self,
+        words: list[str],
+        aliases: dict[str, str],
+        with_value: frozenset[str],
+        known: frozenset[str],
+        refused: frozenset[str],
+    ) -> None:
         self.options: dict[str, list[str]] = {}
         self.rest: list[str] = []
-        self._aliases, self._with_value = aliases, with_value
+        self._aliases, self._with_value, self._known, self._refused = aliases, with_value, known, refused
         remaining = list(words)
         while remaining:
             word = remaining.pop(0)
@@ -61,6 +88,7 @@ class Arguments:
 
     def _long(self, word: str, remaining: list[str]) -> None:
         name, sign, value = word[2:].partition("=")
+        self._check(name)
         if name in self._with_value and not sign:
             if not remaining:
                 raise Usage(f"option '--{name}' requires an argument")
@@ -73,11 +101,18 @@ class Arguments:
             name = self._aliases.get(letter)
             if name is None:
                 raise Usage(f"invalid option -- '{letter}'")
+            self._check(name)
             if name in self._with_value:
                 value, letters = letters or (remaining.pop(0) if remaining else ""), ""
                 self.options.setdefault(name, []).append(value)
                 return
             self.options.setdefault(name, []).append("")
+
+    def _check(self, name: str) -> None:
+        if name in self._refused:
+            raise Usage(f"option '--{name}' is not supported in a sandbox")
+        if name not in self._known:
+            raise Usage(f"unrecognized option '--{name[:100]}'")
 
     def has(self, name: str) -> bool:
         return name in self.options

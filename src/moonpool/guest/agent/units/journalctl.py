@@ -1,8 +1,6 @@
 """The face of ``journalctl``: what is asked of it most, in its words and forms."""
 
 import asyncio
-import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -11,6 +9,7 @@ from datetime import datetime
 from . import syntax
 from .console import Arguments, Console, Usage
 from .journal import Journal, Line
+from .journal_forms import Form, Manner, fields, form
 from .manager import Manager
 from .names import whole
 from .unit_files import matching
@@ -18,19 +17,42 @@ from .unit_files import matching
 SHORT = {
     "u": "unit", "n": "lines", "f": "follow", "o": "output", "S": "since", "U": "until", "r": "reverse", "b": "boot",
     "e": "pager-end", "x": "catalog", "q": "quiet", "p": "priority", "t": "identifier", "g": "grep", "a": "all",
-    "l": "full", "k": "dmesg", "m": "merge", "D": "directory", "c": "cursor",
+    "l": "full", "k": "dmesg", "m": "merge", "D": "directory", "c": "cursor", "N": "fields", "F": "field", "h": "help",
+    "T": "exclude-identifier", "M": "machine", "i": "file",
 }  # fmt: skip
 WITH_VALUE = frozenset(
-    ("unit", "output", "since", "until", "priority", "identifier", "grep", "vacuum-size", "vacuum-time", "directory")
-)
+    ("unit", "output", "output-fields", "since", "until", "priority", "identifier", "exclude-identifier", "grep",
+     "field", "vacuum-size", "vacuum-time", "vacuum-files")
+)  # fmt: skip
+KEEPING = frozenset(("flush", "sync", "rotate", "vacuum-size", "vacuum-time", "vacuum-files"))
+KNOWN = WITH_VALUE | KEEPING | frozenset(
+    ("lines", "follow", "reverse", "boot", "pager-end", "catalog", "quiet", "all", "full", "no-full", "dmesg", "merge",
+     "fields", "help", "version", "no-pager", "no-tail", "no-hostname", "utc", "case-sensitive", "list-boots",
+     "disk-usage", "system")
+)  # fmt: skip
+REFUSED = frozenset(
+    ("user", "user-unit", "directory", "file", "root", "image", "machine", "namespace", "cursor", "after-cursor",
+     "cursor-file", "show-cursor", "facility", "header", "verify", "interval", "setup-keys", "list-catalog",
+     "dump-catalog", "update-catalog", "invocation", "list-invocations", "truncate-newline")
+)  # fmt: skip
+HELP = """journalctl [OPTIONS...] [FIELD=VALUE...]
+
+  -u --unit=UNIT  -t --identifier=NAME  -p --priority=LEVEL[..LEVEL]  -g --grep=PATTERN
+  -S --since=DATE  -U --until=DATE  -b --boot  -n --lines[=COUNT]  -r --reverse  -f --follow
+  -o --output=FORM  --output-fields=LIST  --utc  --no-hostname  -N --fields  -F --field=NAME
+  --list-boots  --disk-usage  --no-pager  -q --quiet"""
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 FOLLOWED = 10  # lines before those to come
+AT_THE_END = 1000  # lines with --pager-end
 WAITING = 10_000  # lines for a slow reader; then the oldest go
+NOTHING = "-- No entries --"
+THIS_BOOT = ("", "0", "+0")
+Test = Callable[[Line], bool]
 
 
 async def run(manager: Manager, console: Console, words: list[str]) -> int:
     try:
-        arguments = Arguments(_with_counts(words), SHORT, WITH_VALUE)
+        arguments = Arguments(_with_counts(words), SHORT, WITH_VALUE, KNOWN, REFUSED)
         return await _run(manager, console, arguments)
     except (Usage, syntax.BadSetting, ValueError) as error:
         console.complain(f"journalctl: {error}")
@@ -38,44 +60,114 @@ async def run(manager: Manager, console: Console, words: list[str]) -> int:
 
 
 def _with_counts(words: list[str]) -> list[str]:
-    """``-n`` may stand alone, ``-n 5`` be two words, ``-n5`` one."""
+    """``-n`` may stand alone, ``-n 5`` be two words, ``-n5`` one; ``-b`` likewise."""
     found: list[str] = []
     remaining = list(words)
     while remaining:
         word = remaining.pop(0)
+        following = remaining[0] if remaining else ""
         if word in ("-n", "--lines"):
-            count = remaining.pop(0) if remaining and re.fullmatch(r"\+?\d+|all", remaining[0]) else "10"
+            count = remaining.pop(0) if re.fullmatch(r"\+?\d+|all", following) else str(FOLLOWED)
             word = f"--lines={count}"
         elif re.fullmatch(r"-n(\+?\d+|all)", word):
             word = f"--lines={word[2:]}"
+        elif word == "-b" and re.fullmatch(r"[+-]?\d+|all|[0-9a-f]{32}", following):
+            word = f"--boot={remaining.pop(0)}"
+        elif re.fullmatch(r"-b([+-]?\d+|all|[0-9a-f]{32})", word):
+            word = f"--boot={word[2:]}"
         found.append(word)
     return found
 
 
 async def _run(manager: Manager, console: Console, arguments: Arguments) -> int:
     journal = manager.journal
-    if arguments.has("disk-usage"):
-        console.print(f"Archived and active journals take up {journal.usage() / (1 << 20):.1f}M in the file system.")
-        return 0
-    if any(arguments.has(name) for name in ("flush", "sync", "rotate", "vacuum-size", "vacuum-time")):
-        journal.flush()
+    if _about_itself(manager, console, arguments):
         return 0
     wanted = _units(journal, manager, arguments)
-    test, form = _test(arguments), _form(arguments)
-    count = arguments.value("lines", str(FOLLOWED) if arguments.has("follow") else "all")
+    test, shown = _test(manager, arguments), _form(arguments)
+    counting, count = not arguments.has("grep"), _count(arguments)
     lines = [line for line in journal.read(wanted) if test(line)]
-    if count != "all":
-        number = int(count.removeprefix("+"))
-        lines = lines[:number] if count.startswith("+") else lines[len(lines) - min(number, len(lines)) :]
+    if counting and count.number is not None:
+        lines = lines[: count.number] if count.first else lines[len(lines) - min(count.number, len(lines)) :]
     if arguments.has("reverse"):
         lines.reverse()
+    tell = _teller(console, arguments, count, shown)
     for line in lines:
-        console.print(form(line))
-    if not lines and not arguments.has("quiet") and not arguments.has("follow") and form is not FORMS["cat"]:
-        console.print("-- No entries --")
+        tell(line)
+    if not counting:
+        console.caught_up()
+    elif not lines and _says_nothing(arguments):
+        console.print(NOTHING)
     if arguments.has("follow"):
-        await _follow(journal, console, lambda line: (wanted is None or line.unit in wanted) and test(line), form)
+        await _follow(journal, console, lambda line: (wanted is None or line.unit in wanted) and test(line), tell)
     return 0
+
+
+def _about_itself(manager: Manager, console: Console, arguments: Arguments) -> bool:
+    """Whether it was asked about the journal and not for lines; then it is done."""
+    journal = manager.journal
+    if arguments.has("help"):
+        console.print(HELP)
+    elif arguments.has("version"):
+        console.print("systemd 252 (sandbox)")
+    elif arguments.has("disk-usage"):
+        console.print(f"Archived and active journals take up {journal.usage() / (1 << 20):.1f}M in the file system.")
+    elif any(arguments.has(name) for name in KEEPING):
+        journal.flush()  # It keeps within bounds by itself.
+    elif arguments.has("list-boots"):
+        began = datetime.fromtimestamp(manager.began).astimezone()
+        console.print(f"IDX FIRST ENTRY\n  0 {began:%a %Y-%m-%d %H:%M:%S %Z}")
+    elif arguments.has("fields"):
+        for name in sorted({name for line in journal.read(None) for name in fields(line)}):
+            console.print(name)
+    elif arguments.has("field"):
+        wanted = arguments.value("field")
+        for value in sorted({fields(line).get(wanted, "") for line in journal.read(None)} - {""}):
+            console.print(value)
+    else:
+        return False
+    return True
+
+
+class Count:
+    """How many lines; ``number`` None for all. ``first``: of the oldest, else of the newest."""
+
+    def __init__(self, text: str) -> None:
+        if not re.fullmatch(r"\+?\d{1,9}|all", text):
+            raise Usage(f"Failed to parse lines '{text[:100]}'")
+        self.number = None if text == "all" else int(text.removeprefix("+"))
+        self.first = text.startswith("+")
+
+
+def _count(arguments: Arguments) -> Count:
+    usual = "all"
+    if arguments.has("pager-end"):
+        usual = str(AT_THE_END)
+    if arguments.has("follow"):
+        usual = "all" if arguments.has("no-tail") else str(FOLLOWED)
+    return Count(arguments.value("lines", usual))
+
+
+def _says_nothing(arguments: Arguments) -> bool:
+    return not arguments.has("quiet") and not arguments.has("follow") and arguments.value("output") != "cat"
+
+
+def _teller(console: Console, arguments: Arguments, count: Count, shown: Form) -> Callable[[Line], None]:
+    """How a line is told: printed, or offered to a caller that searches."""
+    if not arguments.has("grep"):
+        return lambda line: console.print(shown(line))
+    pattern, case = arguments.value("grep"), arguments.value("case-sensitive", "")
+    # As journalctl has it: a pattern without capitals means both, unless it was said.
+    ignore = pattern == pattern.lower() if not arguments.has("case-sensitive") else bool(case) and not syntax.flag(case)
+    rule = {
+        "pattern": pattern,
+        "ignore_case": ignore,
+        "lines": count.number,
+        "first": count.first is not arguments.has("reverse"),
+        "nothing": f"{NOTHING}\n" if _says_nothing(arguments) else "",
+    }
+    console.search(rule)
+    return lambda line: console.offer(line.message, shown(line))
 
 
 def _units(journal: Journal, manager: Manager, arguments: Arguments) -> list[str] | None:
@@ -90,31 +182,75 @@ def _units(journal: Journal, manager: Manager, arguments: Arguments) -> list[str
     return found if patterns else None
 
 
-def _test(arguments: Arguments) -> Callable[[Line], bool]:
+def _test(manager: Manager, arguments: Arguments) -> Test:
     since, until = (moment(arguments.value(name)) if arguments.has(name) else None for name in ("since", "until"))
-    level = _level(arguments.value("priority")) if arguments.has("priority") else 7
-    identifiers = arguments.options.get("identifier", [])
-    pattern = re.compile(arguments.value("grep")) if arguments.has("grep") else None
+    if arguments.has("boot") or arguments.has("dmesg"):
+        since = max(since or 0.0, _boot(manager, arguments.value("boot")))
+    levels = _levels(arguments.value("priority")) if arguments.has("priority") else range(8)
+    identifiers, others = (arguments.options.get(name, []) for name in ("identifier", "exclude-identifier"))
+    matches = _matches(arguments.rest)
+    kernel = arguments.has("dmesg")  # whose messages a sandbox has none of
 
     def test(line: Line) -> bool:
         at = line.time / 1e6
         return (
-            (since is None or at >= since)
+            not kernel
+            and (since is None or at >= since)
             and (until is None or at <= until)
-            and line.priority <= level
+            and line.priority in levels
             and (not identifiers or line.identifier in identifiers)
-            and (pattern is None or pattern.search(line.message) is not None)
+            and line.identifier not in others
+            and matches(line)
         )
 
     return test
 
 
-def _level(text: str) -> int:
-    name = text.rpartition("..")[2]
+def _boot(manager: Manager, which: str) -> float:
+    """When it began. Those before have left nothing to know them by."""
+    if which == "all":
+        return 0.0
+    if which not in THIS_BOOT:
+        raise Usage(f"Data from the specified boot ({which[:40]}) is not available: No such boot ID in journal")
+    return manager.began
+
+
+def _matches(words: list[str]) -> Test:
+    """FIELD=VALUE: values of one field are alternatives, fields must all match, a plus divides alternatives."""
+    groups: list[dict[str, set[str]]] = [{}]
+    for word in words:
+        name, sign, value = word.partition("=")
+        if word == "+":
+            groups.append({})
+        elif word.startswith("/"):
+            groups[-1].setdefault("_EXE", set()).add(word)
+        elif not sign or not re.fullmatch("[A-Z0-9_]+", name):
+            raise Usage(f"Failed to add match '{word[:100]}': Invalid argument")
+        else:
+            groups[-1].setdefault(name, set()).add(value)
+    wanted = [group for group in groups if group]
+    if not wanted:
+        return lambda line: True
+
+    def test(line: Line) -> bool:
+        found = fields(line)
+        return any(all(found.get(name) in values for name, values in group.items()) for group in wanted)
+
+    return test
+
+
+def _levels(text: str) -> range:
+    """One level stands for all that are worse, too."""
+    lowest, sign, highest = text.rpartition("..")
+    ends = sorted((_level(lowest) if sign else 0, _level(highest)))
+    return range(ends[0], ends[1] + 1)
+
+
+def _level(name: str) -> int:
     if name.isdigit() and int(name) < len(PRIORITIES):
         return int(name)
     if name not in PRIORITIES:
-        raise Usage(f"Unknown log level {name}")
+        raise Usage(f"Unknown log level {name[:100]}")
     return PRIORITIES.index(name)
 
 
@@ -142,66 +278,14 @@ def moment(text: str, now: float | None = None) -> float:
         raise ValueError(f"Failed to parse timestamp: {text[:100]}") from None
 
 
-def _form(arguments: Arguments) -> Callable[[Line], str]:
-    name = arguments.value("output", "short")
-    if name not in FORMS:
-        raise Usage(f"Unknown output format '{name}'.")
-    return FORMS[name]
+def _form(arguments: Arguments) -> Form:
+    chosen = tuple(arguments.values("output-fields"))
+    return form(
+        arguments.value("output", "short"), Manner(arguments.has("utc"), not arguments.has("no-hostname"), chosen)
+    )
 
 
-def _stamped(stamp: Callable[[Line], str]) -> Callable[[Line], str]:
-    def form(line: Line) -> str:
-        host = os.uname().nodename
-        pid = f"[{line.pid}]" if line.pid else ""
-        return f"{stamp(line)} {host} {line.identifier}{pid}: {line.message}"
-
-    return form
-
-
-def _short(line: Line) -> str:
-    return f"{datetime.fromtimestamp(line.time // 1_000_000):%b %d %H:%M:%S}"
-
-
-def _precise(line: Line) -> str:
-    return f"{datetime.fromtimestamp(line.time / 1e6):%b %d %H:%M:%S.%f}"
-
-
-def _iso(line: Line) -> str:
-    return datetime.fromtimestamp(line.time // 1_000_000).astimezone().strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _unix(line: Line) -> str:
-    return f"{line.time / 1e6:.6f}"
-
-
-def _json(line: Line) -> str:
-    found = {
-        "__REALTIME_TIMESTAMP": str(line.time),
-        "MESSAGE": line.message,
-        "PRIORITY": str(line.priority),
-        "SYSLOG_IDENTIFIER": line.identifier,
-        "_PID": str(line.pid),
-        "_SYSTEMD_UNIT" if line.pid != 1 else "UNIT": line.unit,
-        "_HOSTNAME": os.uname().nodename,
-    }
-    return json.dumps(found | ({"INVOCATION_ID": line.invocation} if line.invocation else {}))
-
-
-FORMS: dict[str, Callable[[Line], str]] = {
-    "cat": lambda line: line.message,
-    "short": _stamped(_short),
-    "short-full": _stamped(_iso),
-    "short-iso": _stamped(_iso),
-    "short-precise": _stamped(_precise),
-    "short-unix": _stamped(_unix),
-    "with-unit": _stamped(_iso),
-    "json": _json,
-}
-
-
-async def _follow(
-    journal: Journal, console: Console, test: Callable[[Line], bool], form: Callable[[Line], str]
-) -> None:
+async def _follow(journal: Journal, console: Console, test: Test, tell: Callable[[Line], None]) -> None:
     queue: asyncio.Queue[Line] = asyncio.Queue(WAITING)
 
     def follower(line: Line) -> None:
@@ -214,11 +298,12 @@ async def _follow(
     try:
         while True:
             await console.flush()
-            console.print(form(await queue.get()))
+            tell(await queue.get())
     finally:
         journal.followers.discard(follower)
 
 
 def latest(journal: Journal, unit: str, count: int) -> list[str]:
     """The end of a unit's journal, as ``systemctl status`` shows it."""
-    return [FORMS["short"](line) for line in journal.read([unit], lines=count)]
+    short = form("short", Manner())
+    return [short(line) for line in journal.read([unit], lines=count)]

@@ -37,8 +37,8 @@ class LaunchFailed(Exception):
 class Launcher:
     """For all services of a sandbox."""
 
-    def __init__(self, users: Users, processes: Processes, journal: Journal) -> None:
-        self._users, self._processes, self._journal = users, processes, journal
+    def __init__(self, users: Users, processes: Processes, journal: Journal, shared: Mapping[str, str]) -> None:
+        self._users, self._processes, self._journal, self._shared = users, processes, journal, shared
 
     def home(self, name: str) -> str:
         try:
@@ -60,8 +60,9 @@ class Launcher:
         return dataclasses.replace(user, gid=gid, groups=tuple(dict.fromkeys((gid, *user.groups, *groups))))
 
     def environment(self, settings: Settings, user: User, extra: Mapping[str, str]) -> dict[str, str]:
-        """The user's and the sandbox's own, then the unit's, its files' and the manager's. LaunchFailed."""
-        found = {**user.environment(), **self._processes.environment, **settings.environment}
+        """The user's and the sandbox's own, what all services share, then the unit's, its files' and the manager's.
+        LaunchFailed."""
+        found = {**user.environment(), **self._processes.environment, **self._shared, **settings.environment}
         for name in settings.files:
             for path in sorted(glob.glob(name.removeprefix("-"))) or [name.removeprefix("-")]:
                 assignments = environment_of_file(path)

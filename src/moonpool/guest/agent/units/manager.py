@@ -31,11 +31,13 @@ class Manager:
         self.order = Order(self.units)
         self.jobs: list[Job] = []
         self.booted = False
-        self._began = time.time()
-        self._launcher = Launcher(users, processes, self.journal)
+        self.began = time.time()  # what a boot is to other machines
+        self.environment: dict[str, str] = {}  # of all services that start from now on
+        self._launcher = Launcher(users, processes, self.journal, self.environment)
         self._generating: asyncio.Task[None] | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._changes: set[asyncio.Future[None]] = set()
 
     # -- units ----------------------------------------------------------------------------------------------------
 
@@ -61,7 +63,7 @@ class Manager:
             service.on_rest, service.on_restart = self._at_rest, self._again
             unit: Unit = service
         elif definition.name.endswith(".timer"):
-            timer = Timer(definition, self.load, self._began)
+            timer = Timer(definition, self.load, self.began)
             timer.on_elapse = self._elapsed
             unit = timer
         else:
@@ -243,7 +245,20 @@ class Manager:
         for timer in self.timers() if isinstance(unit, Service) else ():
             if timer.rules.target == unit.name:
                 timer.schedule()
+        for change in self._changes:
+            if not change.done():
+                change.set_result(None)
         self._settle()
+
+    async def rested(self, unit: Unit) -> None:
+        """Until it is neither active nor about to be."""
+        while not unit.at_rest:
+            change = asyncio.get_running_loop().create_future()
+            self._changes.add(change)
+            try:
+                await change
+            finally:
+                self._changes.discard(change)
 
     def _settle(self) -> None:
         if self.busy:
@@ -274,7 +289,7 @@ class Manager:
             for timer in self.timers():
                 timer.schedule()
             return
-        self._began = time.time()
+        self.began = time.time()
         self.booted = True
         with contextlib.suppress(OSError):
             os.makedirs(RUNNING, exist_ok=True)

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from . import unit_files
+from .commands import Command
 from .journalctl import latest
 from .launch import STATUS_NAMES
 from .manager import Manager
 from .service import Service
+from .settings import COMMANDS, DEFAULT_RESTART, DEFAULT_TIMEOUT
 from .timer import Timer
 from .unit import Unit
 
@@ -66,7 +68,33 @@ def properties(unit: Unit) -> dict[str, str]:
         found[key] = " ".join(unit.related(key))
     if unit.load_error:
         found["LoadError"] = unit.load_error
+    if isinstance(unit, Timer):
+        found |= {
+            "Unit": unit.rules.target,
+            "Triggers": unit.rules.target,
+            "NextElapseUSecRealtime": date_of(unit.next_at),
+            "LastTriggerUSec": date_of(unit.last_at),
+            "Persistent": "yes" if unit.rules.persistent else "no",
+        }
     return found | (_of_service(unit) if isinstance(unit, Service) else {})
+
+
+def of_manager(manager: Manager) -> dict[str, str]:
+    """What ``systemctl show`` says without a unit."""
+    failed = sum(unit.active == "failed" for unit in manager.units.values())
+    return {
+        "Version": "252 (sandbox)",
+        "SystemState": "starting" if manager.jobs else "degraded" if failed else "running",
+        "NNames": str(len(manager.units)),
+        "NFailedUnits": str(failed),
+        "NJobs": str(len(manager.jobs)),
+        "UserspaceTimestamp": date_of(manager.began),
+        "Environment": " ".join(f"{name}={value}" for name, value in manager.environment.items()),
+        "UnitPath": " ".join(unit_files.SEARCH),
+        "DefaultTimeoutStartUSec": _span(DEFAULT_TIMEOUT),
+        "DefaultTimeoutStopUSec": _span(DEFAULT_TIMEOUT),
+        "DefaultRestartUSec": _span(DEFAULT_RESTART),
+    }
 
 
 def _of_service(service: Service) -> dict[str, str]:
@@ -99,8 +127,19 @@ def _of_service(service: Service) -> dict[str, str]:
             "TimeoutStartUSec": _span(rule.start_timeout),
             "TimeoutStopUSec": _span(rule.stop_timeout),
             "WatchdogUSec": _span(rule.watchdog or 0.0),
+            "PIDFile": rule.pid_file or "",
+            "EnvironmentFiles": " ".join(rule.files),
         }
+        found |= {key: _commands(rule.commands[key]) for key in COMMANDS if rule.commands[key]}
     return found
+
+
+def _commands(commands: tuple[Command, ...]) -> str:
+    return " ; ".join(
+        f"{{ path={command.executable} ; argv[]={' '.join(command.argv)} ; "
+        f"ignore_errors={'yes' if command.ignored else 'no'} }}"
+        for command in commands
+    )
 
 
 def _span(value: float | None) -> str:

@@ -1,17 +1,17 @@
 """The face of ``systemctl``: verbs, texts and exit codes that scripts depend on."""
 
-import fnmatch
 import os
+import re
 import signal
-from collections.abc import Awaitable, Callable
 
 from ..users import read_small
-from . import unit_files
+from . import lists, unit_files
+from .call import DENIED, FAILED, NO_SUCH, NOT_INSTALLED, NOT_RUNNING, Call, Verb
 from .console import Arguments, Console, Usage
 from .jobs import RELOAD, RESTART, START, STOP, Job, Refused
 from .manager import Manager
-from .names import SUPPORTED, is_template, whole
-from .properties import date_of, properties, status
+from .names import SUPPORTED, whole
+from .properties import of_manager, properties, status
 from .service import Service
 from .unit import Unit
 
@@ -23,41 +23,32 @@ WITH_VALUE = frozenset(
     ("property", "value-of", "type", "state", "lines", "output", "signal", "kill-whom", "kill-who", "job-mode", "root",
      "preset-mode", "host", "machine", "what", "value-of", "timestamp")
 )  # fmt: skip
-FAILED, DENIED, NOT_INSTALLED, NOT_RUNNING, NO_SUCH = 1, 4, 5, 3, 4
-MAX_LISTED = 10_000
-Verb = Callable[["Call"], Awaitable[int]]
+KNOWN = WITH_VALUE - {"root", "host", "machine"} | frozenset(
+    ("quiet", "all", "full", "force", "ignore", "recursive", "help", "version", "failed", "value", "now", "wait",
+     "no-block", "no-wall", "no-reload", "no-warn", "legend", "no-legend", "no-pager", "no-ask-password", "runtime",
+     "plain", "show-types", "with-dependencies", "reverse", "after", "before", "user", "system", "check-inhibitors",
+     "show-transaction", "message")
+)  # fmt: skip
+REFUSED = frozenset(
+    ("root", "host", "machine", "image", "global", "dry-run", "marked", "kill-value", "capsule", "firmware-setup",
+     "boot-loader-menu", "boot-loader-entry", "read-only", "mkdir", "drop-in", "stdin", "when", "image-policy")
+)  # fmt: skip
+HELP = """systemctl [OPTIONS...] COMMAND ...
 
-
-class Call:
-    """One call: what it is about, and where its words go."""
-
-    def __init__(self, manager: Manager, console: Console, arguments: Arguments) -> None:
-        self.manager, self.console, self.arguments = manager, console, arguments
-        self.names = arguments.rest[1:]
-
-    def say(self, text: str) -> None:
-        if not self.arguments.has("quiet"):
-            self.console.complain(text)
-
-    def units(self, *, needed: bool = True) -> list[str]:
-        """The names that are given, patterns resolved against what is loaded."""
-        if needed and not self.names:
-            raise Usage("Too few arguments.")
-        found: list[str] = []
-        for name in self.names:
-            if any(character in name for character in "*?["):
-                found += unit_files.matching([unit.name for unit in self.manager.everything()], name)
-            else:
-                found.append(whole(name))
-        return found
+  start|stop|restart|reload|try-restart|reload-or-restart|kill|reset-failed UNIT...
+  status|show|cat|is-active|is-failed|list-dependencies [UNIT...]
+  enable|disable|reenable|mask|unmask|link|preset|is-enabled UNIT...
+  list-units  list-unit-files  list-timers  list-jobs  is-system-running  get-default
+  daemon-reload  daemon-reexec  show-environment  set-environment  unset-environment"""
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 async def run(manager: Manager, console: Console, words: list[str]) -> int:
     try:
-        arguments = Arguments(words, SHORT, WITH_VALUE)
+        arguments = Arguments(words, SHORT, WITH_VALUE, KNOWN, REFUSED)
         name = arguments.rest[0] if arguments.rest else "list-units"
-        if arguments.has("version"):
-            console.print("systemd 252 (sandbox)")
+        if arguments.has("version") or arguments.has("help"):
+            console.print("systemd 252 (sandbox)" if arguments.has("version") else HELP)
             return 0
         if arguments.has("user") and not arguments.has("system"):
             console.complain("Failed to connect to bus: No medium found")
@@ -112,6 +103,10 @@ async def _act(call: Call, kind: str, word: str, names: list[str]) -> int:
         if result not in ("done", "skipped"):
             code = FAILED
             _explain(call, name, job, result)
+    if kind != STOP and call.arguments.has("wait"):
+        for _, job in jobs:
+            await call.manager.rested(job.unit)
+            code = FAILED if job.unit.active == "failed" else code
     return code
 
 
@@ -185,7 +180,13 @@ async def _daemon_reload(call: Call) -> int:
 
 async def _enable(call: Call) -> int:
     code = 0
+    paths = [name for name in call.names if "/" in name]
+    if paths and await _link_all(call, paths):
+        return FAILED
+    call.names = [name.rpartition("/")[2] for name in call.names]
     for name in call.units():
+        if _is_script(call, name, "enable"):
+            return FAILED
         if unit_files.file_state(name) is None:
             call.console.complain(f"Failed to enable unit: Unit file {name} does not exist.")
             return FAILED
@@ -206,6 +207,14 @@ async def _enable(call: Call) -> int:
     return code
 
 
+def _is_script(call: Call, name: str, verb: str) -> bool:
+    """Whether it is started by a script, whose links are not ours to make."""
+    if unit_files.file_state(name) != "generated":
+        return False
+    call.console.complain(f"{name} is not a native service: use update-rc.d {name.removesuffix('.service')} {verb}.")
+    return True
+
+
 async def _preset(call: Call) -> int:
     """Debian's packages ask for this when they are installed: what can be enabled is."""
     for name in call.units():
@@ -219,6 +228,8 @@ async def _disable(call: Call) -> int:
     for name in call.units():
         if unit_files.file_state(name) is None:
             call.console.complain(f"Failed to disable unit: Unit file {name} does not exist.")
+            return FAILED
+        if _is_script(call, name, "disable"):
             return FAILED
         for link in unit_files.disable(name):
             call.say(f'Removed "{link}".')
@@ -282,6 +293,8 @@ async def _is_failed(call: Call) -> int:
 
 
 async def _is_running(call: Call) -> int:
+    if call.arguments.has("wait"):
+        await call.manager.settled()
     degraded = any(unit.active == "failed" for unit in call.manager.units.values())
     word = "starting" if call.manager.jobs else "degraded" if degraded else "running"
     if not call.arguments.has("quiet"):
@@ -290,6 +303,7 @@ async def _is_running(call: Call) -> int:
 
 
 async def _status(call: Call) -> int:
+    call.names = [call.manager.owner(int(name)) or name if name.isdigit() else name for name in call.names]
     names = call.units(needed=False)
     if not names:
         call.console.print(f"● {_host()}\n    State: {'running' if call.manager.booted else 'starting'}")
@@ -315,8 +329,9 @@ def _host() -> str:
 async def _show(call: Call) -> int:
     wanted = call.arguments.values("property") + call.arguments.values("value-of")
     bare = call.arguments.has("value") or call.arguments.has("value-of")
-    for position, name in enumerate(call.units(needed=False)):
-        found = properties(call.manager.load(name))
+    units = [call.manager.load(name) for name in call.units(needed=False)]
+    pages = [properties(unit) for unit in units] if call.names else [of_manager(call.manager)]
+    for position, found in enumerate(pages):
         if position:
             call.console.print()
         for key in wanted or found:
@@ -339,95 +354,12 @@ async def _cat(call: Call) -> int:
     return code
 
 
-async def _list_units(call: Call) -> int:
-    types, states = call.arguments.values("type"), call.arguments.values("state")
-    if call.arguments.has("failed"):
-        states.append("failed")
-    patterns = call.names or ["*"]
-    rows = [
-        unit
-        for unit in call.manager.everything()
-        if any(fnmatch.fnmatchcase(unit.name, pattern) for pattern in patterns)
-        and (not types or unit.name.rpartition(".")[2] in types)
-        and (not states or {unit.active, unit.sub, unit.load_state} & set(states))
-        and (call.arguments.has("all") or states or unit.active != "inactive")
-    ]
-    bare = call.arguments.has("no-legend") or call.arguments.value("legend") in ("false", "no")
-    width = max([len(unit.name) for unit in rows], default=4)
-    mark = "" if call.arguments.has("plain") else "  "
-    if not bare:
-        call.console.print(f"{mark}{'UNIT':<{width}} LOAD   ACTIVE SUB     DESCRIPTION")
-    for unit in rows:
-        dot = mark and ("● " if unit.active == "failed" else "  ")
-        row = f"{dot}{unit.name:<{width}} {unit.load_state:<6} {unit.active:<6} {unit.sub:<7} {unit.description}"
-        call.console.print(row)
-    if not bare:
-        call.console.print(f"\n{len(rows)} loaded units listed.")
-    return 0
-
-
-async def _list_unit_files(call: Call) -> int:
-    types, states = call.arguments.values("type"), call.arguments.values("state")
-    rows = []
-    for name in unit_files.known():
-        state = unit_files.file_state(name) or "bad"
-        matches = not call.names or any(fnmatch.fnmatchcase(name, pattern) for pattern in call.names)
-        if matches and (not types or name.rpartition(".")[2] in types) and (not states or state in states):
-            rows.append((name, state))
-    bare = call.arguments.has("no-legend") or call.arguments.value("legend") in ("false", "no")
-    width = max([len(name) for name, _ in rows], default=9)
-    if not bare:
-        call.console.print(f"{'UNIT FILE':<{width}} STATE    PRESET")
-    for name, state in rows:
-        call.console.print(f"{name:<{width}} {state:<8} {'-' if is_template(name) else 'enabled'}")
-    if not bare:
-        call.console.print(f"\n{len(rows)} unit files listed.")
-    return 0 if rows or not call.names else 1
-
-
-async def _list_dependencies(call: Call) -> int:
-    for name in call.units(needed=False) or ["default.target"]:
-        call.console.print(name)
-        for other in call.manager.load(name).related("Requires", "BindsTo", "Wants"):
-            call.console.print(f"○ └─{other}")
-    return 0
-
-
-async def _default(call: Call) -> int:
-    call.console.print(call.manager.load("default.target").name)
-    return 0
-
-
-async def _list_jobs(call: Call) -> int:
-    for job in call.manager.jobs:
-        state = "running" if job.running else "waiting"
-        call.console.print(f"{job.id} {job.unit.name} {job.kind} {state}")
-    if not call.manager.jobs:
-        call.console.print("No jobs running.")
-    return 0
-
-
-async def _list_timers(call: Call) -> int:
-    rows = [("NEXT", "LAST", "UNIT", "ACTIVATES")]
-    timers = [timer for timer in call.manager.timers() if timer.is_active or call.arguments.has("all")]
-    for timer in sorted(timers, key=lambda timer: timer.next_at or float("inf")):
-        following, last = (date_of(moment) or "-" for moment in (timer.next_at, timer.last_at))
-        rows.append((following, last, timer.name, timer.rules.target))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        call.console.print(" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    call.console.print(f"\n{len(timers)} timers listed.")
-    return 0
-
-
-async def _list_none(call: Call) -> int:
-    """Of kinds that there are none of."""
-    call.console.print(f"0 {call.arguments.rest[0].removeprefix('list-')} listed.")
-    return 0
-
-
 async def _link(call: Call) -> int:
-    for path in call.names:
+    return await _link_all(call, call.names)
+
+
+async def _link_all(call: Call, paths: list[str]) -> int:
+    for path in paths:
         name = path.rpartition("/")[2]
         if not unit_files.is_linkable(path):
             call.console.complain(f"Failed to link unit: File {path} does not exist, or is no absolute path.")
@@ -435,6 +367,31 @@ async def _link(call: Call) -> int:
         if unit_files.link(whole(name), path):
             call.say(f"Created symlink {unit_files.CONFIGURED}/{name} → {path}.")
     call.manager.reload()
+    return 0
+
+
+async def _show_environment(call: Call) -> int:
+    for name, value in sorted(call.manager.environment.items()):
+        call.console.print(f"{name}={value}")
+    return 0
+
+
+async def _set_environment(call: Call) -> int:
+    """For services that are started from now on, until the sandbox is stopped."""
+    assignments = [word.partition("=") for word in call.names]
+    if not assignments:
+        raise Usage("Too few arguments.")
+    if not all(sign and VARIABLE.fullmatch(name) for name, sign, _ in assignments):
+        raise Usage("Failed to set environment: Invalid environment assignments")
+    call.manager.environment.update({name: value for name, _, value in assignments})
+    return 0
+
+
+async def _unset_environment(call: Call) -> int:
+    for word in call.names:
+        name, sign, value = word.partition("=")
+        if not sign or call.manager.environment.get(name) == value:
+            call.manager.environment.pop(name, None)
     return 0
 
 
@@ -455,6 +412,11 @@ async def _nothing(call: Call) -> int:
     return 0
 
 
+NOT_HERE = (
+    "isolate", "edit", "revert", "set-property", "set-default", "switch-root", "import-environment", "add-wants",
+    "add-requires", "freeze", "thaw", "clean", "bind", "mount-image", "cancel", "list-machines", "log-level",
+    "log-target", "service-log-level", "soft-reboot", "help",
+)  # fmt: skip
 VERBS: dict[str, Verb] = {
     "start": _verb(START, "start"),
     "stop": _verb(STOP, "stop"),
@@ -476,8 +438,9 @@ VERBS: dict[str, Verb] = {
     "unmask": _unmask,
     "preset": _preset,
     "preset-all": _nothing,
-    "set-environment": _nothing,
-    "import-environment": _nothing,
+    "show-environment": _show_environment,
+    "set-environment": _set_environment,
+    "unset-environment": _unset_environment,
     "is-enabled": _is_enabled,
     "is-active": _is_active,
     "is-failed": _is_failed,
@@ -485,23 +448,23 @@ VERBS: dict[str, Verb] = {
     "status": _status,
     "show": _show,
     "cat": _cat,
-    "list-units": _list_units,
-    "list-unit-files": _list_unit_files,
-    "list-dependencies": _list_dependencies,
-    "get-default": _default,
-    "list-jobs": _list_jobs,
-    "list-timers": _list_timers,
-    "list-sockets": _list_none,
-    "list-paths": _list_none,
-    "list-automounts": _list_none,
+    "list-units": lists.units,
+    "list-unit-files": lists.files,
+    "list-dependencies": lists.dependencies,
+    "get-default": lists.default,
+    "list-jobs": lists.jobs,
+    "list-timers": lists.timers,
+    "list-sockets": lists.none,
+    "list-paths": lists.none,
+    "list-automounts": lists.none,
     "link": _link,
     **dict.fromkeys(("poweroff", "halt", "reboot", "suspend", "hibernate", "kexec", "rescue", "emergency"), _machine),
-    **dict.fromkeys(("isolate", "edit", "revert", "set-property", "set-default", "switch-root"), _unsupported),
+    **dict.fromkeys(NOT_HERE, _unsupported),
 }
 READING = frozenset(
     ("is-enabled", "is-active", "is-failed", "is-system-running", "status", "show", "cat", "list-units",
      "list-unit-files", "list-dependencies", "get-default", "list-jobs", "list-timers", "list-sockets", "list-paths",
-     "list-automounts")
+     "list-automounts", "show-environment")
 )  # fmt: skip
 CHANGING = frozenset(VERBS) - READING
 __all__ = ["SUPPORTED", "explanation", "run"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..users import read_small
-from . import syntax
+from . import syntax, sysv
 from .names import SUFFIXES, instance_of, is_template, template_of
 
 CONFIGURED, RUNTIME = "/etc/systemd/system", "/run/systemd/system"
@@ -23,7 +23,7 @@ SEARCH = (
 )
 COMPLETED = "/var/lib/sandbox-units/completed"  # a file for each unit that was removed since it had succeeded
 MAX_FILE = 1 << 20  # bytes of one file that are read
-MAX_LINKS = 16
+SCRIPTS_TARGET = "multi-user.target"  # wants the services that are scripts
 OWN_MARK = "# Written through the API."
 # What systemd has by itself: milestones of a boot that a sandbox has behind it when its services start.
 BUILT_IN = frozenset(
@@ -90,6 +90,8 @@ def read(name: str) -> Definition:
 
 
 def _without_file(name: str) -> Definition:
+    if (script := sysv.script_of(name)) is not None:
+        return Definition(name, "loaded", script, values=sysv.settings(script))
     dropins = _dropins(name)
     if name in BUILT_IN or dropins:
         return _parsed(name, None) if name in BUILT_IN else Definition(name, "not-found")
@@ -130,6 +132,8 @@ def linked(name: str, kind: str) -> list[str]:
     """Names in the folders ``NAME.wants`` or ``NAME.requires``."""
     folders = [f"{name}.{kind}"] if not instance_of(name) else [f"{name}.{kind}", f"{template_of(name)}.{kind}"]
     found = [file for folder in folders for top in SEARCH for file in _listed(f"{top}/{folder}")]
+    if (name, kind) == (SCRIPTS_TARGET, "wants"):
+        found += [each for each in sysv.started() if find(each) is None]
     return list(dict.fromkeys(file for file in found if file.endswith(SUFFIXES)))
 
 
@@ -165,7 +169,7 @@ def file_state(name: str) -> str | None:
     """What ``systemctl is-enabled`` says; None where there is no file."""
     path = find(name) or (find(template_of(name)) if instance_of(name) else None)
     if path is None:
-        return None
+        return "generated" if sysv.script_of(name) else None
     if _is_mask(path):
         return "masked-runtime" if path.startswith(RUNTIME) else "masked"
     target = _target(path)
