@@ -104,6 +104,8 @@ async def test_unknown_methods(peer: Peer) -> None:
     for method in ("git/status", "shell/resize", "", "client/list"):
         with pytest.raises(Refused, match=str(FEATURE_UNAVAILABLE)):
             await peer.call(method)
+    with pytest.raises(Refused, match="an earlier SDK's"):
+        await peer.call("fs/read")
     assert (await peer.call("shell/list")) == {"shells": []}
 
 

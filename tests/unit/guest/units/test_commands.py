@@ -136,3 +136,40 @@ async def test_a_service_that_is_a_script(box: Box, name: str) -> None:
     assert (await box.systemctl("reload", name)).exit_code == 0
     assert (await box.systemctl("stop", name)).exit_code == 0
     assert (box.root / "root/old").read_text().split() == ["started", "reloaded", "stopped"]
+
+
+async def test_a_mask_a_limit_of_time_and_sizes_with_letters(box: Box) -> None:
+    tell = "umask >/root/mask; ulimit -l >>/root/mask; exec sleep 600"
+    text = f"[Service]\nUMask=0077\nLimitMEMLOCK=64K\nRuntimeMaxSec=200ms\nExecStart=/bin/sh -c '{tell}'\n"
+    box.write("short.service", text)
+    assert (await box.systemctl("start", "short")).exit_code == 0
+    unit = await box.until("short.service", "failed/failed")
+    assert unit["result"] == "timeout"
+    assert (box.root / "root/mask").read_text().split() == ["0077", "64"]
+
+
+async def test_ends_by_a_real_time_signal_are_seen(box: Box) -> None:
+    box.write("odd.service", "[Service]\nExecStart=/bin/sleep 600\n")
+    await box.systemctl("start", "odd")
+    assert (await box.systemctl("kill", "-s", "RTMIN+3", "odd")).exit_code == 0
+    assert (await box.until("odd.service", "failed/failed"))["result"] == "signal"
+    assert "Main process exited, code=killed, status=37/RTMIN+3" in await lines(box, "-u", "odd", "-o", "cat")
+    done = await box.systemctl("kill", "-s", "NONSENSE", "odd")
+    assert (done.exit_code, done.stderr) == (1, b"not a signal: NONSENSE\n")
+
+
+async def test_what_a_sandbox_does_not_do_is_said(box: Box) -> None:
+    box.write("in.socket", "[Socket]\nListenStream=9\n[Install]\nWantedBy=sockets.target\n")
+    box.write(
+        "in.service", "[Unit]\nRequires=in.socket\n[Service]\nMemoryMax=1G\nPrivateTmp=yes\nExecStart=/bin/sleep 9\n"
+    )
+    for words in (("start", "in.socket"), ("enable", "--now", "in.socket"), ("start", "in.socket")):
+        done = await box.systemctl(*words)
+        assert (done.exit_code, b"of a kind that sandboxes do not have" in done.stderr) == (1, True)
+    assert await box.state("in.socket") == "inactive/dead"
+    assert (await box.systemctl("start", "in")).exit_code == 0
+    said = await lines(box, "-u", "in", "-o", "cat")
+    assert said[:2] == [
+        "Not carried out in a sandbox: MemoryMax=, PrivateTmp=.",
+        "Starting without in.socket: of a kind that sandboxes do not have.",
+    ]

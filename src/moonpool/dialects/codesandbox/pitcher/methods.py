@@ -12,6 +12,8 @@ from moonpool.ids import random_word
 
 PROTOCOL_VERSION = "0.367.10"  # what SDK 2.4.2 says it speaks
 COLOUR = "#8A63D2"
+# Of the protocol that SDKs before 2.0 speak, which ask for the whole tree of files before anything else.
+EARLIER = frozenset(("fs/read", "fs/operation", "fs/search", "fs/pathSearch", "fs/streamingSearch", "git/status"))
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def find(name: str, *, writes: bool) -> Method:
     """Raises Failure for a method that is not there, or not for a client that may not write."""
     method = METHODS.get(name)
     if method is None:
-        raise Failure(Code.FEATURE_UNAVAILABLE, f"{name[:80]} is not available")
+        hint = ": it is an earlier SDK's; @codesandbox/sdk 2.4 works here" if name in EARLIER else ""
+        raise Failure(Code.FEATURE_UNAVAILABLE, f"{name[:80]} is not available{hint}")
     if method.writes and not writes:
         raise Failure(Code.NO_ACCESS, "This session may only read")
     return method

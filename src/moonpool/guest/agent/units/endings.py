@@ -5,6 +5,7 @@ import os
 import signal
 
 from .launch import STATUS_NAMES
+from .signals import name_of
 
 CLEAN_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
 RESTARTING = {
@@ -19,6 +20,18 @@ RESTARTING = {
 }
 
 
+class Failed(Exception):
+    """A step went wrong; ``result`` is systemd's word for how."""
+
+    def __init__(self, result: str) -> None:
+        super().__init__(result)
+        self.result = result
+
+
+class Skipped(Exception):
+    """A condition does not hold."""
+
+
 def decoded(status: int) -> tuple[int | None, int | None]:
     """Exit code, or the signal that ended it."""
     return (None, os.WTERMSIG(status)) if os.WIFSIGNALED(status) else (os.WEXITSTATUS(status), None)
@@ -28,7 +41,7 @@ def told(status: int) -> str:
     code, number = decoded(status)
     if number is not None:
         kind = "dumped" if os.WCOREDUMP(status) else "killed"
-        return f"code={kind}, status={number}/{signal.Signals(number).name.removeprefix('SIG')}"
+        return f"code={kind}, status={number}/{name_of(number)}"
     assert code is not None
     return f"code=exited, status={code}/{STATUS_NAMES.get(code, 'FAILURE' if code == 1 else 'n/a')}"
 

@@ -20,6 +20,7 @@ from .settings import Settings, environment_of_file
 
 READ = 64 << 10  # bytes
 INVOCATION = "INVOCATION_ID"
+SHELL = "/bin/sh"
 # What systemd says when it could not get as far as the program.
 STATUSES = {"working_directory_not_found": 200, "user_not_found": 217}
 EXEC = 203
@@ -97,15 +98,11 @@ class Launcher:
         reader = LineReader(self._journal, unit, name, extra.get(INVOCATION, ""))
         with contextlib.ExitStack() as stack:
             streams = self._streams(settings, stack, reader)
-            program = spawn.Program(
-                command.arguments(environment),
-                None,
-                _folder(settings, user),
-                acting,
-                environment,
-                streams,
-                executable=command.executable,
-            )
+            arguments, executable = command.arguments(environment), command.executable
+            if settings.mask is not None:
+                arguments, executable = _masked(settings.mask, arguments, executable), SHELL
+            folder = _folder(settings, user)
+            program = spawn.Program(arguments, None, folder, acting, environment, streams, executable=executable)
             try:
                 pid = spawn.start(program)
             except AgentError as error:
@@ -182,6 +179,12 @@ class Drain:
         asyncio.get_running_loop().remove_reader(self._source)
         os.close(self._source)
         self._reader.close()
+
+
+def _masked(mask: int, arguments: tuple[str, ...], executable: str) -> tuple[str, ...]:
+    """By way of a shell, for the agent's own mask is its whole process's. The name that a program is called by is its
+    path then."""
+    return (SHELL, "-c", f'umask {mask:04o}; exec "$@"', SHELL, executable, *arguments[1:])
 
 
 def _folder(settings: Settings, user: User) -> str:

@@ -68,8 +68,6 @@ class Manager:
             unit = timer
         else:
             unit = Unit(definition)
-            if not definition.name.endswith(SUPPORTED) and definition.load_state == "loaded":
-                unit.load_state = "unsupported"
         unit.on_change = self._changed
         return unit
 
@@ -98,13 +96,10 @@ class Manager:
         for name, unit in list(self.units.items()):
             definition = unit_files.read(name)
             if definition.name == name:
-                load_state = unit.load_state
                 if definition.load_state == "loaded" or unit.at_rest:
                     unit.take(definition)
                 elif definition.load_state == "masked":
                     unit.load_state = "masked"
-                if load_state == "unsupported" and unit.load_state == "loaded":
-                    unit.load_state = load_state
             if unit.active == "inactive" and unit.load_state == "not-found":
                 del self.units[name]
         for timer in self.timers():

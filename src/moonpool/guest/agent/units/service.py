@@ -9,32 +9,21 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from . import conditions
+from . import conditions, left_out
 from .children import Child
 from .commands import Command
-from .endings import CLEAN_SIGNALS, RESTARTING, decoded, pid_in, told
+from .endings import CLEAN_SIGNALS, RESTARTING, Failed, Skipped, decoded, pid_in, told
 from .journal import ERROR, NOTICE, WARNING, Journal
 from .launch import INVOCATION, STATUS_NAMES, Launcher, LaunchFailed, belongs, members, parent_of
 from .notify import NotifySocket
 from .settings import Settings, read
+from .signals import name_of
 from .unit import Unit
 from .unit_files import Definition
 
 PID_FILE_WAIT, PID_FILE_PAUSE = 5.0, 0.05  # seconds
 GONE_PAUSE, GONE_PAUSE_MOST = 0.01, 0.1  # seconds between looks whether a service's processes are gone
 UNSEEN_PAUSE = 1.0  # seconds between looks at a service whose main process nobody knows
-
-
-class Failed(Exception):
-    """A step went wrong; ``result`` is systemd's word for how."""
-
-    def __init__(self, result: str) -> None:
-        super().__init__(result)
-        self.result = result
-
-
-class Skipped(Exception):
-    """A condition does not hold."""
 
 
 class Service(Unit):
@@ -63,6 +52,7 @@ class Service(Unit):
         self._restarting: asyncio.TimerHandle | None = None
         self._watchdog_at: float | None = None
         self._watchdog: float | None = None
+        self._up_at = 0.0
         self._completed = False  # whether the start came to its end, so that ExecStop is due
         super().__init__(definition)
 
@@ -140,6 +130,8 @@ class Service(Unit):
 
     def _begin(self) -> None:
         self.invocation = uuid.uuid4().hex
+        for note in left_out.notes(self.definition):
+            self.say(note, NOTICE)
         self._leaders, self._completed = set(), False
         self.result, self.main, self.main_status, self.status_text = "success", None, None, ""
         self.main_ended = None
@@ -273,6 +265,7 @@ class Service(Unit):
                 await self._terminate()
                 await self._end("success")
             return
+        self._up_at = time.monotonic()
         self.set("active", "running")
         self.say(f"Started {self.label}.")
         self._guarding = asyncio.get_running_loop().create_task(self._guard())
@@ -284,12 +277,17 @@ class Service(Unit):
         result = "success"
         while True:
             main = self.main
+            if self._runtime_left() == 0.0:
+                self.say("Service reached runtime time limit. Stopping.", WARNING)
+                result = "timeout"
+                break
             if main is None:
                 if not self.members():
                     break
                 await asyncio.sleep(UNSEEN_PAUSE)
                 continue
-            await asyncio.wait((main.ended,), timeout=self._watchdog_left())
+            limits = [left for left in (self._watchdog_left(), self._runtime_left()) if left is not None]
+            await asyncio.wait((main.ended,), timeout=min(limits, default=None))
             if not main.alive and main is self.main:
                 self._main_has_ended(main.ended.result())
                 result = self._judge(main.ended.result())
@@ -309,7 +307,7 @@ class Service(Unit):
         limit = self._watchdog or 0.0
         self.say(f"Watchdog timeout (limit {limit:g}s)!", ERROR)
         self.set("deactivating", "stop-watchdog")
-        self.say(f"Killing process {main.pid} with signal {signal.Signals(self.ruled.watchdog_signal).name}.", NOTICE)
+        self.say(f"Killing process {main.pid} with signal SIG{name_of(self.ruled.watchdog_signal)}.", NOTICE)
         with contextlib.suppress(ProcessLookupError):
             os.kill(main.pid, self.ruled.watchdog_signal)
         await asyncio.wait((main.ended,), timeout=self.ruled.stop_timeout)
@@ -324,6 +322,11 @@ class Service(Unit):
         if self._watchdog_at is None:
             return None
         return max(0.0, self._watchdog_at - asyncio.get_running_loop().time())
+
+    def _runtime_left(self) -> float | None:
+        """Of RuntimeMaxSec. The time of a pause does not count, as the monotonic clock does not then."""
+        limit = self.ruled.runtime
+        return None if limit is None else max(0.0, self._up_at + limit - time.monotonic())
 
     def resumed(self) -> None:
         """The sandbox was frozen or restored: time that passed meanwhile does not count."""
@@ -514,7 +517,7 @@ class Service(Unit):
         variables = {"SERVICE_RESULT": self.result}
         if code is not None or number is not None:
             variables["EXIT_CODE"] = "exited" if number is None else "killed"
-            variables["EXIT_STATUS"] = str(code) if number is None else signal.Signals(number).name.removeprefix("SIG")
+            variables["EXIT_STATUS"] = str(code) if number is None else name_of(number)
         for command in self.ruled.commands["ExecStopPost"]:
             try:
                 async with asyncio.timeout(self.ruled.stop_timeout):

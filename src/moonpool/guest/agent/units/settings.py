@@ -12,6 +12,7 @@ from typing import TypeVar
 from ..users import read_small
 from . import names, syntax
 from .commands import Command, parse
+from .signals import number_of
 from .syntax import BadSetting
 from .unit_files import Definition
 
@@ -23,6 +24,9 @@ RESTARTS = ("no", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-
 KILL_MODES = ("control-group", "mixed", "process", "none")
 COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
 LIMITS = {
+    "LimitAS": resource.RLIMIT_AS,
+    "LimitDATA": resource.RLIMIT_DATA,
+    "LimitFSIZE": resource.RLIMIT_FSIZE,
     "LimitNOFILE": resource.RLIMIT_NOFILE,
     "LimitNPROC": resource.RLIMIT_NPROC,
     "LimitCORE": resource.RLIMIT_CORE,
@@ -38,6 +42,7 @@ FOLDERS = {
 }
 TEMPORARY, LONG_TEMPORARY = "/tmp", "/var/tmp"  # noqa: S108 - what two specifiers stand for
 UNLIMITED = "infinity"
+SIZES = "KMGT"
 Value = TypeVar("Value")
 
 
@@ -84,6 +89,7 @@ class Settings:
     start_timeout: float | None
     stop_timeout: float | None
     watchdog: float | None
+    runtime: float | None
     kill_mode: str
     kill_signal: int
     watchdog_signal: int
@@ -99,6 +105,7 @@ class Settings:
     folders: tuple[Folder, ...] = ()
     limits: tuple[tuple[int, int, int], ...] = ()
     nice: int = 0
+    mask: int | None = None
     delete_after_success: bool = False
     conditions: tuple[tuple[str, str], ...] = field(default=())
 
@@ -167,7 +174,7 @@ class Reader:
 
     def signal(self, key: str, default: int) -> int:
         value = self.definition.last("Service", key)
-        return self._read(key, lambda: _signal(value)) if value else default
+        return self._read(key, lambda: number_of(value)) if value else default
 
     def exits(self, key: str) -> Exits:
         codes, signals = set(), set()
@@ -175,7 +182,7 @@ class Reader:
             if word.isdigit():
                 codes.add(int(word))
             else:
-                signals.add(_signal(word))
+                signals.add(number_of(word))
         return Exits(frozenset(codes), frozenset(signals))
 
     def _read(self, key: str, read: Callable[[], Value]) -> Value:
@@ -183,15 +190,6 @@ class Reader:
             return read()
         except (ValueError, OverflowError) as error:
             raise BadSetting(f"{key}=: {error}") from error
-
-
-def _signal(name: str) -> int:
-    if name.isdigit():
-        return int(name)
-    try:
-        return int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
-    except KeyError:
-        raise BadSetting(f"not a signal: {name[:40]}") from None
 
 
 def read(definition: Definition, home: Callable[[str], str]) -> Settings:
@@ -222,6 +220,7 @@ def read(definition: Definition, home: Callable[[str], str]) -> Settings:
         start_timeout=start or None,
         stop_timeout=reader.span("TimeoutStopSec", DEFAULT_TIMEOUT if both == -1.0 else both) or None,
         watchdog=reader.span("WatchdogSec", None) or None,
+        runtime=reader.span("RuntimeMaxSec", None) or None,
         kill_mode=reader.choice("KillMode", "control-group", KILL_MODES),
         kill_signal=reader.signal("KillSignal", signal.SIGTERM),
         watchdog_signal=reader.signal("WatchdogSignal", signal.SIGABRT),
@@ -237,6 +236,7 @@ def read(definition: Definition, home: Callable[[str], str]) -> Settings:
         folders=_folders(reader),
         limits=_limits(reader),
         nice=reader.number("Nice", 0),
+        mask=reader.number("UMask", -1, base=8) & 0o777 if definition.last("Service", "UMask") else None,
         delete_after_success=reader.flag("X-DeleteAfterSuccess", section="Unit"),
         conditions=_conditions(reader),
         burst=_burst(reader),
@@ -302,14 +302,20 @@ def _limits(reader: Reader) -> tuple[tuple[int, int, int], ...]:
     for key, which in LIMITS.items():
         value = reader.definition.last("Service", key)
         soft, _, hard = value.partition(":")
-        with contextlib.suppress(ValueError):  # sizes with letters are not limits that a sandbox needs
+        with contextlib.suppress(ValueError):  # Passed over, as systemd does.
             if value:
                 found.append((which, _limit(soft), _limit(hard or soft)))
     return tuple(found)
 
 
 def _limit(text: str) -> int:
-    return resource.RLIM_INFINITY if text == UNLIMITED else int(text)
+    """A number, with K, M, G or T for powers of 1024; "infinity" is no limit."""
+    if text == UNLIMITED:
+        return resource.RLIM_INFINITY
+    power = SIZES.find(text[-1:].upper()) + 1 if text[-1:].isalpha() else 0
+    if text[-1:].isalpha() and not power:
+        raise ValueError(f"Failed to parse resource value: {text[:40]}")
+    return int(text[:-1] if power else text) << 10 * power
 
 
 def _conditions(reader: Reader) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 
 from ..users import read_small
 from . import lists, unit_files
@@ -13,6 +12,7 @@ from .manager import Manager
 from .names import SUPPORTED, whole
 from .properties import of_manager, properties, status
 from .service import Service
+from .signals import number_of
 from .unit import Unit
 
 SHORT = {
@@ -150,8 +150,7 @@ async def _reload_or_restart(call: Call) -> int:
 
 
 async def _kill(call: Call) -> int:
-    name = call.arguments.value("signal", "SIGTERM")
-    number = int(name) if name.isdigit() else int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
+    number = number_of(call.arguments.value("signal", "SIGTERM"))
     whom = call.arguments.value("kill-whom", call.arguments.value("kill-who", "all"))
     for each in call.units():
         unit = call.manager.load(each)

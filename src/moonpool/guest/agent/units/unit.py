@@ -4,14 +4,13 @@ import time
 from collections.abc import Callable
 
 from . import unit_files
-from .names import instance_of, prefix_of
+from .names import SUPPORTED, instance_of, prefix_of
 from .syntax import expand
 from .unit_files import Definition
 
 ACTIVE = ("active", "reloading")
 AT_REST = ("inactive", "failed")
 SECTION = "Unit"
-ISOLATED_SUFFIXES = (".service", ".target", ".timer")
 
 
 class Unit:
@@ -36,6 +35,8 @@ class Unit:
                 self._understand()
         except ValueError as error:  # BadSetting among them
             self.load_state, self.load_error = "bad-setting", str(error)
+        if self.load_state == "loaded" and not self.name.endswith(SUPPORTED):
+            self.load_state = "unsupported"
 
     def _understand(self) -> None:
         """Raises BadSetting."""
@@ -72,7 +73,7 @@ class Unit:
                 found.append(expand(name, {"i": instance_of(self.name), "p": prefix_of(self.name)}.get))
             if key in ("Wants", "Requires"):
                 found += unit_files.linked(self.name, key.lower())
-        return [name for name in dict.fromkeys(found) if name.endswith(ISOLATED_SUFFIXES) and name != self.name]
+        return [name for name in dict.fromkeys(found) if name.endswith(SUPPORTED) and name != self.name]
 
     # -- what it does ---------------------------------------------------------------------------------------------
 
