@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypedDict
 
 from moonpool.dialects.codesandbox.mapping import DIALECT
+from moonpool.errors import InvalidInput
 from moonpool.sandboxes.model import Sandbox
 
 MAX_TAGS = 10  # what comes after is left out, as the vendor does
+MAX_TAG = 256  # characters
 PRIVATE = 2
 UNLISTED = 1
 WAKES = "automatic_wakeup_config"
@@ -78,8 +80,11 @@ def ordered(tags: Iterable[str], order: Iterable[str]) -> list[str]:
 
 
 def first_tags(tags: Iterable[str] | None) -> tuple[str, ...]:
-    """The first ten, each once."""
-    return tuple(dict.fromkeys(tags or ()))[:MAX_TAGS]
+    """The first ten, each once. InvalidInput for one that is empty or too long."""
+    found = tuple(dict.fromkeys(tags or ()))[:MAX_TAGS]
+    if not all(0 < len(tag) <= MAX_TAG for tag in found):
+        raise InvalidInput(f"tags: each has 1 to {MAX_TAG} characters", field="tags")
+    return found
 
 
 def labels_with(tags: Iterable[str], others: Mapping[str, str] | None = None) -> dict[str, str]:
