@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,20 +26,28 @@ from tests.contract.run import (
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from tests.data import pytest_configure, pytest_unconfigure
 from tests.databases import migrate, prepare
 
 __all__ = [
     "pytest_addoption",
+    "pytest_configure",
     "pytest_deselected",
     "pytest_runtest_logreport",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_testnodedown",
+    "pytest_unconfigure",
 ]
 
 POSTGRESQL = Path("/usr/lib/postgresql")
 LOOPBACK = "127.0.0.1"
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+WRITTEN_TABLES = """
+SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+AND pg_relation_size(oid) > 0
+"""
 
 
 class ManualClock:
@@ -80,6 +88,10 @@ def postgresql_server() -> Iterator[str]:
         "listen_addresses": LOOPBACK,
         "unix_socket_directories": str(folder),
         "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+        "autovacuum": "off",
+        "jit": "off",
         "log_min_messages": "log",  # Nothing of what tests provoke, so that the unread pipe never fills.
         "log_checkpoints": "off",
     }
@@ -130,14 +142,28 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{server}/{name}"
 
 
+@pytest.fixture(scope="session")
+def spare_databases() -> list[str]:
+    """URLs of databases that have their tables, and no rows."""
+    return []
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def prepared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def prepared_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of each kind that has its tables already."""
     if request.param == "sqlite":
-        return f"sqlite:///{prepare(tmp_path)}"
-    server, name = request.getfixturevalue("postgresql_server"), f"test_{random_word(12)}"
-    asyncio.run(create_database(server, name, request.getfixturevalue("postgresql_template")))
-    return f"{server}/{name}"
+        yield f"sqlite:///{prepare(tmp_path)}"
+        return
+    spare: list[str] = request.getfixturevalue("spare_databases")
+    if not spare:
+        server, name = request.getfixturevalue("postgresql_server"), f"test_{random_word(12)}"
+        asyncio.run(create_database(server, name, request.getfixturevalue("postgresql_template")))
+        spare.append(f"{server}/{name}")
+    url = spare.pop()
+    yield url
+    with suppress(asyncpg.LockNotAvailableError):  # A test that failed may still use it.
+        asyncio.run(empty_database(url))
+        spare.append(url)
 
 
 @pytest.fixture
@@ -152,5 +178,16 @@ async def create_database(server: str, name: str, template: str = "template0") -
     connection = await asyncpg.connect(f"{server}/postgres")
     try:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    finally:
+        await connection.close()
+
+
+async def empty_database(url: str) -> None:
+    """Takes a hundredth of a second, where a new database takes some tenths."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("SET lock_timeout = '1s'")
+        if tables := await connection.fetchval(WRITTEN_TABLES):
+            await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
     finally:
         await connection.close()

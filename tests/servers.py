@@ -3,12 +3,10 @@
 import asyncio
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.data import VAR_TMP, data_folder
 
 START_TIMEOUT = 300.0  # seconds; the first start may have to unpack the base image
 STOP_TIMEOUT = 60.0  # seconds
@@ -45,9 +45,14 @@ class Server:
 
 
 @contextmanager
-def running_server(*, folder: Path = Path("/var/tmp"), **environment: str) -> Iterator[Server]:
+def running_server(*, folder: Path = VAR_TMP, **environment: str) -> Iterator[Server]:
     """A server with its data below ``folder`` and extra environment variables; all of it is gone afterwards."""
-    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir=folder))
+    with data_folder(folder) as data, serving(data, **environment) as server:
+        yield server
+
+
+@contextmanager
+def serving(data: Path, **environment: str) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -63,7 +68,6 @@ def running_server(*, folder: Path = Path("/var/tmp"), **environment: str) -> It
             server.process.wait(STOP_TIMEOUT)
         finally:
             server.process.kill()
-            shutil.rmtree(data)
 
 
 def launch(url: str, data: Path, environment: dict[str, str], *, on_exit: str = "stop") -> subprocess.Popen[bytes]:
@@ -76,7 +80,7 @@ def launch(url: str, data: Path, environment: dict[str, str], *, on_exit: str = 
 
 def wait_until_ready(server: Server) -> None:
     async def wait() -> None:
-        async with asyncio.timeout(START_TIMEOUT), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(START_TIMEOUT), httpx.AsyncClient(trust_env=False, verify=False) as client:
             while server.process.poll() is None:
                 try:
                     if (await client.get(f"{server.url}/healthz")).status_code == httpx.codes.OK:
@@ -91,7 +95,7 @@ def wait_until_ready(server: Server) -> None:
 
 def open_client(server: Server) -> httpx.Client:
     headers = {"Authorization": f"Bearer {server.api_key}"}
-    return httpx.Client(base_url=server.url, headers=headers, timeout=120, trust_env=False)
+    return httpx.Client(base_url=server.url, headers=headers, timeout=120, trust_env=False, verify=False)
 
 
 def create(client: httpx.Client, **body: object) -> str:

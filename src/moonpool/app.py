@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -106,7 +106,6 @@ from moonpool.snapshots.catalogue import SnapshotCatalogue
 from moonpool.snapshots.model import CODE_RUNNER_IMAGE, DESKTOP_IMAGE
 from moonpool.snapshots.service import SnapshotService
 from moonpool.snapshots.warming import WarmableMachines, Warming
-from moonpool.ssh.server import SshServer
 from moonpool.ssh.service import SshService
 from moonpool.store.database import Store
 from moonpool.telemetry.forwarding import Forwarder
@@ -116,9 +115,12 @@ from moonpool.vault import Box, Vault, derived
 from moonpool.volumes.catalogue import VolumeCatalogue
 from moonpool.volumes.service import Users, VolumeHost, VolumeLimits, VolumeService
 
+if TYPE_CHECKING:
+    from moonpool.ssh.server import SshServer
+
 GRACE = 30.0  # seconds for changes of state under way when the server ends
 SAVE_EVERY = 10.0  # seconds between notes of how far events were handed out, and looks at what limits others set
-PRUNE_EVERY = 3600.0  # seconds
+PRUNE_FIRST, PRUNE_EVERY = 60.0, 3600.0  # seconds after the start, when there is enough else to do, and from then on
 
 log = structlog.get_logger(__name__)
 
@@ -357,6 +359,8 @@ class Core:
 
     async def _open_ssh(self, listen: str) -> None:
         host, _, port = listen.rpartition(":")
+        from moonpool.ssh.server import SshServer  # asyncssh takes a while, and not every server needs it
+
         server = SshServer(self.ssh, self.sandboxes, self.clock, self._settings.data.resolve())
         try:
             log.info("ssh_listens", port=await server.start(host.strip("[]"), int(port)))
@@ -432,7 +436,7 @@ class Core:
 
     async def _keep_up(self) -> None:
         """Each step on its own: one that fails is logged, and done again the next time."""
-        next_prune = 0.0
+        next_prune = self.clock.monotonic() + PRUNE_FIRST
         while True:
             if (now := self.clock.monotonic()) >= next_prune:
                 self.background.spawn(self.records.prune(), "prune sandboxes")

@@ -1,11 +1,9 @@
 """SIGKILL of the server at the steps of an archive and of a restore: no file is lost, and nothing is left over."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from moonpool.hosts.leftovers import leftovers
 from moonpool.hosts.settings import HostSettings
 from moonpool.ids import new_sandbox_id
+from tests.data import data_folder
 
 LIMIT = 120.0  # seconds for one server's life
 # Where the server dies, in which state the next one finds the sandbox, and what that one makes of it by itself.
@@ -37,10 +36,9 @@ def serve(data: Path, source: str, *step: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
-    yield folder
-    assert leftovers(HostSettings(data=folder)) == []
-    shutil.rmtree(folder)
+    with data_folder() as folder:
+        yield folder
+        assert leftovers(HostSettings(data=folder)) == []
 
 
 def test_killed_at_every_step(data: Path) -> None:

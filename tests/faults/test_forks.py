@@ -2,11 +2,9 @@
 
 import itertools
 import json
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 from moonpool.hosts.leftovers import leftovers
 from moonpool.hosts.settings import HostSettings
 from moonpool.ids import new_sandbox_id
+from tests.data import data_folder
 from tests.faults.cut_off import WARM
 from tests.faults.inventory import Inventory, expected
 
@@ -39,10 +38,9 @@ def serve(data: Path, source: str, *step: str) -> dict[str, Any]:
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
-    yield folder
-    assert leftovers(HostSettings(data=folder)) == []
-    shutil.rmtree(folder)
+    with data_folder() as folder:
+        yield folder
+        assert leftovers(HostSettings(data=folder)) == []
 
 
 def test_killed_at_every_step(data: Path) -> None:

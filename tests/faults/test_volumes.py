@@ -1,11 +1,9 @@
 """SIGKILL of the server while volumes are made, mounted, taken away and deleted: the next one finishes or undoes it."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 
 from moonpool.hosts.leftovers import leftovers
 from moonpool.hosts.settings import HostSettings
+from tests.data import data_folder
 from tests.faults.cut_off_volumes import KEPT, LATE, OTHER, VOLUME
 
 LIMIT = 120.0  # seconds for one server's life
@@ -37,10 +36,9 @@ def serve(data: Path, *step: str) -> dict[str, Any]:
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
-    yield folder
-    assert leftovers(HostSettings(data=folder)) == []
-    shutil.rmtree(folder)
+    with data_folder() as folder:
+        yield folder
+        assert leftovers(HostSettings(data=folder)) == []
 
 
 def test_killed_at_every_step(data: Path) -> None:

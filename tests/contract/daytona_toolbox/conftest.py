@@ -239,7 +239,7 @@ async def client(url: str, sandbox: str) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {KEY}"}
     base = f"{url}/toolbox/{sandbox}"
     async with httpx.AsyncClient(
-        base_url=base, headers=headers, trust_env=False, timeout=60, event_hooks=listening(TOOLBOX)
+        base_url=base, headers=headers, trust_env=False, verify=False, timeout=60, event_hooks=listening(TOOLBOX)
     ) as client:
         yield client
 

@@ -28,7 +28,7 @@ class Door:
         return self.inside.sandbox.id
 
     def client(self, **headers: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=60)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, verify=False, timeout=60)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,9 +2,7 @@
 
 import asyncio
 import io
-import shutil
 import signal
-import tempfile
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +25,7 @@ from moonpool.ids import new_sandbox_id
 from moonpool.processes.ports import PortService
 from moonpool.sandboxes.model import Fork, NewSandbox
 from moonpool.store.database import Store
+from tests.data import data_folder
 
 LIMIT = 60.0  # seconds that a test waits for anything
 FOLDER = "/srv/watched"
@@ -36,15 +35,12 @@ SEND = "curl -s -o /dev/null -w '%{{http_code}}' -H 'Content-Type: application/j
 
 @asynccontextmanager
 async def running_host() -> AsyncIterator[tuple[Host, Path]]:
-    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
-    try:
+    with data_folder() as data:
         host = await Host.open(HostSettings(data=data, warm_pool=1))
         try:
             yield host, data
         finally:
             await host.close()
-    finally:
-        shutil.rmtree(data)
 
 
 @asynccontextmanager

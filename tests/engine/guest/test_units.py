@@ -1,11 +1,8 @@
 """Services in a real sandbox: what they outlive, and that people inside have their commands."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from moonpool.hosts.settings import HostSettings
 from moonpool.ids import new_sandbox_id
 from moonpool.processes.units.model import RestartPolicy, UnitSpec
 from moonpool.processes.units.render import render
+from tests.data import data_folder
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMIT = 60.0  # seconds that a test waits for anything
@@ -37,15 +35,12 @@ time.sleep(600)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def host() -> AsyncIterator[Host]:
-    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
-    try:
+    with data_folder() as data:
         host = await Host.open(HostSettings(data=data, warm_pool=1))
         try:
             yield host
         finally:
             await host.close()
-    finally:
-        shutil.rmtree(data)
 
 
 def new() -> MachineSpec:

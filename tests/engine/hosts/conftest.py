@@ -1,25 +1,19 @@
 """One host for the tests that leave nothing on it."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.data import data_folder
 from tests.engine.hosts.test_copies import Machine
 
 
 @pytest.fixture(scope="session")
 def host() -> Iterator[Machine]:
-    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
-    try:
-        with asyncio.Runner() as runner:
-            machine = Machine(runner, data)
-            yield machine
-            assert machine.run(machine.host.machines()) == {}
-            assert machine.run(machine.host.volumes()) == set()
-            machine.close()
-    finally:
-        shutil.rmtree(data)
+    with data_folder() as data, asyncio.Runner() as runner:
+        machine = Machine(runner, data)
+        yield machine
+        assert machine.run(machine.host.machines()) == {}
+        assert machine.run(machine.host.volumes()) == set()
+        machine.close()

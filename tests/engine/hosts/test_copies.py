@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from moonpool.hosts.host import Host
 from moonpool.hosts.model import MachineExit, MachineSpec, MachineState, Resources, snapshot_image
 from moonpool.hosts.settings import HostSettings
 from moonpool.ids import new_sandbox_id, new_uuid
+from tests.data import data_folder
 
 LIMIT = 60.0  # seconds that a test waits for anything
 RESOURCES = Resources(cpu=1, memory_mib=1024, disk_mib=3072)
@@ -124,15 +123,12 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def only_machine() -> Iterator[Machine]:
-    data = Path(tempfile.mkdtemp(prefix="moonpool-test-", dir="/var/tmp"))
-    try:
+    with data_folder() as data:
         with asyncio.Runner() as runner:
             machine = Machine(runner, data)
             yield machine
             machine.close()
         assert [path.name for path in (data / "memory").iterdir()] == ["snapshots"]
-    finally:
-        shutil.rmtree(data)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     server = AnnouncedServer(config)
     serving = asyncio.create_task(server.serve())
     await server.listening.wait()
-    async with httpx.AsyncClient(base_url=f"http://{LOOPBACK}:{port}", trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=f"http://{LOOPBACK}:{port}", trust_env=False, verify=False) as client:
         yield Running(application, machines, port, client)
     server.should_exit = True
     await serving

@@ -27,24 +27,13 @@ set -e
 for file in /root/.bash_profile /root/.bash_login /root/.profile /root/.bashrc; do
   if [ -e $file ]; then mount --bind /dev/null $file; fi
 done
-mount --bind /dev/shm /mnt
-mount -t tmpfs -o mode=755,size=4m tmpfs /dev
-while read name major minor; do mknod -m 666 /dev/$name c $major $minor; done << NODES
-null 1 3
-zero 1 5
-full 1 7
-random 1 8
-urandom 1 9
-tty 5 0
-NODES
-mkdir /dev/pts /dev/shm
-mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts /dev/pts
-mount --move /mnt /dev/shm
-ln -s pts/ptmx /dev/ptmx
-for name in fd stdin=fd/0 stdout=fd/1 stderr=fd/2; do
-  target=${name#*=}
-  ln -s "/proc/self/$target" "/dev/${name%%=*}"
-done
+mount -t tmpfs -o mode=755,size=4m tmpfs /mnt
+cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/fd /dev/stdin /dev/stdout /dev/stderr /mnt
+mkdir /mnt/pts /mnt/shm
+mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts /mnt/pts
+mount --bind /dev/shm /mnt/shm
+ln -s pts/ptmx /mnt/ptmx
+mount --move /mnt /dev
 exec "$@"
 """
 ISOLATED = ("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "sh", "-c", DEVICES, "sh")

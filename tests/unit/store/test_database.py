@@ -9,13 +9,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from moonpool.errors import MachineUnfit, NoCapacity
 from moonpool.store.database import Store, normalised
-from moonpool.store.migrate import configuration
+from moonpool.store.migrate import configuration, newest
 from moonpool.store.tables import event_cursors, memberships, metadata, teams, users
 
 WRITERS = 50
@@ -168,6 +169,9 @@ def upgraded_to(connection: Connection, revision: str) -> None:
 
 
 class TestMigrations:
+    def test_the_newest_is_known_by_its_file(self) -> None:
+        assert ScriptDirectory.from_config(configuration()).get_heads() == [newest()]
+
     async def test_they_make_what_the_tables_say(self, database_url: str) -> None:
         store = await Store.open(database_url)
         await store.close()

@@ -115,7 +115,9 @@ async def browsers(url: str) -> AsyncIterator[Callable[[], Browser]]:
         opened: list[httpx.AsyncClient] = []
 
         def open_one() -> Browser:
-            http = httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, event_hooks=listening(WRENN))
+            http = httpx.AsyncClient(
+                base_url=url, trust_env=False, verify=False, timeout=60, event_hooks=listening(WRENN)
+            )
             opened.append(http)
             stack.push_async_callback(http.aclose)
             return Browser(url, http)
