@@ -28,9 +28,11 @@ from tests.contract.run import (
 )
 from tests.data import pytest_configure, pytest_unconfigure
 from tests.databases import migrate, prepare
+from tests.order import pytest_collection_modifyitems
 
 __all__ = [
     "pytest_addoption",
+    "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_deselected",
     "pytest_runtest_logreport",
