@@ -34,7 +34,7 @@ CLASSES: dict[str, type[Any]] = {"Driver": Driver, "Pool": Pool, "MemoryStore": 
 WARM = 1
 COUNTER = (
     "born=$(od -An -N8 -tx1 /dev/urandom | tr -d ' '); count=0; "
-    "while :; do count=$((count+1)); echo $born $count > /root/told; sleep 0.01; done"
+    "while :; do count=$((count+1)); echo $born $count > /root/told; sleep 0.1; done"
 )
 
 
@@ -83,7 +83,7 @@ class Server:
         """The counter's next line."""
         command = (
             "old=$(cat /root/told); new=$old; "
-            'while [ "${new:-$old}" = "$old" ]; do new=$(cat /root/told); done; echo $new'
+            'while [ "${new:-$old}" = "$old" ]; do sleep 0.02; new=$(cat /root/told); done; echo $new'
         )
         async with self._core.sandboxes.session(self._principal, self._source) as session:
             return (await session.agent.run(ProcessSpec(shell=command))).stdout.decode().strip()
