@@ -118,6 +118,7 @@ from moonpool.volumes.service import Users, VolumeHost, VolumeLimits, VolumeServ
 if TYPE_CHECKING:
     from moonpool.ssh.server import SshServer
 
+VERSION = version("moonpool")
 GRACE = 30.0  # seconds for changes of state under way when the server ends
 SAVE_EVERY = 10.0  # seconds between notes of how far events were handed out, and looks at what limits others set
 PRUNE_FIRST, PRUNE_EVERY = 60.0, 3600.0  # seconds after the start, when there is enough else to do, and from then on
@@ -239,7 +240,7 @@ class Core:
         folder = settings.data.resolve() / "metrics"
         self.metrics = MetricsService(store, self.access, self.sandboxes, self.records, host, folder, clock)
         name, apart = platform.node() or "localhost", settings.database_url is not None
-        machine = Machine(host, host.readiness, name, version("moonpool"), self._key, apart)
+        machine = Machine(host, host.readiness, name, VERSION, self._key, apart)
         self.telemetry = TelemetryService(
             self.sandboxes,
             self.records,
@@ -269,7 +270,7 @@ class Core:
     def services(self) -> Services:
         settings = self._settings
         server = ServerInfo(
-            version=version("moonpool"),
+            version=VERSION,
             public_url=settings.origin,
             preview_domain=settings.preview_domain,
             preview_domain_is_set=settings.domain is not None,
@@ -530,7 +531,7 @@ def serve(core: Core, host: RunningHost) -> ASGIApp:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # When a label was first seen tells nobody anything.
     registry = CollectorRegistry()
     core.lifecycle.flights.observe(OperationFigures(registry).note)
-    sources = Sources(host, core.records, core.events, core.metrics, version("moonpool"))
+    sources = Sources(host, core.records, core.events, core.metrics, VERSION)
     figures = ServerFigures(sources, registry)
     core.gateway.count_in(registry)
     applications: dict[str, ASGIApp] = {

@@ -1,10 +1,13 @@
-"""Settings of a server: MOONPOOL_* variables, checked once at the start. Secrets are never printed."""
+"""Settings of a server: MOONPOOL_* variables, checked once at the start. Secrets are never printed.
+
+The engine is imported only where its settings are asked for: commands that want no more than the database do without.
+"""
 
 import platform
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -12,12 +15,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moonpool.access.settings import SmtpSettings
 from moonpool.archives.settings import StoreSettings
-from moonpool.builds.model import BuildLimits
-from moonpool.engine.images.oci import FetchPolicy, ImageLimits
-from moonpool.hosts.model import MEBIBYTE, Resources
-from moonpool.hosts.settings import GIBIBYTE, HostSettings
 from moonpool.telemetry.model import Target
 
+if TYPE_CHECKING:
+    from moonpool.builds.model import BuildLimits
+    from moonpool.hosts.settings import HostSettings
+
+MEBIBYTE, GIBIBYTE = 1024**2, 1024**3
 WordList = Annotated[
     tuple[str, ...],
     NoDecode,
@@ -213,7 +217,10 @@ class Settings(BaseSettings):
         headers = {name.strip(): value.strip() for name, sign, value in (pair.partition("=") for pair in pairs) if sign}
         return Target(self.otlp_endpoint.rstrip("/"), headers)
 
-    def build_limits(self) -> BuildLimits:
+    def build_limits(self) -> "BuildLimits":
+        from moonpool.builds.model import BuildLimits
+        from moonpool.hosts.model import Resources
+
         return BuildLimits(
             resources=Resources(self.build_cpu, self.build_memory_mib, self.build_disk_mib),
             step_seconds=self.build_step_seconds,
@@ -292,7 +299,10 @@ class Settings(BaseSettings):
             secret_access_key=None if secret is None else secret.get_secret_value(),
         )
 
-    def host(self) -> HostSettings:
+    def host(self) -> "HostSettings":
+        from moonpool.engine.images.oci import FetchPolicy, ImageLimits
+        from moonpool.hosts.settings import HostSettings
+
         return HostSettings(
             data=self.data.resolve(),
             cache=self.cache,
