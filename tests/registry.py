@@ -24,8 +24,8 @@ class LoopbackRegistry:
     folder: Path
     authenticated: bool
 
-    def push(self, layout: Path, name: str, *, tag: str = "image", all: bool = False) -> str:
-        """The reference under which the image is there."""
+    def push(self, layout: Path, name: str, *, tag: str = "image", all: bool = False, docker: bool = False) -> str:
+        """The reference under which the image is there; ``docker``: in Docker's own form."""
         reference = f"{self.host}/{name}"
         login = ["--dest-creds", f"{USER}:{PASSWORD}"] if self.authenticated else []
         command = [
@@ -33,6 +33,7 @@ class LoopbackRegistry:
             "--insecure-policy",
             "copy",
             *(["--all"] if all else []),
+            *(["--format", "v2s2"] if docker else []),
             "--dest-tls-verify=false",
             *login,
         ]

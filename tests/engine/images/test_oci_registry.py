@@ -86,6 +86,27 @@ class TestRegistry:
         _, root = await fetched(tmp_path, source_of(name), allowing(registry))
         assert "ours" in os.listdir(root)
 
+    async def test_what_docker_alone_says_is_kept(self, tmp_path: Path, registry: LoopbackRegistry) -> None:
+        config = {"OnBuild": ["RUN x"], "Shell": ["/bin/x"], "Healthcheck": {"Test": ["NONE"]}}
+        name = registry.push(layout(tmp_path / "l", [Entry("a")], config=config), "docker:1", docker=True)
+        image, _ = await fetched(tmp_path, source_of(name), allowing(registry))
+        assert (image.config.onbuild, image.config.shell) == (("RUN x",), ("/bin/x",))
+        assert image.config.healthcheck == {"Test": ["NONE"]}
+        assert os.listdir(tmp_path / "work") == []
+
+    async def test_a_skopeo_that_cannot_stream(
+        self, tmp_path: Path, registry: LoopbackRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = registry.push(layout(tmp_path / "l", [Entry("a", b"1")]), "copied:1")
+        monkeypatch.setattr("moonpool.engine.images.oci.proxy.INITIALIZE", "NoSuchMethod")
+        said: list[str] = []
+        (tmp_path / "work").mkdir()
+        (tmp_path / "root").mkdir()
+        fetching = Fetching(tmp_path / "work", tmp_path / "root", allowing(registry), LIMITS)
+        await fetching.run(source_of(name), said.append)
+        assert (tmp_path / "root/a").read_text() == "1"
+        assert any("Copying" in line for line in said)
+
     async def test_what_is_not_there(self, registry: LoopbackRegistry) -> None:
         with pytest.raises(ImageNotFound, match="There is no image"):
             await resolve(source_of(f"{registry.host}/none:1"), allowing(registry))

@@ -33,7 +33,11 @@ chown {NOBODY}:{NOBODY} {PLACE}/auth.json
 exec "$@"
 """
 BIND_ONLY = f'{BIND}exec "$@"\n'
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs")
+# A process that changes its user outlives its parent, unless it says again that it shall not.
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"),
+    *("--pdeathsig", "KILL"),
+)
 NO_CAPABILITIES = (*AS_NOBODY, "--inh-caps=-all", "--bounding-set=-all")
 FOR_FILES = "-all,+chown,+dac_override,+fowner,+fsetid,+setfcap,+sys_chroot"
 FILE_CAPABILITIES = ("setpriv", "--no-new-privs", "--inh-caps=-all", f"--bounding-set={FOR_FILES}")

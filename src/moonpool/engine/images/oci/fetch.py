@@ -1,20 +1,32 @@
-"""From a reference to a layout on disk (by skopeo), and from a layout to a root file system (by ``unpack.py``)."""
+"""From a reference to the parts of an image (by skopeo), and from those to a root file system (by ``unpack.py``)."""
 
 import asyncio
+import contextlib
+import hashlib
 import json
 import os
 import shutil
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moonpool.engine.images.oci import contained, skopeo
-from moonpool.engine.images.oci.layout import Layout, read_copy, read_layout
-from moonpool.engine.images.oci.model import Archive, FetchPolicy, ImageConfig, ImageLimits, Source
-from moonpool.errors import EngineError, ImageInvalid, ImageTooLarge
+from moonpool.engine.images.oci.layout import (
+    Layout,
+    described_by,
+    hexadecimal,
+    parsed,
+    read_copy,
+    read_layout,
+    table,
+)
+from moonpool.engine.images.oci.model import Archive, FetchPolicy, ImageConfig, ImageLimits, Registry, Source
+from moonpool.engine.images.oci.proxy import BROKEN_PIPE, Lost, Proxy
+from moonpool.errors import EngineError, ImageInvalid, ImageTooLarge, ImageUnavailable
 
 LAYOUT = "layout"
 ARCHIVE = "archive.tar"
@@ -47,9 +59,66 @@ class Fetching:
         """ImageNotFound, ImageUnauthorized, ImageForbidden, ImageInvalid, ImageTooLarge, ImageUnavailable,
         ImageTimeout."""
         contained.require_tools()
+        if isinstance(source, Registry):
+            with contextlib.suppress(Lost):  # A skopeo that cannot do this writes the image to a folder first.
+                return await self._stream(source, say)
         layout = await self._layout(source, say)
-        say(f"Unpacking {len(layout.layers)} layers, {sum(layer.size for layer in layout.layers)} bytes")
-        return await self._unpack(layout)
+        say(unpacking(layout))
+        with ExitStack() as stack:
+            descriptors = []
+            for layer in layout.layers:
+                descriptors.append(layout.open_layer(layer))
+                stack.callback(os.close, descriptors[-1])
+            return await self._unpack(layout, descriptors, None)
+
+    async def _stream(self, source: Registry, say: Say) -> Fetched:
+        """Unpacked as it comes. Lost: nothing has come."""
+        os.chown(self.work, int(contained.NOBODY), int(contained.NOBODY))
+        say(f"Fetching {source.reference.name}")
+        async with skopeo.streaming(source, self.work, self.policy, self.limits.seconds) as proxy:
+            await proxy.begin()
+            try:
+                await proxy.open(source.reference.name)
+                layout = await self._described(proxy, source)
+                say(unpacking(layout))
+                return await self._unpack_streams(layout, proxy)
+            except Lost as error:
+                raise ImageUnavailable(f"Fetching {source.reference.name} ended: {error}") from error
+
+    async def _described(self, proxy: Proxy, source: Registry) -> Layout:
+        """By the registry's own documents: what skopeo makes of Docker's lacks what OCI's do not have."""
+        data, digest = await proxy.manifest()
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            data = await skopeo.manifest(replace(source, reference=source.reference.at(digest)), self.policy)
+        manifest = parsed(data)
+        config = table(manifest.get("config"))
+        size = config.get("size")
+        document = await proxy.document(hexadecimal(config.get("digest")), size if isinstance(size, int) else 0)
+        return described_by(self.work, manifest, parsed(document), self.limits)
+
+    async def _unpack_streams(self, layout: Layout, proxy: Proxy) -> Fetched:
+        ours, theirs = socket.socketpair()
+
+        async def feed() -> None:
+            with ours:
+                for layer in layout.layers:
+                    await proxy.hand_over(layer.digest, layer.size, ours)
+
+        async def unpack() -> Fetched:
+            with theirs:
+                return await self._unpack(layout, [], theirs.fileno())
+
+        feeding, filling = asyncio.create_task(feed()), asyncio.create_task(unpack())
+        try:
+            await asyncio.wait([feeding, filling])
+        finally:
+            for task in (feeding, filling):
+                task.cancel()
+            await asyncio.gather(feeding, filling, return_exceptions=True)
+        trouble = feeding.exception()
+        if trouble is not None and not (BROKEN_PIPE in str(trouble) and filling.exception()):
+            raise trouble
+        return filling.result()
 
     async def _layout(self, source: Source, say: Say) -> Layout:
         if isinstance(source, Archive) and source.path.is_dir():
@@ -74,29 +143,33 @@ class Fetching:
         except OSError as error:
             raise EngineError(f"Cannot read {archive}: {error.strerror}") from error
 
-    async def _unpack(self, layout: Layout) -> Fetched:
+    async def _unpack(self, layout: Layout, descriptors: Sequence[int], sender: int | None) -> Fetched:
+        """Layers are there already, or their descriptors come over the socket ``sender``."""
         said: deque[bytes] = deque(maxlen=contained.LINES_KEPT)
-        with ExitStack() as stack:
-            layers = []
-            for layer in layout.layers:
-                descriptor = layout.open_layer(layer)
-                stack.callback(os.close, descriptor)
-                layers.append({**vars(layer), "descriptor": descriptor})
-            order = {
-                "root": f"{contained.PLACE}/image",
-                "layers": layers,
-                "unpacked": self.limits.unpacked,
-                "files": self.limits.files,
-            }
-            shut = contained.shut_in(contained.WITHOUT_NETWORK, contained.BIND_ONLY, self.root)
-            await contained.run(
-                (*shut, *contained.FILE_CAPABILITIES, sys.executable, "-I", "-S", str(UNPACK)),
-                stdin=json.dumps(order).encode(),
-                seconds=self.limits.seconds,
-                on_line=said.append,
-                descriptors=[layer["descriptor"] for layer in layers],
-            )
+        given: Sequence[int | None] = descriptors or [None] * len(layout.layers)
+        layers = [
+            {**vars(layer), "descriptor": descriptor, "socket": sender}
+            for layer, descriptor in zip(layout.layers, given, strict=True)
+        ]
+        order = {
+            "root": f"{contained.PLACE}/image",
+            "layers": layers,
+            "unpacked": self.limits.unpacked,
+            "files": self.limits.files,
+        }
+        shut = contained.shut_in(contained.WITHOUT_NETWORK, contained.BIND_ONLY, self.root)
+        await contained.run(
+            (*shut, *contained.FILE_CAPABILITIES, sys.executable, "-I", "-S", str(UNPACK)),
+            stdin=json.dumps(order).encode(),
+            seconds=self.limits.seconds,
+            on_line=said.append,
+            descriptors=[*descriptors, *([] if sender is None else [sender])],
+        )
         return _outcome(layout, said)
+
+
+def unpacking(layout: Layout) -> str:
+    return f"Unpacking {len(layout.layers)} layers, {sum(layer.size for layer in layout.layers)} bytes"
 
 
 def _outcome(layout: Layout, said: Sequence[bytes]) -> Fetched:

@@ -61,7 +61,11 @@ def read_copy(folder: Path, limits: ImageLimits) -> Layout:
 
 
 def layout_of(blobs: Path, manifest: Mapping[str, Any], limits: ImageLimits) -> Layout:
-    document = blob(blobs, manifest.get("config"))
+    return described_by(blobs, manifest, blob(blobs, manifest.get("config")), limits)
+
+
+def described_by(blobs: Path, manifest: Mapping[str, Any], document: Mapping[str, Any], limits: ImageLimits) -> Layout:
+    """``document`` is the configuration, whole. ImageInvalid, ImageTooLarge."""
     described = listed(manifest.get("layers"))
     diff_ids = listed(table(document.get("rootfs")).get("diff_ids"))
     if len(described) != len(diff_ids) or len(described) > MAX_LAYERS:

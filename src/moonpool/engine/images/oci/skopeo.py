@@ -1,18 +1,22 @@
 """Talks to registries and reads archives by way of skopeo, which reaches nothing but the gate and one folder."""
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import re
+import socket
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from moonpool.engine.images.oci import contained, gate
 from moonpool.engine.images.oci.layout import architecture
 from moonpool.engine.images.oci.model import Credentials, FetchPolicy, Registry
+from moonpool.engine.images.oci.proxy import Proxy, Refused
 from moonpool.errors import (
     EngineError,
     ImageForbidden,
@@ -58,19 +62,59 @@ async def resolve(source: Registry, policy: FetchPolicy) -> str:
     require_allowed(source.reference.registry, policy)
     if source.reference.digest is not None:
         return source.reference.digest
-    digest, length = hashlib.sha256(), 0
+    return f"sha256:{hashlib.sha256(await manifest(source, policy)).hexdigest()}"
+
+
+async def manifest(source: Registry, policy: FetchPolicy) -> bytes:
+    """It, as the registry has it."""
+    taken = bytearray()
 
     def take(data: bytes) -> None:
-        nonlocal length
-        length += len(data)
-        if length > MAX_MANIFEST:
+        taken.extend(data)
+        if len(taken) > MAX_MANIFEST:
             raise ImageInvalid(f"The image's manifest is larger than {MAX_MANIFEST} bytes")
-        digest.update(data)
 
     command = ["inspect", "--raw", "--authfile", AUTH_FILE, *_verification(source, policy, "--tls-verify")]
     with tempfile.TemporaryDirectory() as nothing:
         await run(command, Path(nothing), source, policy, INSPECT_SECONDS, lambda line: None, take)
-    return f"sha256:{digest.hexdigest()}"
+    return bytes(taken)
+
+
+@contextlib.asynccontextmanager
+async def streaming(source: Registry, folder: Path, policy: FetchPolicy, seconds: float) -> AsyncIterator[Proxy]:
+    """A way to the parts of the image, as they come; what goes wrong in the block is told as by ``copy``. Lost where
+    this skopeo cannot do that. ``folder`` is empty, and stays so."""
+    require_allowed(source.reference.registry, policy)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    said: deque[str] = deque(maxlen=contained.LINES_KEPT)
+    with ours, theirs:
+        async with gate.opened(policy) as way:
+            shut = contained.shut_in(contained.WITH_GATE, contained.BIND_WITH_SECRET, folder)
+            command = (
+                *("nsenter", f"--net=/proc/self/fd/{way.namespace}", *shut, *contained.NO_CAPABILITIES),
+                *("skopeo", *PLATFORM, "experimental-image-proxy", f"--sockfd={theirs.fileno()}"),
+                *(f"--authfile={AUTH_FILE}", *_verification(source, policy, "--tls-verify")),
+            )
+            serving = asyncio.create_task(
+                contained.run(
+                    command,
+                    stdin=authentication(source.credentials),
+                    seconds=seconds,
+                    on_line=lambda line: said.append(line.decode(errors="replace")),
+                    descriptors=[way.namespace, theirs.fileno()],
+                    environment=_behind(way),
+                )
+            )
+            serving.add_done_callback(lambda _: hang_up(ours))  # Whoever waits for an answer knows.
+            try:
+                yield Proxy(ours)
+            except Refused as error:
+                raise failure_of([str(error)], way.refusals, source.reference.name) from error
+            finally:
+                hang_up(ours)
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
 
 
 async def copy(
@@ -133,7 +177,7 @@ async def run(
             on_line=hear,
             on_data=on_data,
             descriptors=[way.namespace],
-            environment={**_environment(), "HTTP_PROXY": way.proxy, "HTTPS_PROXY": way.proxy, "NO_PROXY": ""},
+            environment=_behind(way),
         )
         if code:
             raise failure_of(said, way.refusals, source.reference.name)
@@ -170,6 +214,15 @@ def authentication(credentials: Credentials | None) -> bytes:
 
 def _verification(source: Registry, policy: FetchPolicy, option: str) -> list[str]:
     return [f"{option}={'false' if policy.is_insecure(source.reference.registry) else 'true'}"]
+
+
+def hang_up(control: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        control.shutdown(socket.SHUT_RDWR)
+
+
+def _behind(way: gate.Gate) -> dict[str, str]:
+    return {**_environment(), "HTTP_PROXY": way.proxy, "HTTPS_PROXY": way.proxy, "NO_PROXY": ""}
 
 
 def _environment() -> dict[str, str]:

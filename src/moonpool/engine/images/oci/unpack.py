@@ -6,10 +6,10 @@ So a path or a link in a layer can lead nowhere else, whatever it says.
 
 Reads one JSON document from standard input: ``root``; ``layers``, each with ``descriptor``, ``digest`` and ``diff_id``
 (SHA-256, hexadecimal), ``size`` (bytes, as it is stored) and ``compression`` ("", "gzip" or "zstd"); ``unpacked``
-(bytes) and ``files``, the limits. A layer without ``size`` is a tar archive that comes through a pipe, without
-whiteouts: it goes to the folder ``target``, or with ``as_file`` its one file becomes that path (or goes into it, where
-it is a folder), and ``owner`` ("USER:GROUP", names or numbers of the root itself) is everybody's. ``folders`` are made
-where they are missing.
+(bytes) and ``files``, the limits. With ``descriptor`` null, the layer's is received over the socket
+``socket``. A layer without ``size`` is a tar archive that comes through a pipe, without whiteouts: it goes to folder
+``target``, or with ``as_file`` its one file becomes that path (or goes into it, where it is a folder), and ``owner``
+("USER:GROUP", names or numbers of the root itself) is everybody's. ``folders`` are made where they are missing.
 
 Writes JSON lines: {"bytes": so far} now and then, at last {"done": ...} or {"error": ...}.
 """
@@ -23,6 +23,7 @@ import os
 import queue
 import resource
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -70,10 +71,13 @@ class Unpacked(threading.Thread):
 
     def run(self) -> None:
         try:
+            if self._layer["descriptor"] is None:
+                self._layer["descriptor"] = received(self._layer["socket"])
             if self._tool is None:
                 self._inflate()
             else:
                 self._through(self._tool)
+            os.close(self._layer["descriptor"])  # Whoever sends more than was said shall know.
         except BaseException as error:  # noqa: BLE001 - carried to the thread that reads
             self.failure = error
         self._queue.put(None)
@@ -200,6 +204,15 @@ class Unpacked(threading.Thread):
         self._content.update(data)
         if data:
             self._queue.put(data)
+
+
+def received(number: int) -> int:
+    """The next layer's descriptor."""
+    with socket.socket(fileno=os.dup(number)) as sender:
+        _data, descriptors, _flags, _address = socket.recv_fds(sender, 1, 1)
+    if not descriptors:
+        raise Bad("damaged", "A layer is missing")
+    return descriptors[0]
 
 
 class Place:
