@@ -22,6 +22,7 @@ from daytona import (
 
 from tests.images import Entry, busybox, folder, layout, musl
 from tests.registry import PASSWORD, USER, LoopbackRegistry, loopback_registry
+from tests.sdk.node import node_project, run_script
 from tests.servers import Server, create, execute, open_client, running_server
 
 LONGEST = 60.0  # seconds for a build
@@ -136,6 +137,12 @@ class TestImages:
             sdk.snapshot.create(
                 CreateSnapshotParams(name="bad", image=Image.base(workshop.images["box"]).run_commands("false"))
             )
+
+
+def test_images_that_the_javascript_sdk_declares(workshop: Workshop) -> None:
+    project = node_project("daytona", **{"@daytonaio/sdk": "0.218.0"})
+    script = Path(__file__).parent / "daytona_javascript" / "builds.mjs"
+    assert run_script(project, script, workshop.server, IMAGE=workshop.images["box"]).stdout == "finished\n"
 
 
 def moonpool(workshop: Workshop, *arguments: str) -> subprocess.CompletedProcess[str]:
