@@ -11,6 +11,7 @@ from pathlib import Path
 
 from moonpool.engine.cgroups.layout import detect
 from moonpool.engine.gvisor.capabilities import probe
+from moonpool.engine.gvisor.mending import NotMended, mend, mistaken
 from moonpool.engine.images import base_recipe
 from moonpool.engine.images.base import HASH_SHOWN
 from moonpool.engine.instance import Instance
@@ -82,7 +83,15 @@ def _architecture() -> Finding:
 
 def _gvisor(runsc: str) -> Finding:
     capabilities = probe(runsc)
-    return Finding("gVisor", Verdict.GOOD, f"runsc {capabilities.version}, platform {capabilities.platform}")
+    text = f"runsc {capabilities.version}, platform {capabilities.platform}"
+    if not mistaken(capabilities.version):
+        return Finding("gVisor", Verdict.GOOD, text)
+    try:
+        mend(Path(shutil.which(runsc) or runsc).read_bytes())
+    except (OSError, NotMended) as error:
+        text += f": programs that wait with epoll may die when their memory is brought back ({error})"
+        return Finding("gVisor", Verdict.NOTE, text, "Install Debian's runsc, or gVisor's newest.")
+    return Finding("gVisor", Verdict.GOOD, f"{text}, its epoll mended")
 
 
 def _program(name: str, package: str) -> Finding:

@@ -85,6 +85,25 @@ class TestRestore:
             assert agent.eval("counter") == 42
             assert (disk / "kept").read_text() == "half whole"
 
+    @pytest.mark.parametrize("gone", ["first", "second"])
+    def test_an_epoll_set_comes_back_without_what_was_taken_out_of_it(self, engine, tmp_path, gone):
+        """Both are found not ready in one call, which links them in gVisor; then one of them is taken out."""
+        image = tmp_path / "image"
+        with engine.entered() as (box, agent):
+            agent.exec(
+                "import os, select\nends = {'first': os.pipe(), 'second': os.pipe()}\nwaiting = select.epoll()\n"
+                "for reading, writing in ends.values():\n    waiting.register(reading, select.EPOLLIN)\n"
+                "    os.write(writing, b'x')\n    os.read(reading, 1)\n"
+                f"waiting.poll(0)\nwaiting.unregister(ends['{gone}'][0])\nos.write(ends.pop('{gone}')[1], b'x')"
+            )
+            agent.close()
+            engine.driver.checkpoint(box.name, image)
+            disk = box.disk
+        with engine.box(image, root=disk) as box, box.agent() as agent:
+            assert agent.eval("waiting.poll(0)") == []
+            agent.exec("((reading, writing),) = ends.values()\nos.write(writing, b'x')")
+            assert agent.eval("waiting.poll() == [(reading, select.EPOLLIN)]")
+
     def test_what_was_mounted_goes_with_the_sandbox(self, engine, tmp_path):
         data = str(engine.instance.data)  # Other servers of this machine mount what they like.
         before = Path("/proc/self/mountinfo").read_text()

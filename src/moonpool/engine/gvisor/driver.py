@@ -14,6 +14,7 @@ from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import checkpoint as images
 from moonpool.engine.gvisor import control, launch, linux, spec, state
 from moonpool.engine.gvisor.capabilities import probe
+from moonpool.engine.gvisor.mending import mended
 from moonpool.engine.gvisor.model import Held, Member, Running, Share
 from moonpool.engine.gvisor.refusal import reason, refusal
 from moonpool.engine.instance import Instance
@@ -35,7 +36,8 @@ class Driver:
         self.capabilities = probe(runsc)
         self.agent = agent
         self._cgroups = cgroups
-        self._runsc = shutil.which(runsc) or runsc
+        installed = Path(shutil.which(runsc) or runsc)
+        self._runsc = str(mended(installed, self.capabilities.version, instance.data / "gvisor"))
         self._state, self._members = state_folder(instance), instance.run / "members"
         run = instance.run
         self._folders = spec.Folders(run / "empty", agent, run / "shares")
