@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 import pytest
 import socketio
+import websockets
 
 from moonpool.access.service import AccessService
+from moonpool.dialects.daytona import patience
 
 EVENT_TIMEOUT = 10.0  # seconds
 
@@ -82,6 +84,24 @@ async def states(heard: Heard, sandbox: str, last: str) -> list[tuple[str, str]]
 async def test_strangers_are_refused(live_url: str, heard: Heard, token: object) -> None:
     with pytest.raises(socketio.exceptions.ConnectionError):
         await heard.connect(live_url, token)
+
+
+async def to_the_end(client: websockets.ClientConnection) -> None:
+    while True:
+        await client.recv()
+
+
+@pytest.mark.parametrize("said", [[], ['40{"token": "wrong"}']], ids=["nothing", "a wrong key"])
+async def test_who_does_not_say_who_it_is_does_not_stay(
+    live_url: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    monkeypatch.setattr(patience, "LOGIN_TIMEOUT", 0.2)
+    address = live_url.replace("http", "ws", 1) + "/api/socket.io/?EIO=4&transport=websocket"
+    async with asyncio.timeout(EVENT_TIMEOUT), websockets.connect(address, proxy=None) as client:
+        for message in said:
+            await client.send(message)
+        with pytest.raises(websockets.ConnectionClosed, match="policy violation"):
+            await to_the_end(client)
 
 
 async def test_other_teams_hear_nothing(live_url: str, api_key: str, stranger_key: str, heard: Heard) -> None:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import socketio
+from starlette.types import ASGIApp
 
 from moonpool.access.model import Principal, Scope
 from moonpool.dialects.common.origin import origin
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.answers import View, sandbox_json
+from moonpool.dialects.daytona.patience import LISTENING, Impatient
 from moonpool.errors import MoonpoolError
 from moonpool.events.model import Event, EventType
 from moonpool.sandboxes.model import SandboxState
@@ -47,9 +49,9 @@ class Notifications:
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
 
-    def wrap(self, app: Any) -> Any:
+    def wrap(self, app: Any) -> ASGIApp:
         """``app`` with ``PATH`` in front of it."""
-        return socketio.ASGIApp(self._server, app, socketio_path=PATH)
+        return Impatient(socketio.ASGIApp(self._server, app, socketio_path=PATH), PATH)
 
     async def _connect(self, sid: str, environ: Mapping[str, Any], auth: object = None) -> None:
         token = auth.get("token") if isinstance(auth, dict) else None
@@ -58,6 +60,7 @@ class Notifications:
         except MoonpoolError as error:
             raise socketio.exceptions.ConnectionRefusedError(error.message) from None
         self._listeners[sid] = listener
+        environ["asgi.scope"][LISTENING] = True
         await self._server.enter_room(sid, listener.room)
         if self._feed is None or self._feed.done():
             self._feed = asyncio.create_task(self._feed_listeners(), name="daytona notifications")
