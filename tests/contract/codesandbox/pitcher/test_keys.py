@@ -1,12 +1,14 @@
 """What a key's end means to clients whom it let in."""
 
 import secrets
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 import websockets
 
-from moonpool.access.model import ALL_SCOPES, KeyChange, Scope
+from moonpool.access.model import ALL_SCOPES, KeyChange, Principal, Scope
+from moonpool.access.service import AccessService
 from tests.contract.codesandbox.pitcher.conftest import Refused, World, each, shared
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -76,3 +78,30 @@ async def test_a_new_name_changes_nothing(world: World, sandbox: str, key_id: st
     async with world.connected(sandbox, world.token(sandbox, key_id=key_id)) as peer:
         await world.core.access.update_key(world.principal, key_id, KeyChange(name=f"new {key_id}"))
         assert await peer.call("shell/list") == {"shells": []}
+
+
+async def test_a_key_is_asked_about_once_for_all_who_came_with_it(
+    world: World, sandbox: str, key_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, asked = world.token(sandbox, key_id=key_id), []
+    still = AccessService.still
+
+    async def counted(self: AccessService, team_id: str, key: str) -> Principal:
+        asked.append(key)
+        return await still(self, team_id, key)
+
+    monkeypatch.setattr(AccessService, "still", counted)
+    async with AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(world.connected(sandbox, token)) for _ in range(5)]
+        for peer in peers:
+            await peer.call("shell/list")
+        at_the_door = len(asked)
+        await world.core.access.update_key(world.principal, key_id, KeyChange(name=f"new {key_id}"))
+        for peer in peers:
+            assert await peer.call("shell/list") == {"shells": []}
+        assert 5 < at_the_door < 5 + 5, "each once when it came, and then one for all"
+        assert 0 < len(asked) - at_the_door < 5
+        await world.core.access.revoke_key(world.principal, key_id)
+        for peer in peers:
+            await peer.heard("closed")
+            assert peer.socket.close_code == POLICY_VIOLATION

@@ -14,6 +14,7 @@ from moonpool.dialects.codesandbox.pitcher.call import Call
 from moonpool.dialects.codesandbox.pitcher.client import Client, Unanswered
 from moonpool.dialects.codesandbox.pitcher.downloads import Downloads
 from moonpool.dialects.codesandbox.pitcher.hub import Hub
+from moonpool.dialects.codesandbox.pitcher.keys import Keys
 from moonpool.dialects.codesandbox.pitcher.outbox import SlowClient
 from moonpool.dialects.codesandbox.pitcher.params import Params
 from moonpool.dialects.codesandbox.pitcher.place import cancel
@@ -58,6 +59,7 @@ class Pitcher:
     def __init__(self, services: Services, tokens: Tokens) -> None:
         self._services = services
         self._tokens = tokens
+        self._keys = Keys(services.access)
         self._hubs: dict[str, asyncio.Task[Hub]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         services.events.listen(self._happened)
@@ -94,7 +96,7 @@ class Pitcher:
 
         talking = asyncio.create_task(client.converse(answer))
         sending = asyncio.create_task(client.outbox.drain())
-        others = (client.outbox.watch(), hub.resting.wait(), self._outlive(client.grant))
+        others = (client.outbox.watch(), hub.resting.wait(), self._keys.outlive(client.grant))
         tasks: list[asyncio.Task[Any]] = [talking, sending, *map(asyncio.create_task, others)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -107,12 +109,6 @@ class Pitcher:
             with contextlib.suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
                 async with asyncio.timeout(FAREWELL):
                     await websocket.close(code)
-
-    async def _outlive(self, grant: Grant) -> None:
-        """Raises Unauthorized, KeyExpired or Forbidden once the client's key allows it less than it did."""
-        while await grant.confirmed(self._services.access) == grant:
-            await self._services.access.changed(grant.key_id or "")
-        raise Forbidden
 
     async def _answer(self, hub: Hub, client: Client, request: Incoming) -> Any:
         method = methods.find(request.method, writes=client.grant.writes)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
 from moonpool.clock import Clock
-from moonpool.errors import Unauthorized
+from moonpool.errors import Forbidden, Unauthorized
 
 LIFETIME = 24 * 3600.0  # seconds in which a connection can be made; one that stands is not ended by this
 DOWNLOAD_LIFETIME = 300.0  # seconds
@@ -54,8 +54,12 @@ class Grant:
         """The grant as far as its key still allows it. Unauthorized, KeyExpired; Forbidden where it may not read."""
         if self.key_id is None:
             return self
-        principal = await access.still(self.team_id, self.key_id)
-        access.require(principal, Scope.SANDBOXES_READ)
+        return self.under(await access.still(self.team_id, self.key_id))
+
+    def under(self, principal: Principal) -> "Grant":
+        """As far as the key's principal allows it; Forbidden where that may not read."""
+        if not principal.allows(Scope.SANDBOXES_READ):
+            raise Forbidden(f"This key lacks the scope '{Scope.SANDBOXES_READ}'")
         return self if principal.allows(Scope.SANDBOXES_WRITE) else replace(self, permission="read")
 
 
