@@ -114,7 +114,8 @@ def test_dead_members_of_the_pool_are_replaced(server: Server, client: httpx.Cli
     """All that wait are killed, one way or the other: creates get others, and the pool is filled again."""
     wait_until_ready(server)
     waiting = {entry.name for entry in (server.data / "run" / "members").iterdir()} - {member_of(server, box)}
-    assert len(waiting) == client.get("/healthz").json()["target"] + SPARES
+    target = client.get("/healthz").json()["target"]
+    assert target <= len(waiting) <= target + SPARES, "the spare one may just be being made"
     for number, member in enumerate(waiting):
         for process in processes_named((KERNEL, GOFER)[number % 2], member):
             os.kill(process, signal.SIGKILL)

@@ -37,6 +37,7 @@ class Blanks:
         self._foundry = foundry
         self._tasks: dict[str, asyncio.Task[Blank]] = {}
         self._spares: WarmPool[Spare] = WarmPool(self._make_spare, self._retire, SPARES)
+        self._begun = False
 
     def fill(self) -> None:
         """Begin to keep a spare one."""
@@ -44,7 +45,9 @@ class Blanks:
 
     @property
     def ready(self) -> bool:
-        return self._spares.filled.is_set()
+        """There has been a spare one. That there is none for a moment after each resume keeps nobody from a create."""
+        self._begun = self._begun or self._spares.filled.is_set()
+        return self._begun
 
     async def wait_ready(self) -> None:
         await self._spares.filled.wait()
