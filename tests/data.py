@@ -18,7 +18,7 @@ import pytest
 
 TEMPLATE = "MOONPOOL_TEST_TEMPLATE"  # a variable: the run's own folder
 VAR_TMP = Path("/var/tmp")  # on a disk, where /tmp may be memory
-MADE = ("pool.img", "agent", "db.sqlite")
+MADE = ("pool.img", "agent", "gvisor", "db.sqlite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,6 +53,7 @@ def furnish(data: Path) -> None:
             (template / "ready").touch()
     if not (template / "pool.img").exists():
         return  # /var/tmp is btrfs itself, and so is the pool
-    subprocess.run(["cp", "--archive", "--reflink=auto", *(template / name for name in MADE), data], check=True)
+    made = [template / name for name in MADE if (template / name).exists()]
+    subprocess.run(["cp", "--archive", "--reflink=auto", *made, data], check=True)
     # Before Linux 6.7 no two file systems of one name are mounted; of later ones btrfstune may not know the quotas.
     subprocess.run(["btrfstune", "-m", data / "pool.img"], check=False, capture_output=True)

@@ -56,7 +56,7 @@ def inspect_machine(settings: HostSettings) -> list[Finding]:
     return [
         _user(),
         _architecture(),
-        _checked("gVisor", lambda: _gvisor(settings.runsc)),
+        _checked("gVisor", lambda: _gvisor(settings.runsc, settings.mend_runsc)),
         *(_program(name, package) for name, package in PROGRAMS.items()),
         _btrfs(),
         disk_limits(platform.release()),
@@ -81,12 +81,14 @@ def _architecture() -> Finding:
     return Finding("architecture", Verdict.BAD, machine, f"Moonpool runs on {' and '.join(ARCHITECTURES)}.")
 
 
-def _gvisor(runsc: str) -> Finding:
+def _gvisor(runsc: str, wanted: bool) -> Finding:
     capabilities = probe(runsc)
     text = f"runsc {capabilities.version}, platform {capabilities.platform}"
     if not mistaken(capabilities.version):
         return Finding("gVisor", Verdict.GOOD, text)
     try:
+        if not wanted:
+            raise NotMended("MOONPOOL_MEND_RUNSC is off")
         mend(Path(shutil.which(runsc) or runsc).read_bytes())
     except (OSError, NotMended) as error:
         text += f": programs that wait with epoll may die when their memory is brought back ({error})"

@@ -69,7 +69,7 @@ def open_parts(settings: HostSettings, progress: Progress = silent) -> Parts:
     instance = Instance(settings.data.resolve())
     with undone_on_failure(pool.close, instance):
         cgroups = Cgroups.open(instance)
-        driver = Driver(instance, cgroups, agent, runsc=settings.runsc)
+        driver = Driver(instance, cgroups, agent, runsc=settings.runsc, mend=settings.mend_runsc)
         network = Network.open(instance, operator_allow=settings.operator_allow, operator_deny=settings.operator_deny)
     return Parts(instance, pool, cgroups, network, driver, agent)
 

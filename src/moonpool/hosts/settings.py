@@ -19,6 +19,7 @@ class HostSettings:
     desktop: bool = False
     code_runner: bool = False
     runsc: str = "runsc"
+    mend_runsc: bool = True
     warm_pool: int = 4
     disk_pool_bytes: int = 200 * GIBIBYTE
     operator_allow: tuple[str, ...] = ()

@@ -31,13 +31,18 @@ CHECKPOINT_TIMEOUT = 600.0  # seconds: gigabytes may have to be written
 
 
 class Driver:
-    def __init__(self, instance: Instance, cgroups: Cgroups, agent: Path, *, runsc: str = "runsc") -> None:
-        """``agent`` is the folder seen at /.agent inside. Raises MachineUnfit where ``runsc`` will not do."""
+    def __init__(
+        self, instance: Instance, cgroups: Cgroups, agent: Path, *, runsc: str = "runsc", mend: bool = True
+    ) -> None:
+        """``agent`` is the folder seen at /.agent inside; ``mend``: as mending.py says. Raises MachineUnfit where ``runsc``
+        will not do."""
         self.capabilities = probe(runsc)
         self.agent = agent
         self._cgroups = cgroups
-        installed = Path(shutil.which(runsc) or runsc)
-        self._runsc = str(mended(installed, self.capabilities.version, instance.data / "gvisor"))
+        program = Path(shutil.which(runsc) or runsc)
+        if mend:
+            program = mended(program, self.capabilities.version, instance.data / "gvisor")
+        self._runsc = str(program)
         self._state, self._members = state_folder(instance), instance.run / "members"
         run = instance.run
         self._folders = spec.Folders(run / "empty", agent, run / "shares")

@@ -27,7 +27,7 @@ MISTAKEN = "20240729"  # the release
 FUNCTION = b"gvisor.dev/gvisor/pkg/sentry/vfs.(*epollInterest).StateLoad.func1"  # all that it does is to call afterLoad
 LONGEST_FUNCTION = 256  # bytes: it is 48 on x86-64
 COPY_MODE = 0o755
-DIGITS = 16  # of a checksum of the original and of what is mended, in the copy's name
+DIGITS = 16  # of a checksum in the copy's name
 ELF = b"\x7fELF\x02\x01"  # 64 bits, little-endian
 LOADED = 1  # PT_LOAD
 # Go's table of functions (src/internal/abi/symtab.go, src/debug/gosym/pclntab.go), since Go 1.20: a word, then the
@@ -66,10 +66,9 @@ def mended(runsc: Path, version: str, folder: Path) -> Path:
     if not mistaken(version):
         return runsc
     try:
-        program = runsc.read_bytes()
-        copy = folder / f"runsc-{hashlib.sha256(program + FUNCTION).hexdigest()[:DIGITS]}"
+        copy = folder / f"runsc-{_mark(runsc)}"
         if not copy.exists():
-            _write(copy, mend(program))
+            _write(copy, mend(runsc.read_bytes()))
     except (OSError, NotMended) as error:
         log.warning("gvisor_not_mended", runsc=str(runsc), reason=str(error))
         return runsc
@@ -77,6 +76,14 @@ def mended(runsc: Path, version: str, folder: Path) -> Path:
         if other != copy:
             other.unlink(missing_ok=True)
     return copy
+
+
+def _mark(runsc: Path) -> str:
+    """Another one whenever the program, or what is mended, is another: to read all of it takes each start 0.1 s."""
+    original = runsc.resolve()
+    state = original.stat()
+    text = f"{original} {state.st_size} {state.st_mtime_ns} {state.st_ino}"
+    return hashlib.sha256(text.encode() + FUNCTION).hexdigest()[:DIGITS]
 
 
 def mend(program: bytes) -> bytes:
