@@ -34,8 +34,8 @@ class Driver:
     def __init__(
         self, instance: Instance, cgroups: Cgroups, agent: Path, *, runsc: str = "runsc", mend: bool = True
     ) -> None:
-        """``agent`` is the folder seen at /.agent inside; ``mend``: as mending.py says. Raises MachineUnfit where ``runsc``
-        will not do."""
+        """``agent`` is the folder seen at /.agent inside; ``mend``: as mending.py says. Raises MachineUnfit where
+        ``runsc`` will not do."""
         self.capabilities = probe(runsc)
         self.agent = agent
         self._cgroups = cgroups
