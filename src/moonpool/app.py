@@ -154,69 +154,85 @@ class Core:
         self._settings = settings
         self.clock = clock
         self.background = Background()
-        limits = LimitBook(store, clock, TeamLimits.of(settings))
-        self.access = AccessService(store, clock, limits)
+        self._limits = LimitBook(store, clock, TeamLimits.of(settings))
+        self.access = AccessService(store, clock, self._limits)
         self.audit = AuditService(store, self.access, timedelta(days=settings.audit_days), clock)
         self.events = EventService(store, clock)
         self._outbound = Outbound(settings.webhook_networks)
-        self._catalogue = SnapshotCatalogue(store, clock)
-        self.records = Records(store, self.events, clock)
-        switches = Switches()
-        self.records.guard(guarded(gate_of(limits), switches))
-        self._volume_catalogue = VolumeCatalogue(store)
-        given = settings.secret_key
-        vault = Vault.open(settings.data.resolve(), None if given is None else given.get_secret_value())
-        self._secret_catalogue = SecretCatalogue(store, vault.box("team secrets"))
+        data, given = settings.data.resolve(), settings.secret_key
+        self._vault = Vault.open(data, None if given is None else given.get_secret_value())
+        self._key = signing_key(data)
+        self._switches = Switches()
+        self.community = self._gather(store, passwords)
+        self.preferences = PreferenceService(store, self.access, clock)
+        self._open_sandboxes(store, host)
+        self._open_snapshots(store, host)
+        self._open_volumes(store, host)
+        self._open_deliveries(store)
+        self._open_doors(store)
+        self._open_figures(store, host)
+        self._open_fleet(store, host)
+        self._ssh_server: SshServer | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+        doors = (self.identities.delete_all, self.sandboxes.destroy_all)
+        for empty in (*doors, self.snapshots.delete_all, self.volumes.delete_all):
+            self.community.departures.add(empty)
+
+    def _open_sandboxes(self, store: Store, host: RunningHost) -> None:
+        clock = self.clock
+        self._catalogue, self._volume_catalogue = SnapshotCatalogue(store, clock), VolumeCatalogue(store)
+        self._secret_catalogue = SecretCatalogue(store, self._vault.box("team secrets"))
         self.secrets = SecretService(self.access, self._secret_catalogue, clock)
+        self.records = Records(store, self.events, clock)
+        self.records.guard(guarded(gate_of(self._limits), self._switches))
         admission = Admission(
             self.records,
             self._catalogue,
-            limits,
-            settings.default_snapshot,
+            self._limits,
+            self._settings.default_snapshot,
             clock,
             self._volume_catalogue,
             self._secret_catalogue,
         )
         self._recovery = Recovery(self.records, host, clock)
         self._eviction = Eviction(host, self.background)
-        archives = Archives(host, open_store(settings.archives), clock)
+        archives = Archives(host, open_store(self._settings.archives), clock)
         self.archiving = Archiving(self.records, host, archives, self.background)
         self.lifecycle = Lifecycle(
             self.records, host, admission, self._recovery, self._eviction, self.archiving, self.background, clock
         )
         self._activity = Activity(self.records, self.background, clock)
-        changes = Changes(self.records, host, self.lifecycle.flights, limits, clock)
-        forking = Forking(self.records, host, admission, self.lifecycle)
-        mounting = Mounting(self.records, host, self.lifecycle.flights, admission)
-        rebasing = Rebasing(self.records, host.layers, self.lifecycle.flights, admission)
-        giving = GivingSecrets(self.records, host, self.lifecycle.flights, self._secret_catalogue)
+        flights = self.lifecycle.flights
         self.sandboxes = SandboxService(
             self.access,
             self.records,
             self.lifecycle,
-            forking,
-            changes,
+            Forking(self.records, host, admission, self.lifecycle),
+            Changes(self.records, host, flights, self._limits, clock),
             self._activity,
-            mounting,
-            rebasing,
-            giving,
-            limits,
+            Mounting(self.records, host, flights, admission),
+            Rebasing(self.records, host.layers, flights, admission),
+            GivingSecrets(self.records, host, flights, self._secret_catalogue),
+            self._limits,
         )
+        self._eviction.add(EvictableSandboxes(self.records, self.lifecycle, self._activity))
+        self.tags = TagService(store, self.access, self.records, clock)
+
+    def _open_snapshots(self, store: Store, host: RunningHost) -> None:
+        clock = self.clock
         self.snapshots = SnapshotService(
             store, self.access, self.events, self._catalogue, self.sandboxes, host, self.background, clock
         )
-        self._warming = Warming(store, self._catalogue, host, clock)
-        self._eviction.add(EvictableSandboxes(self.records, self.lifecycle, self._activity))
         self._eviction.add(self.snapshots)
-        self._key = signing_key(settings.data.resolve())
-        self.community = self._gather(store, passwords)
-        self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
+        self._warming = Warming(store, self._catalogue, host, clock)
         # Earlier versions sealed passwords with the signing key.
-        secrets = vault.box("registry passwords", older=[derived(self._key, b"moonpool registry passwords")])
-        self._open_deliveries(store, vault)
+        secrets = self._vault.box("registry passwords", older=[derived(self._key, b"moonpool registry passwords")])
         self.registries = RegistryService(store, self.access, secrets, clock)
-        self.builds = builds_of(settings, store, self.access, self.snapshots, self.registries, host, secrets, clock)
-        self.gateway = self._open_gateway()
+        self.builds = builds_of(
+            self._settings, store, self.access, self.snapshots, self.registries, host, secrets, clock
+        )
+
+    def _open_volumes(self, store: Store, host: RunningHost) -> None:
         self.volumes = VolumeService(
             store,
             self.access,
@@ -224,39 +240,43 @@ class Core:
             self._volume_catalogue,
             Users(lambda volume: [sandbox.name for sandbox in self.records.mounting(volume)], self.records.left),
             host,
-            VolumeLimits(settings.volume_mib, settings.max_disk_mib),
+            VolumeLimits(self._settings.volume_mib, self._settings.max_disk_mib),
             self.background,
-            clock,
+            self.clock,
         )
+
+    def _open_doors(self, store: Store) -> None:
+        clock = self.clock
+        self.previews = PreviewService(store, self.access, self.sandboxes, clock, self._key)
+        self.gateway = self._open_gateway()
         self.identities = IdentityService(store, self.access, self.sandboxes, clock)
         self.ssh = SshService(store, self.access, self.sandboxes, self.identities, clock)
-        doors = (self.identities.delete_all, self.sandboxes.destroy_all)
-        for empty in (*doors, self.snapshots.delete_all, self.volumes.delete_all):
-            self.community.departures.add(empty)
-        self._ssh_server: SshServer | None = None
-        self.tags = TagService(store, self.access, self.records, clock)
+
+    def _open_figures(self, store: Store, host: RunningHost) -> None:
+        clock, data = self.clock, self._settings.data.resolve()
         self.rules = IdleRules(self.records, self.lifecycle, self._activity, self.background, clock)
         self.traffic = TrafficWatch(self.records, host, self._activity)
-        folder = settings.data.resolve() / "metrics"
-        self.metrics = MetricsService(store, self.access, self.sandboxes, self.records, host, folder, clock)
-        name, apart = platform.node() or "localhost", settings.database_url is not None
-        machine = Machine(host, host.readiness, name, VERSION, self._key, apart)
+        self.metrics = MetricsService(store, self.access, self.sandboxes, self.records, host, data / "metrics", clock)
+        targets = TelemetryTargets(
+            store, self.access, self._vault.box("telemetry targets"), self._outbound, self._settings.collector, clock
+        )
         self.telemetry = TelemetryService(
             self.sandboxes,
             self.records,
             host,
-            TelemetryTargets(
-                store, self.access, vault.box("telemetry targets"), self._outbound, settings.collector, clock
-            ),
+            targets,
             Forwarder(self._outbound),
-            settings.data.resolve() / "telemetry",
+            data / "telemetry",
             self._figures,
             clock,
         )
-        self.preferences = PreferenceService(store, self.access, clock)
-        self.fleet = FleetService(store, self.access, self.records, self._catalogue, machine, switches, clock)
-        self.pools = WarmPools(store, self.access, limits, self._catalogue, host.readiness, host.keep_warm, clock)
-        self._upkeep: asyncio.Task[None] | None = None
+
+    def _open_fleet(self, store: Store, host: RunningHost) -> None:
+        name, apart = platform.node() or "localhost", self._settings.database_url is not None
+        machine = Machine(host, host.readiness, name, VERSION, self._key, apart)
+        catalogue, clock = self._catalogue, self.clock
+        self.fleet = FleetService(store, self.access, self.records, catalogue, machine, self._switches, clock)
+        self.pools = WarmPools(store, self.access, self._limits, catalogue, host.readiness, host.keep_warm, clock)
 
     def _figures(self, sandbox: Sandbox) -> Mapping[str, tuple[float, str]] | None:
         point = self.metrics.latest(sandbox.id)
@@ -327,9 +347,9 @@ class Core:
             providers=providers_of(settings, self.clock),
         )
 
-    def _open_deliveries(self, store: Store, vault: Vault) -> None:
+    def _open_deliveries(self, store: Store) -> None:
         telegram, clock = self._settings.telegram_url, self.clock
-        self._book = ReceiverBook(store, vault.box("receivers"))
+        self._book = ReceiverBook(store, self._vault.box("receivers"))
         renderers = {Kind.ENDPOINT: daytona_webhooks.render, Kind.CHANNEL: wrenn_channels.render}
         consumer = self.events.consumer("deliveries")
         self.deliveries = Dispatcher(store, self._book, consumer, renderers, self._outbound, telegram, clock)
