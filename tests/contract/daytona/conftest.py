@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import jsonschema
@@ -36,6 +36,7 @@ from moonpool.hosts.model import (
     Resources,
     snapshot_of,
 )
+from tests.agents import KnowsUsers
 from tests.contract.documents import DAYTONA
 from tests.contract.record import listening
 from tests.databases import open_store
@@ -122,7 +123,9 @@ class MemoryMachines(MemoryVolumes, MemoryDisks):
     def session(self, machine_id: str) -> AbstractAsyncContextManager[AgentClient]:
         if machine_id in self.agents:
             return nullcontext(self.agents[machine_id])
-        raise InvalidState("Nothing runs here")
+        if self.states.get(machine_id) is not MachineState.RUNNING:
+            raise InvalidState("Nothing runs here")
+        return nullcontext(cast(AgentClient, KnowsUsers()))
 
     async def set_resources(self, machine_id: str, resources: Resources) -> None:
         pass

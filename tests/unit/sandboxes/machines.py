@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
-from moonpool.errors import InvalidState, MemoryDoesNotFit, NoDiskSpace, UserNotFound
+from moonpool.errors import InvalidState, MemoryDoesNotFit, NoDiskSpace
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.model import (
     Captured,
@@ -20,6 +20,7 @@ from moonpool.hosts.model import (
     Resources,
     snapshot_of,
 )
+from tests.agents import KnowsUsers
 from tests.disks import MemoryDisks
 from tests.layers import DisksInMemory
 from tests.volumes import MemoryVolumes
@@ -38,14 +39,6 @@ class Gate:
     async def wait(self) -> None:
         self.reached.set()
         await self._opened.wait()
-
-
-class KnowsUsers:
-    """What an agent says of those of the base image."""
-
-    async def stat(self, _path: str, *, user: str) -> None:
-        if user not in ("root", "daytona", "wrenn-user", "user"):
-            raise UserNotFound(f"No such user: {user}")
 
 
 class MemoryMachines(MemoryVolumes, MemoryDisks):
