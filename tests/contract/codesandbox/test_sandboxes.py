@@ -194,7 +194,7 @@ async def test_a_sandbox_of_another_api(api: Any, core: Any, machines: Any) -> N
     principal = await core.access.local_principal()
     timers = Timers(auto_stop=900)
     new = NewSandbox(
-        snapshot="daytona-small", name="by-daytona", user="nobody", labels={"language": "go"}, timers=timers
+        snapshot="daytona-small", name="by-daytona", usual_user="daytona", labels={"language": "go"}, timers=timers
     )
     made = await core.sandboxes.create(principal, new)
     shown = await api.call("sandbox/get", path={"id": made.id})
