@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,17 +63,26 @@ def run_script(project: Path, script: Path, server: Server, **env: str) -> subpr
 def run(
     command: list[str], folder: Path, variables: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """``command`` names a program of the test environment."""
-    program = PROGRAMS / command[0]
-    result = subprocess.run(
-        [program, *command[1:]],
+    """``command`` names a program of the test environment. Whatever it has started ends with it, browsers too."""
+    with subprocess.Popen(
+        [PROGRAMS / command[0], *command[1:]],
         cwd=folder,
         env={**variables, "PATH": f"{PROGRAMS}:{variables['PATH']}"},
-        timeout=timeout,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    assert result.returncode == 0, f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
-    return result
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+            ended = str(process.returncode)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, errors = process.communicate()
+            ended = f"nothing after {timeout} s"
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    assert ended == "0", f"{command} ended with {ended}\n{output}\n{errors}"
+    return subprocess.CompletedProcess(command, 0, output, errors)

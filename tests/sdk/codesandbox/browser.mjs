@@ -68,9 +68,12 @@ try {
   });
   await page.goto(`http://127.0.0.1:${site.address().port}/`);
   await page.evaluate(() => connect());
+  console.error("connected");
   assert.deepEqual(await page.evaluate(() => work()), ["mary\n", "from a page"]);
   await sdk.sandboxes.hibernate(sandbox.id);
+  console.error("hibernated");
   await page.evaluate(() => hibernated());
+  console.error("the page knows");
   assert.equal(await page.evaluate(() => back()), "from a page");
 } finally {
   await browser.close();
