@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 
 from moonpool.ids import random_word
@@ -42,6 +43,10 @@ __all__ = [
     "pytest_testnodedown",
     "pytest_unconfigure",
 ]
+
+# How long an example takes says nothing on a machine that others use too.
+hypothesis.settings.register_profile("moonpool", deadline=None)
+hypothesis.settings.load_profile("moonpool")
 
 POSTGRESQL = Path("/usr/lib/postgresql")
 LOOPBACK = "127.0.0.1"
