@@ -36,6 +36,7 @@ from moonpool.sandboxes.model import Sandbox, SandboxState
 
 PREFIX = "/pitcher"
 FAREWELL = 5.0  # seconds for a client to take what is still to be told
+PARTING = 2.0  # seconds for it to go by itself once it has been told
 GOING_AWAY, INVALID_DATA, POLICY_VIOLATION = 1001, 1007, 1008  # websocket close codes
 S = SandboxState
 # Of these nothing comes back by itself.
@@ -103,6 +104,9 @@ class Pitcher:
             code = ending(tasks)
             if code == GOING_AWAY:
                 await client.outbox.flush(FAREWELL)
+                # The SDK closes when it has heard. In a browser it hears of a close sooner than of the message before
+                # it, and would come back by itself, which wakes the sandbox.
+                await asyncio.wait({talking}, timeout=PARTING)
         finally:
             await cancel(*tasks)
         if code is not None:
