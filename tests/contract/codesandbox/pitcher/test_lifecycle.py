@@ -34,6 +34,20 @@ async def test_clients_are_told_before_they_are_sent_away(world: World, end: str
     await world.core.sandboxes.destroy(world.principal, sandbox)
 
 
+async def test_who_was_told_goes_by_itself(world: World) -> None:
+    """A browser would hear of the server's close before it has read the message, and come back."""
+    sandbox = await world.sandbox()
+    async with world.connected(sandbox) as peer:
+        await world.core.sandboxes.pause(world.principal, sandbox)
+        await peer.heard("system/hibernate")
+        await peer.socket.send("")
+        await peer.heard("pong")
+        assert "closed" not in peer.order[: peer.order.index("pong")]
+        await peer.close()
+        assert peer.socket.protocol.close_rcvd_then_sent is False, "the client closed first"
+    await world.core.sandboxes.destroy(world.principal, sandbox)
+
+
 async def test_a_connected_client_does_not_keep_a_sandbox_awake(world: World) -> None:
     sandbox = await world.sandbox()
     async with world.connected(sandbox) as peer:
