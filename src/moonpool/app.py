@@ -43,6 +43,7 @@ from moonpool.deliveries.book import ReceiverBook
 from moonpool.deliveries.channels import ChannelService
 from moonpool.deliveries.dispatcher import Dispatcher
 from moonpool.deliveries.model import Kind
+from moonpool.deliveries.portal import PortalService
 from moonpool.deliveries.webhooks import WebhookService
 from moonpool.dialects import codesandbox, freestyle, wrenn
 from moonpool.dialects.codesandbox import gateway as codesandbox_gateway
@@ -311,6 +312,7 @@ class Core:
             self.clock,
             audit=self.audit,
             webhooks=self.webhooks,
+            portal=self.portal,
             channels=self.channels,
             secrets=self.secrets,
             metrics=self.metrics,
@@ -357,6 +359,7 @@ class Core:
         self.webhooks = WebhookService(
             store, self.access, self._book, self.deliveries, self._outbound, daytona_webhooks.KINDS, clock
         )
+        self.portal = PortalService(store, self.access, clock, self._key)
         kinds = wrenn_channels.KINDS
         self.channels = ChannelService(self.access, self._book, self._outbound, kinds, telegram, clock)
 
@@ -562,9 +565,8 @@ def serve(core: Core, host: RunningHost) -> ASGIApp:
     for name, dialect in dialects.items():
         application = Audited(dialect.create_app(core.services), name, core.audit, core.clock)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
-    if core.has_pages:
-        pages = Audited(web.create_app(core.services), "web", core.audit, core.clock)
-        applications.update(dict.fromkeys(web.PREFIXES, pages))
+    pages = Audited(web.create_app(core.services), "web", core.audit, core.clock)
+    applications.update(dict.fromkeys(web.PREFIXES if core.has_pages else web.ALWAYS, pages))
     return Observed(PrefixRouter(applications), registry, {prefix.split("/")[1] for prefix in applications})
 
 

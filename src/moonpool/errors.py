@@ -55,6 +55,14 @@ class SessionRequired(Unauthorized):
     default_hint = "Sign in with a browser; an API key does not do for this."
 
 
+class PortalClosed(Unauthorized):
+    """A link to a team's webhooks, or the visit that it opened: used up, too old, or no longer its maker's to give."""
+
+    code = "portal_closed"
+    default = "This link, or the visit that it opened, has ended"
+    default_hint = "Ask for a new link where you got this one."
+
+
 class LoginRefused(Unauthorized):
     """By a provider, or by what it says of who came: ``reason`` is a word for it."""
 

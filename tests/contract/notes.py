@@ -56,7 +56,6 @@ ONE_REGION = "This server is one region, which is everybody's; there are none of
 ONE_HOST = "This server is its own and only host: it takes none in, and no reports of any."
 
 NO_REGISTRY = "Images are fetched from registries; there is none here to push to."
-NO_PORTAL = "There is no portal: endpoints have operations of their own, see operations.md."
 NO_SSO = "This API is entered by keys alone: organizations have no identity providers of their own."
 WORKOS = "WorkOS is a service of others, in which this server has no account."
 
@@ -77,7 +76,6 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
         "GET /jobs/poll": ONE_HOST,
         "POST /jobs/{jobId}/status": ONE_HOST,
         "PUT /sandbox/{sandboxId}/state": ONE_HOST,
-        "POST /webhooks/organizations/{organizationId}/app-portal-access": NO_PORTAL,
         "GET /docker-registry/registry-push-access": NO_REGISTRY,
         "POST /users/linked-accounts": "Gone in the vendor's own API too: 410.",
         "POST /users/me/pending-sso-links/{id}/confirm": NO_SSO,

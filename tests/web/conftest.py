@@ -17,6 +17,7 @@ from tests.contract.wrenn.people import mail as mails
 from tests.contract.wrenn.people.conftest import clock, core, mail, new_user, provider
 from tests.contract.wrenn.people.mail import MailServer
 from tests.contract.wrenn.people.provider import CLIENT, SECRET, Provider
+from tests.receivers import LOOPBACK_NETWORK
 
 __all__ = ["clock", "core", "machines", "mail", "new_user", "provider", "url"]
 
@@ -38,6 +39,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, mail: MailServer, provide
         oauth_github_client_secret=SecretStr(SECRET),
         oauth_github_url=provider.url,
         oauth_github_api=f"{provider.url}/api",
+        webhook_networks=LOOPBACK_NETWORK,
     )
 
 
@@ -45,10 +47,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory, mail: MailServer, provide
 class Form:
     method: str
     fields: dict[str, str] = field(default_factory=dict)
+    boxes: dict[str, str] = field(default_factory=dict)
 
 
 class Forms(HTMLParser):
-    """The forms of a page, by where they lead; ``tags`` are all that it has."""
+    """The forms of a page, by where they lead, with the boxes that can be ticked; ``tags`` are all that it has."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -64,7 +67,10 @@ class Forms(HTMLParser):
         if tag == "form":
             self._open = self.by_action[given["action"]] = Form(given["method"])
         elif tag == "input" and self._open is not None:
-            self._open.fields[given["name"]] = given.get("value", "")
+            if given.get("type") != "checkbox":
+                self._open.fields[given["name"]] = given.get("value", "")
+            else:
+                self._open.boxes[given["name"]] = "on" if "checked" in given else ""
         elif tag == "a":
             self.links.append(given["href"])
 
@@ -103,8 +109,9 @@ class Browser:
     async def send(self, action: str, **values: str) -> httpx.Response:
         """The form of this page that leads to ``action``, filled in; every name must be one of its fields."""
         form = self.forms.by_action[action]
-        assert (form.method, set(values) - set(form.fields)) == ("post", set())
-        return await self.post(action, {**form.fields, **values})
+        checked = {name: value for name, value in form.boxes.items() if value}
+        assert (form.method, set(values) - set(form.fields) - set(form.boxes)) == ("post", set())
+        return await self.post(action, {**form.fields, **checked, **values})
 
     async def post(self, action: str, fields: dict[str, str], **headers: str) -> httpx.Response:
         sent = {"Origin": self.url, **{name.replace("_", "-"): value for name, value in headers.items()}}

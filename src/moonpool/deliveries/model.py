@@ -118,6 +118,20 @@ class EndpointChange:
 
 
 @dataclass(frozen=True)
+class PortalVisit:
+    """What opens a team's webhooks to a browser, as it is stored: a link until somebody has ``entered`` by it. Whoever
+    asked for it did so with that key, or (None) signed in."""
+
+    id: str
+    team_id: str
+    user_id: str
+    key_id: str | None
+    entered: bool
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
 class Opened:
     """A receiver with its address; ``secret`` where it was made just now, and never again."""
 

@@ -650,6 +650,20 @@ webhook_teams = Table(
     Column("updated_at", Timestamp, nullable=False),
 )
 
+# Links that open a team's webhooks to a browser, and the visits that they became.
+webhook_visits = Table(
+    "webhook_visits",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("key_id", String(36), nullable=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("entered", Boolean, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False, index=True),
+)
+
 team_secrets = Table(
     "team_secrets",
     metadata,

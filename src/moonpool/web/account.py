@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from moonpool.access.model import Principal
+from moonpool.access.model import Principal, Scope
 from moonpool.errors import MoonpoolError
 from moonpool.web.pages import page
 from moonpool.web.visits import changing, csrf_of, lead_to, let_in, services_of, visitor
@@ -27,6 +27,7 @@ async def account(request: Request, error: MoonpoolError | None = None) -> Respo
         user=await community.accounts.user(principal),
         teams=await community.teams.of_user(principal),
         current=principal.team_id,
+        manages=principal.allows(Scope.ADMIN),
         invitations=await community.invitations.mine(principal),
         csrf=csrf_of(request),
     )

@@ -8,12 +8,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from moonpool.dialects.common.services import Services
-from moonpool.errors import MoonpoolError, SessionRequired
-from moonpool.web import account, mailed, signing_in
+from moonpool.errors import MoonpoolError, PortalClosed, SessionRequired
+from moonpool.web import account, mailed, portal, signing_in
 from moonpool.web.pages import message, page
 from moonpool.web.visits import lead_to
 
+ALWAYS = (portal.PORTAL,)  # whether or not the operator has pages of their own
 PREFIXES = (
+    *ALWAYS,
     *("/login", "/logout", "/sign-up", "/activate", "/forgot-password", "/reset-password"),
     *("/account", "/invitations", "/api-keys", "/auth/github", "/auth/oidc"),
 )
@@ -23,6 +25,8 @@ async def domain_error(request: Request, error: Exception) -> Response:
     """Whoever is not signed in, or no more, is led to where that is done."""
     if not isinstance(error, MoonpoolError):
         raise error
+    if isinstance(error, PortalClosed):
+        return portal.closed(error)
     return lead_to("/login") if isinstance(error, SessionRequired) else page("error", error=error)
 
 
@@ -45,7 +49,7 @@ async def client_gone(_: Request, __: Exception) -> Response:
 
 def create_app(services: Services) -> ASGIApp:
     app = Starlette(
-        routes=[*signing_in.ROUTES, *mailed.ROUTES, *account.ROUTES],
+        routes=[*signing_in.ROUTES, *mailed.ROUTES, *account.ROUTES, *portal.FROM_ACCOUNT, *portal.ROUTES],
         exception_handlers={
             MoonpoolError: domain_error,
             HTTPException: http_error,

@@ -64,10 +64,12 @@ async def test_initialisation(client: httpx.AsyncClient, path: str, conforms: Co
     assert (await client.post(f"{path}/refresh-endpoints")).status_code == 204
 
 
-async def test_there_is_no_portal(client: httpx.AsyncClient, path: str) -> None:
+async def test_the_portal(client: httpx.AsyncClient, path: str, conforms: Conforms) -> None:
+    """What it leads to: tests/web/test_portal.py."""
     answer = await client.post(f"{path}/app-portal-access")
-    assert answer.status_code == 501
-    assert "/endpoints" in answer.json()["message"]
+    assert answer.status_code == 200
+    access = conforms("WebhookAppPortalAccess", answer.json())
+    assert access["url"] == f"{client.base_url}/webhook-portal?token={access['token']}".replace("//webhook", "/webhook")
 
 
 async def test_the_seven_events(

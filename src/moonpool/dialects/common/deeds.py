@@ -47,6 +47,7 @@ RESOURCES: Mapping[str, str] = {
     "vms": "sandbox",
     "volumes": "volume",
     "warm-pools": "warm_pool",
+    "webhook-portal": "webhook_portal",
     "workspace": "team",
 }
 # What is made below a sandbox, and is not an action by its name.

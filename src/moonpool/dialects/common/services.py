@@ -11,6 +11,7 @@ from moonpool.builds.registry_service import RegistryService
 from moonpool.builds.service import BuildService
 from moonpool.clock import Clock
 from moonpool.deliveries.channels import ChannelService
+from moonpool.deliveries.portal import PortalService
 from moonpool.deliveries.webhooks import WebhookService
 from moonpool.events.service import EventService
 from moonpool.fleet.jobs import JobService
@@ -65,6 +66,7 @@ class Services:
     clock: Clock
     audit: AuditService
     webhooks: WebhookService
+    portal: PortalService
     channels: ChannelService
     secrets: SecretService
     metrics: MetricsService

@@ -22,9 +22,6 @@ GONE = frozenset({"link_account"})  # in the vendor's own API as well
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     PUSH_HINT: ("GET /docker-registry/registry-push-access get_transient_push_access",),
-    "There is no portal: endpoints are managed at /api/webhooks/organizations/{organizationId}/endpoints.": (
-        "POST /webhooks/organizations/{organizationId}/app-portal-access webhook_controller_get_app_portal_access",
-    ),
     REGION_HINT: (
         "POST /regions create_region",
         "PATCH /regions/{id} update_region",

@@ -1,4 +1,4 @@
-"""Webhooks. The vendor manages endpoints in a portal elsewhere; here they have operations of their own."""
+"""Webhooks. Endpoints are managed in a portal, as the vendor's are, and by operations of their own."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,6 +23,7 @@ HERE = "/api/webhooks/organizations/{organization_id}"
 ENDPOINT = HERE + "/endpoints/{endpoint}"
 DELIVERY = ENDPOINT + "/deliveries/{delivery}"
 MAX_DIGITS = 18
+PORTAL = "/webhook-portal"  # of the pages
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Events = Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=len(KINDS))]
@@ -80,6 +81,15 @@ async def refresh_endpoints(call: Authenticated, organization_id: str) -> Respon
     await own_team(call, organization_id)
     await call.services.webhooks.refresh(call.principal)
     return Response(status_code=204)
+
+
+@router.post(HERE + "/app-portal-access")
+async def get_app_portal_access(call: Authenticated, organization_id: str) -> Response:
+    """The token is a part of the address, and opens no API."""
+    await own_team(call, organization_id)
+    token = await call.services.portal.link(call.principal)
+    answer = {"token": token, "url": f"{call.origin}{PORTAL}?token={token}"}
+    return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
 
 def status_json(call: Call, since: datetime, updated: datetime) -> Mapping[str, Any]:
