@@ -38,7 +38,7 @@ from moonpool.guest.model import (
 from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
 from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Staging, StagingWriter
 from moonpool.guest.units_client import UnitsClient
-from moonpool.guest.watching import file_events, port_lists
+from moonpool.guest.watching import Connections, connections, file_events, port_lists
 
 TOKEN_BYTES = 16  # of the word by which the agent knows a connection again
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
@@ -227,6 +227,29 @@ class AgentClient:
     async def dial(self, port: int) -> AsyncIterator[ByteStream]:
         """A TCP connection to that port on the sandbox's loopback; PortClosed when nothing listens there."""
         async with self._connection.streaming("dial", {"port": port}) as stream:
+            await within(ANSWER_TIMEOUT, stream.next())
+            yield ByteStream(stream)
+
+    @asynccontextmanager
+    async def listen(self, port: int, *, user: str | None = None) -> AsyncIterator[tuple[int, Connections]]:
+        """On that port of the sandbox's loopback (0: a free one), as ``user``: which it is, and connections as they
+        come, each a number for ``take``. AccessDenied; GuestError where somebody listens there already; NotSupported
+        by an agent from before there was this."""
+        async with self._connection.streaming("listen", {"port": port, "user": user}) as stream:
+            item = await within(ANSWER_TIMEOUT, stream.next())
+            yield int(decode(item.payload).document["port"]), connections(stream)
+
+    @asynccontextmanager
+    async def listen_privately(self, *, user: str | None = None) -> AsyncIterator[tuple[str, Connections]]:
+        """As ``listen``, on a socket that ``user`` alone reaches: its path."""
+        async with self._connection.streaming("listen_privately", {"user": user}) as stream:
+            item = await within(ANSWER_TIMEOUT, stream.next())
+            yield str(decode(item.payload).document["path"]), connections(stream)
+
+    @asynccontextmanager
+    async def take(self, connection: int) -> AsyncIterator[ByteStream]:
+        """A connection that ``listen`` told of; PortClosed when it has gone meanwhile."""
+        async with self._connection.streaming("take", {"connection": connection}) as stream:
             await within(ANSWER_TIMEOUT, stream.next())
             yield ByteStream(stream)
 

@@ -1,4 +1,4 @@
-"""What the agent tells for as long as somebody listens: changes of files and of listening ports."""
+"""What the agent tells for as long as somebody listens: changes of files and of listening ports, connections."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from moonpool.errors import AgentUnavailable
 from moonpool.guest.connection import ClientStream, within
 from moonpool.guest.model import FileEvent, Port
-from moonpool.guest.protocol import DATA, REPLY
+from moonpool.guest.protocol import DATA, EVENT, REPLY, decode
 
 Told = TypeVar("Told")
+Connections = AsyncIterator[int]
 Opening = Callable[[], AbstractAsyncContextManager[AsyncIterator[Told]]]
 
 
@@ -22,6 +23,12 @@ async def file_events(stream: ClientStream) -> AsyncIterator[FileEvent]:
 async def port_lists(stream: ClientStream) -> AsyncIterator[tuple[Port, ...]]:
     async for document in _documents(stream):
         yield tuple(Port(**port) for port in document["ports"])
+
+
+async def connections(stream: ClientStream) -> Connections:
+    while (item := await within(None, stream.next())).kind != REPLY:
+        if item.kind == EVENT:
+            yield int(decode(item.payload).document["connection"])
 
 
 async def _documents(stream: ClientStream) -> AsyncIterator[dict[str, Any]]:

@@ -37,6 +37,8 @@ async def run(process: Program, agent: AgentClient, user: str | None = None) -> 
 def specs(process: Program, user: str | None) -> list[ProcessSpec]:
     """What to try, in this order."""
     env = {name: value for name, value in process.env.items() if name.startswith(SENT_ALONG)}
+    if (key_socket := process.get_extra_info("key_socket")) is not None:
+        env["SSH_AUTH_SOCK"] = key_socket
     terminal = None
     if process.term_type:
         env["TERM"] = process.term_type

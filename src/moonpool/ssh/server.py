@@ -19,6 +19,7 @@ from moonpool.sandboxes.service import SandboxService
 from moonpool.ssh.files import SandboxFiles
 from moonpool.ssh.forwarding import ForwardedPort
 from moonpool.ssh.hostkey import host_key
+from moonpool.ssh.listening import ClientListeners
 from moonpool.ssh.model import Visitor
 from moonpool.ssh.programs import run
 from moonpool.ssh.service import SshService
@@ -71,7 +72,7 @@ class SshServer:
             server_factory=lambda: Login(self),
             server_host_keys=[host_key(self._data)],
             process_factory=self._program,
-            sftp_factory=lambda channel: SandboxFiles(channel, self._visiting(channel.get_connection())),
+            sftp_factory=lambda channel: SandboxFiles(channel, self.visiting(channel.get_connection())),
             allow_scp=True,
             encoding=None,
             line_editor=False,
@@ -133,7 +134,7 @@ class SshServer:
         async with self._sandboxes.session(who, sandbox.id) as session:
             yield session
 
-    def _visiting(self, connection: asyncssh.SSHServerConnection) -> Any:
+    def visiting(self, connection: asyncssh.SSHServerConnection) -> Any:
         visitor: Visitor = connection.get_extra_info("visitor")
 
         @asynccontextmanager
@@ -173,11 +174,15 @@ class Login(asyncssh.SSHServer):
     def __init__(self, server: SshServer) -> None:
         self._server = server
         self._connection: asyncssh.SSHServerConnection | None = None
+        self._listeners = ClientListeners()
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        # asyncssh's own would be a socket on this machine.
+        conn.create_agent_listener = self._lead_to_keys  # type: ignore[method-assign]
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._listeners.close()
         if self._connection is not None:
             self._server.left(self._connection)
 
@@ -192,3 +197,13 @@ class Login(asyncssh.SSHServer):
         if dest_host.lower() not in LOOPBACK or not 0 < dest_port <= 65535:
             return False
         return self._server.forward(self._connection.get_extra_info("visitor"), dest_port)
+
+    def server_requested(self, listen_host: str, listen_port: int) -> Any:
+        """Inside the sandbox, on its loopback alone, whatever address the client names: as OpenSSH's server does it."""
+        assert self._connection is not None
+        visit = self._server.visiting(self._connection)
+        return self._listeners.to_client(self._connection, visit, listen_host, listen_port)
+
+    async def _lead_to_keys(self) -> bool:
+        assert self._connection is not None
+        return await self._listeners.to_keys(self._connection, self._server.visiting(self._connection))

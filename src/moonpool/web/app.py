@@ -8,12 +8,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from moonpool.dialects.common.services import Services
+from moonpool.dialects.daytona.webhooks import PORTAL
 from moonpool.errors import MoonpoolError, PortalClosed, SessionRequired
 from moonpool.web import account, mailed, portal, signing_in
 from moonpool.web.pages import message, page
 from moonpool.web.visits import lead_to
 
-ALWAYS = (portal.PORTAL,)  # whether or not the operator has pages of their own
+ALWAYS = (PORTAL,)  # whether or not the operator has pages of their own
 PREFIXES = (
     *ALWAYS,
     *("/login", "/logout", "/sign-up", "/activate", "/forgot-password", "/reset-password"),

@@ -101,9 +101,9 @@ async def endpoint(request: Request, error: MoonpoolError | None = None, told: s
 
 
 def state_of(request: Request) -> DeliveryState | None:
-    text = request.query_params.get("state") or None
+    text = request.query_params.get("state", "")
     try:
-        return None if text is None else DeliveryState(text)
+        return DeliveryState(text) if text else None
     except ValueError:
         raise InvalidInput(f"There is no such state: {text[:50]!r}", field="state") from None
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,17 +43,27 @@ class Shells:
     async def token(self, minutes: float = 60) -> str:
         return (await self.inside.core.ssh.create(self.inside.owner, self.sandbox.id, minutes)).token
 
-    async def start(self, token: str, *command: str, options: tuple[str, ...] = ()) -> asyncio.subprocess.Process:
+    async def start(
+        self, token: str, *command: str, options: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+    ) -> asyncio.subprocess.Process:
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", "TERM": "xterm"}
         return await asyncio.create_subprocess_exec(
             *("ssh", *OPTIONS, "-p", str(self.port), *options, f"{token}@127.0.0.1", *command),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", "TERM": "xterm"},
+            env={**own, **(env or {})},
         )
 
-    async def ssh(self, token: str, *command: str, given: bytes = b"", options: tuple[str, ...] = ()) -> Result:
-        return await finished(await self.start(token, *command, options=options), given)
+    async def ssh(
+        self,
+        token: str,
+        *command: str,
+        given: bytes = b"",
+        options: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Result:
+        return await finished(await self.start(token, *command, options=options, env=env), given)
 
     async def sftp(self, token: str, commands: str) -> Result:
         process = await asyncio.create_subprocess_exec(

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from moonpool.errors import InvalidInput, SshAccessNotFound
+from moonpool.guest.model import Port
 from moonpool.sandboxes.model import SandboxState
 from moonpool.ssh.hostkey import host_key
 from moonpool.ssh.server import Slowness
@@ -137,11 +139,100 @@ async def test_ports_are_forwarded(shells: Shells) -> None:
     assert (closed.code, elsewhere.code) == (255, 255)
 
 
-async def test_nothing_else_is_forwarded(shells: Shells) -> None:
-    result = await shells.ssh(
-        await shells.token(), "true", options=("-o", "ExitOnForwardFailure=yes", "-R", "0:localhost:80")
-    )
+async def test_a_port_inside_leads_to_the_client(shells: Shells) -> None:
+    """On the sandbox's loopback, whatever address is named, for as long as the client stays."""
+
+    async def upper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.read()).swapcase())
+        writer.close()
+
+    server = await asyncio.start_server(upper, "127.0.0.1", 0)
+    outer = server.sockets[0].getsockname()[1]
+    inner = [free_port(), free_port()]
+    wanted = (f"0:127.0.0.1:{outer}", *(f"0.0.0.0:{port}:127.0.0.1:{outer}" for port in inner))
+    options = ("-v", *(part for one in wanted for part in ("-R", one)))
+    process = await shells.start(await shells.token(), "echo up; cat", options=options)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async with server, asyncio.timeout(LIMIT):
+        while not (told := await process.stderr.readline()).startswith(b"Allocated port"):
+            pass
+        allocated = int(told.split()[2])
+        await process.stdout.readline()
+        for port in (allocated, *inner):
+            listening = {one.address for one in await inside_ports(shells) if one.port == port}
+            assert listening <= {"127.0.0.1", "::1"}
+            assert listening
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            sent = os.urandom(1 << 20)
+            writer.write(sent)
+            writer.write_eof()
+            assert await reader.read() == sent.swapcase()
+            writer.close()
+        process.terminate()
+        await process.wait()
+        session = shells.inside.sandboxes.session(shells.inside.owner, shells.sandbox.id)
+        async with session as used, used.agent.watch_ports() as changes:
+            async for ports in changes:
+                if not {one.port for one in ports} & {allocated, *inner}:
+                    break
+
+
+async def inside_ports(shells: Shells) -> list[Port]:
+    async with shells.inside.sandboxes.session(shells.inside.owner, shells.sandbox.id) as session:
+        return await session.agent.ports()
+
+
+async def test_a_port_that_cannot_be_listened_on(shells: Shells) -> None:
+    options = ("-o", "ExitOnForwardFailure=yes", "-R")
+    owner, identities = shells.inside.owner, shells.inside.core.identities
+    made = await identities.create(owner)
+    await identities.grant(owner, made.id, shells.sandbox.id, ("nobody",))
+    nobody = f"{shells.sandbox.id}+nobody:{(await identities.create_token(owner, made.id)).secret}"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for name, port in ((await shells.token(), taken.getsockname()[1]), (nobody, 81)):
+            result = await shells.ssh(name, "true", options=(*options, f"{port}:localhost:80"))
+            assert (result.code, b"forwarding failed" in result.errors) == (255, True)
+    result = await shells.ssh(await shells.token(), "true", options=(*options, "/tmp/no-socket:localhost:80"))
     assert result.code == 255
+
+
+async def test_a_listener_that_is_lost_ends_the_connection(shells: Shells) -> None:
+    """Nothing else tells the client that its port is not there any more."""
+    owner, sandboxes = shells.inside.owner, shells.inside.sandboxes
+    process = await shells.start(await shells.token(), options=("-N", "-v", "-R", "0:localhost:80"))
+    assert process.stderr is not None
+    async with asyncio.timeout(LIMIT):
+        while b"Allocated port" not in await process.stderr.readline():
+            pass
+        await sandboxes.pause(owner, shells.sandbox.id)
+        assert await process.wait() == 255
+    await sandboxes.start(owner, shells.sandbox.id)
+
+
+async def test_the_clients_keys(shells: Shells, tmp_path: Path) -> None:
+    """By a socket inside that leads to the client's own agent of keys, and goes with it."""
+    key, path = tmp_path / "key", tmp_path / "agent"
+    for command in (("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ours", "-f", key), ("chmod", "600", key)):
+        assert await (await asyncio.create_subprocess_exec(*map(str, command))).wait() == 0
+    agent = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", str(path), stdout=asyncio.subprocess.PIPE)
+    try:
+        assert agent.stdout is not None
+        await agent.stdout.readline()
+        environment = {"SSH_AUTH_SOCK": str(path)}
+        adding = await asyncio.create_subprocess_exec("ssh-add", "-q", str(key), env={**os.environ, **environment})
+        assert await adding.wait() == 0
+        asked = "ssh-add -l; stat -c %a ${SSH_AUTH_SOCK%/*}; echo $SSH_AUTH_SOCK"
+        token = await shells.token()
+        result = await shells.ssh(token, asked, options=("-A",), env=environment)
+        assert result.errors == b"", result.output
+        listed, mode, socket_path = result.output.decode().splitlines()
+        assert ("ours" in listed, mode) == (True, "700")
+        assert not os.path.exists(os.path.dirname(socket_path))
+        assert b"ours" not in (await shells.ssh(token, asked, options=("-a",), env=environment)).output
+    finally:
+        agent.terminate()
+        await agent.wait()
 
 
 async def test_files_both_ways(shells: Shells, tmp_path: Path) -> None:

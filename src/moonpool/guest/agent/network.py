@@ -59,21 +59,26 @@ class Network:
         if port in self._own_ports:
             raise AgentError("port_closed", "this port is the agent's own")
         reader, writer = await _connect(port)
+        stream.connection.send_message(EVENT, stream.number, encode({"port": port}))
+        return await exchange(stream, reader, writer)
+
+
+async def exchange(stream: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, Any]:
+    """Bytes of a connection, both ways, until both are at their end or one is broken off."""
+    try:
+        inward = asyncio.ensure_future(_inward(stream, writer))
         try:
-            stream.connection.send_message(EVENT, stream.number, encode({"port": port}))
-            inward = asyncio.ensure_future(_inward(stream, writer))
-            try:
-                while data := await reader.read(CHUNK):
-                    await stream.send_data(data)
-                stream.connection.send(END, stream.number)
-                await inward
-            except ConnectionError:
-                return {"reset": True}
-            finally:
-                inward.cancel()
-            return {"reset": False}
+            while data := await reader.read(CHUNK):
+                await stream.send_data(data)
+            stream.connection.send(END, stream.number)
+            await inward
+        except ConnectionError:
+            return {"reset": True}
         finally:
-            writer.transport.abort()
+            inward.cancel()
+        return {"reset": False}
+    finally:
+        writer.transport.abort()
 
 
 async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

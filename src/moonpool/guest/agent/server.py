@@ -42,6 +42,7 @@ from .elevation import Elevation
 from .errors import AgentError, describe
 from .files import Files
 from .limits import Limits
+from .listening import Listeners
 from .machine import Machine
 from .mounts import Mounts
 from .network import Network
@@ -200,6 +201,7 @@ class Server:
         transfer, accounts, orders = Transfer(files, workers), Accounts(workers), Orders(files)
         network = self._network = Network(workers, frozenset({port, TELEMETRY_PORT} if alone else {port}))
         suffix = "" if alone else f"-{port}"
+        listeners = Listeners(users)
         self._telemetry = Telemetry(self._notice)
         self._disks = Disks(lambda: self._notice(DISKS), suffix)
         units = self.units = Units(users, self.processes, workers, suffix)
@@ -229,6 +231,7 @@ class Server:
             **_named(Watches(files, workers).watch, network.watch_ports, Archives(files, workers).archive),
             **_named(accounts.ensure_user, accounts.ensure_group, orders.keep_order, orders.order),
             **_named(mounts.mount_volume, mounts.unmount_volume),
+            **_named(listeners.listen, listeners.listen_privately, listeners.take),
             **_named(units.units, units.unit, units.unit_write, units.unit_delete, units.unit_act, units.unit_logs),
             **_named(units.units_settle, self._telemetry.take_telemetry, self._disks.show_disks),
         }
