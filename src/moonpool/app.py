@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -46,6 +47,7 @@ from moonpool.deliveries.model import Kind
 from moonpool.deliveries.portal import PortalService
 from moonpool.deliveries.webhooks import WebhookService
 from moonpool.dialects import codesandbox, freestyle, wrenn
+from moonpool.dialects import registry as image_registry
 from moonpool.dialects.codesandbox import gateway as codesandbox_gateway
 from moonpool.dialects.common.auditing import Audited
 from moonpool.dialects.common.figures import OperationFigures, ServerFigures, Sources
@@ -78,6 +80,7 @@ from moonpool.previews.gateway.gateway import GatewaySettings, PreviewGateway
 from moonpool.previews.gateway.words import joined
 from moonpool.previews.service import PreviewService
 from moonpool.processes.units.service import UnitService
+from moonpool.registry.service import PushedImages
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.admission import Admission
 from moonpool.sandboxes.archiving import Archiving
@@ -176,7 +179,7 @@ class Core:
         self._ssh_server: SshServer | None = None
         self._upkeep: asyncio.Task[None] | None = None
         doors = (self.identities.delete_all, self.sandboxes.destroy_all)
-        for empty in (*doors, self.snapshots.delete_all, self.volumes.delete_all):
+        for empty in (*doors, self.snapshots.delete_all, self.volumes.delete_all, self.images.delete_all):
             self.community.departures.add(empty)
 
     def _open_sandboxes(self, store: Store, host: RunningHost) -> None:
@@ -229,8 +232,10 @@ class Core:
         # Earlier versions sealed passwords with the signing key.
         secrets = self._vault.box("registry passwords", older=[derived(self._key, b"moonpool registry passwords")])
         self.registries = RegistryService(store, self.access, secrets, clock)
+        data, limits = self._settings.data.resolve(), self._settings.registry_limits()
+        self.images = PushedImages(self.access, data / "registry", self._key, limits, clock)
         self.builds = builds_of(
-            self._settings, store, self.access, self.snapshots, self.registries, host, secrets, clock
+            self._settings, store, self.access, self.snapshots, self.registries, self.images, host, secrets, clock
         )
 
     def _open_volumes(self, store: Store, host: RunningHost) -> None:
@@ -322,6 +327,7 @@ class Core:
             volumes=self.volumes,
             builds=self.builds,
             registries=self.registries,
+            images=self.images,
             ssh=self.ssh,
             fleet=self.fleet,
             pools=self.pools,
@@ -470,6 +476,7 @@ class Core:
                 self.background.spawn(self.audit.prune(), "prune audit log")
                 self.background.spawn(self.deliveries.prune(), "prune deliveries")
                 self.background.spawn(self.builds.prune(), "prune builds")
+                self.background.spawn(self.images.prune(), "prune pushed images")
                 self.background.spawn(self.community.prune(), "prune accounts and sessions")
                 next_prune = now + PRUNE_EVERY
             await asyncio.sleep(SAVE_EVERY)
@@ -561,7 +568,13 @@ def serve(core: Core, host: RunningHost) -> ASGIApp:
         "/healthz": Health(host.readiness),
         "/metrics": Metrics(core.access, registry, figures),
     }
-    dialects = {"daytona": daytona, "wrenn": wrenn, "freestyle": freestyle, "codesandbox": codesandbox}
+    dialects: dict[str, ModuleType] = {
+        "daytona": daytona,
+        "wrenn": wrenn,
+        "freestyle": freestyle,
+        "codesandbox": codesandbox,
+        "registry": image_registry,
+    }
     for name, dialect in dialects.items():
         application = Audited(dialect.create_app(core.services), name, core.audit, core.clock)
         applications.update(dict.fromkeys(dialect.PREFIXES, application))
@@ -589,13 +602,14 @@ def builds_of(
     access: AccessService,
     snapshots: SnapshotService,
     registries: RegistryService,
+    images: PushedImages,
     host: RunningHost,
     secrets: Box,
     clock: Clock,
 ) -> BuildService:
     data, limits = settings.data.resolve(), settings.build_limits()
     contexts, cache = Contexts(data / "contexts"), LayerCache(store, host.layers, limits, clock)
-    runner = Runner(cache, host.layers, BuildMachines(host, host.layers, limits), contexts)
+    runner = Runner(cache, host.layers, BuildMachines(host, host.layers, limits), contexts, images)
     logs = BuildLogs(data / "builds", limits.log_bytes)
     return BuildService(store, access, snapshots, registries, runner, cache, contexts, logs, secrets, limits, clock)
 

@@ -20,6 +20,7 @@ from moonpool.telemetry.model import Target
 if TYPE_CHECKING:
     from moonpool.builds.model import BuildLimits
     from moonpool.hosts.settings import HostSettings
+    from moonpool.registry.model import RegistryLimits
 
 MEBIBYTE, GIBIBYTE = 1024**2, 1024**3
 WordList = Annotated[
@@ -157,7 +158,9 @@ class Settings(BaseSettings):
     build_seconds: float = Field(7200, gt=0, description="How long a build may take.")
     builds: int = Field(2, gt=0, le=100, description="Builds carried out at once.")
     build_cache_bytes: int = Field(50 * GIBIBYTE, ge=0, description="What layers of builds may take in all.")
-    build_cache_days: float = Field(14, ge=0, description="How long unused layers and contexts are kept.")
+    build_cache_days: float = Field(
+        14, ge=0, description="How long unused layers, contexts and untagged images are kept."
+    )
     image_max_files: int = Field(1_000_000, gt=0, description="Files of one image.")
 
     otlp_endpoint: str | None = Field(
@@ -179,6 +182,7 @@ class Settings(BaseSettings):
     max_total_disk_mib: int | None = Field(None, gt=0, description="Disk of all sandboxes of one team.")
     max_snapshots: int | None = Field(None, gt=0, description="Snapshots of one team.")
     max_volumes: int | None = Field(100, gt=0, description="Volumes of one team.")
+    max_registry_mib: int | None = Field(50 * 1024, ge=0, description="Images that one team has pushed here.")
     max_warm: int | None = Field(
         10, ge=0, description="Warm machines of one team's own pools, beside POOL_SIZE; some 30 MB each."
     )
@@ -217,6 +221,11 @@ class Settings(BaseSettings):
         pairs = (self.otlp_headers.get_secret_value() if self.otlp_headers else "").split(",")
         headers = {name.strip(): value.strip() for name, sign, value in (pair.partition("=") for pair in pairs) if sign}
         return Target(self.otlp_endpoint.rstrip("/"), headers)
+
+    def registry_limits(self) -> "RegistryLimits":
+        from moonpool.registry.model import RegistryLimits
+
+        return RegistryLimits(self.image_max_bytes, self.build_cache_days * 24 * 3600)
 
     def build_limits(self) -> "BuildLimits":
         from moonpool.builds.model import BuildLimits

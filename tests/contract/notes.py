@@ -55,7 +55,6 @@ NOTES: Mapping[str, Mapping[str, str]] = {
 ONE_REGION = "This server is one region, which is everybody's; there are none of an organization's own."
 ONE_HOST = "This server is its own and only host: it takes none in, and no reports of any."
 
-NO_REGISTRY = "Images are fetched from registries; there is none here to push to."
 NO_SSO = "This API is entered by keys alone: organizations have no identity providers of their own."
 WORKOS = "WorkOS is a service of others, in which this server has no account."
 
@@ -76,7 +75,6 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
         "GET /jobs/poll": ONE_HOST,
         "POST /jobs/{jobId}/status": ONE_HOST,
         "PUT /sandbox/{sandboxId}/state": ONE_HOST,
-        "GET /docker-registry/registry-push-access": NO_REGISTRY,
         "POST /users/linked-accounts": "Gone in the vendor's own API too: 410.",
         "POST /users/me/pending-sso-links/{id}/confirm": NO_SSO,
         "DELETE /users/me/pending-sso-links/{id}": NO_SSO,

@@ -154,9 +154,9 @@ class TeamLimits:
 
     ``cpu`` (cores), ``memory_mib`` and ``disk_mib`` bound one sandbox; the ``total_`` ones bound all of a team's
     together: cores and memory of those that run, disk of all that are not archived. ``sandboxes``, ``running``,
-    ``snapshots`` and ``volumes`` count what there is at one time, ``warm`` the machines kept ready for the team. The
-    last ones are requests in an hour: of a team, of each of its keys, and those that create sandboxes or change their
-    state.
+    ``snapshots`` and ``volumes`` count what there is at one time, ``registry_mib`` bounds the images that the team has
+    pushed, ``warm`` the machines kept ready for it. The last ones are requests in an hour: of a team, of each of its
+    keys, and those that create sandboxes or change their state.
     """
 
     cpu: float | None = None
@@ -169,6 +169,7 @@ class TeamLimits:
     running: int | None = None
     snapshots: int | None = None
     volumes: int | None = None
+    registry_mib: int | None = None
     warm: int | None = None
     requests_hourly: int | None = None
     key_requests_hourly: int | None = None

@@ -13,6 +13,7 @@ from moonpool.builds.model import Build, Login
 from moonpool.builds.stage import Result
 from moonpool.builds.steps import BuildSteps
 from moonpool.engine.images.oci import ImageConfig
+from moonpool.registry.service import PushedImages
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Runner:
     disks: Disks
     machines: BuildMachines
     contexts: Contexts
+    images: PushedImages
 
     async def run(
         self, build: Build, logins: tuple[Login, ...], log: BuildLog, begin: Callable[[str, bool], Awaitable[None]]
@@ -43,6 +45,7 @@ class Runner:
                 self.disks,
                 self.machines,
                 self.contexts,
+                self.images,
                 log,
                 begin,
                 pins,

@@ -18,11 +18,12 @@ from moonpool.builds.model import Layer, Login, Recipe
 from moonpool.builds.mounts import StepMount
 from moonpool.builds.remotes import Remote
 from moonpool.builds.stage import Result, StageRun
-from moonpool.engine.images.oci import Credentials, ImageConfig, Registry, parse_reference
+from moonpool.engine.images.oci import Credentials, ImageConfig, Reference, Registry, Source, parse_reference
 from moonpool.engine.images.oci.copying import Placement, Selection
 from moonpool.engine.images.oci.layout import architecture
 from moonpool.errors import BuildError, BuildInvalid, ImageError, InvalidInput
 from moonpool.ids import new_uuid
+from moonpool.registry.service import PushedImages
 from moonpool.snapshots.model import BASE_IMAGE
 
 SCRATCH = "scratch"
@@ -42,6 +43,7 @@ class BuildSteps:
     disks: Disks
     machines: BuildMachines
     contexts: Contexts
+    images: PushedImages
     log: BuildLog
     begin: Begin
     pins: set[str]
@@ -100,11 +102,10 @@ class BuildSteps:
         return Result(layer.id, key, ImageConfig.of(self.recipe.template_config))
 
     async def image(self, name: str) -> Result:
-        """An image of a registry: asked for each time, fetched when it is another one than before."""
+        """An image of a registry, this server's own too: asked for each time, fetched when it is another one than
+        before."""
         reference = parse_reference(name)
-        source = Registry(reference, self._credentials(reference.registry))
-        digest = await self.disks.resolve(source)
-        exact = Registry(reference.at(digest), source.credentials)
+        exact, digest = await self._exact(reference)
         key = key_of("image", reference.registry, reference.repository, digest, architecture())
 
         async def make(layer_id: str) -> Made:
@@ -114,6 +115,15 @@ class BuildSteps:
         self.log.line(f"{reference.name} is {digest}")
         layer = await self._get(key, make, reuse=True)
         return Result(layer.id, key, ImageConfig.of(layer.config or {}))
+
+    async def _exact(self, reference: Reference) -> tuple[Source, str]:
+        """What that is at present, and its digest."""
+        pushed = await self.images.stored(self.team_id, reference)
+        if pushed is not None:
+            return pushed, f"sha256:{pushed.digest}"
+        credentials = self._credentials(reference.registry)
+        digest = await self.disks.resolve(Registry(reference, credentials))
+        return Registry(reference.at(digest), credentials), digest
 
     def _credentials(self, registry: str) -> Credentials | None:
         for login in self.logins:

@@ -12,6 +12,7 @@ from moonpool.dialects.common.deeds import CHANGING, Act, act_of
 MAX_ANSWER = 64 * 1024  # bytes of a JSON answer that are looked into
 REFUSALS = frozenset({401, 403, 429})
 UNROUTED = frozenset({404, 405})
+ACT = "moonpool.act"  # in the scope of a request: its Act, where its path does not tell it
 
 
 class Audited:
@@ -44,7 +45,7 @@ class Audited:
         parameters = scope.get("path_params") or {}
         if answer.status in UNROUTED and not scope.get("endpoint"):
             return
-        act = act_of(scope.get("method", "GET"), scope["path"], parameters)
+        act: Act = scope.get(ACT) or act_of(scope.get("method", "GET"), scope["path"], parameters)
         if refused or not act.inside:
             self._audit.note(self._deed(scope, act, answer))
 

@@ -21,6 +21,7 @@ from moonpool.identities.service import IdentityService
 from moonpool.metrics.service import MetricsService
 from moonpool.previews.service import PreviewService
 from moonpool.processes.units.service import UnitService
+from moonpool.registry.service import PushedImages
 from moonpool.sandboxes.oversight import Oversight
 from moonpool.sandboxes.service import SandboxService
 from moonpool.sandboxes.tags import TagService
@@ -76,6 +77,7 @@ class Services:
     volumes: VolumeService
     builds: BuildService
     registries: RegistryService
+    images: PushedImages
     ssh: SshService
     fleet: FleetService
     pools: WarmPools

@@ -16,12 +16,10 @@ from moonpool.errors import NotSupported
 REGION_HINT = "This server is one region, shared by all: GET /api/regions tells of it."
 HOST_HINT = "This server is its own and only runner, and carries out its jobs itself: GET /api/runners tells of it."
 SSO_HINT = "Nobody signs in to this API: an API key is all it takes."
-PUSH_HINT = "Push to a registry of your own, name it at POST /api/docker-registry, and make a snapshot of the image."
 
 GONE = frozenset({"link_account"})  # in the vendor's own API as well
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
-    PUSH_HINT: ("GET /docker-registry/registry-push-access get_transient_push_access",),
     REGION_HINT: (
         "POST /regions create_region",
         "PATCH /regions/{id} update_region",

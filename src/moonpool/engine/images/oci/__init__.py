@@ -9,6 +9,7 @@ from moonpool.engine.images.oci.model import (
     ImageLimits,
     Registry,
     Source,
+    Stored,
 )
 from moonpool.engine.images.oci.reference import Reference, parse_reference
 from moonpool.engine.images.oci.skopeo import resolve
@@ -24,6 +25,7 @@ __all__ = [
     "Reference",
     "Registry",
     "Source",
+    "Stored",
     "parse_reference",
     "resolve",
 ]

@@ -22,9 +22,10 @@ from moonpool.engine.images.oci.layout import (
     parsed,
     read_copy,
     read_layout,
+    read_stored,
     table,
 )
-from moonpool.engine.images.oci.model import Archive, FetchPolicy, ImageConfig, ImageLimits, Registry, Source
+from moonpool.engine.images.oci.model import Archive, FetchPolicy, ImageConfig, ImageLimits, Registry, Source, Stored
 from moonpool.engine.images.oci.proxy import BROKEN_PIPE, Lost, Proxy
 from moonpool.errors import EngineError, ImageInvalid, ImageTooLarge, ImageUnavailable
 
@@ -121,6 +122,8 @@ class Fetching:
         return filling.result()
 
     async def _layout(self, source: Source, say: Say) -> Layout:
+        if isinstance(source, Stored):
+            return await asyncio.to_thread(read_stored, source, self.limits)
         if isinstance(source, Archive) and source.path.is_dir():
             return await asyncio.to_thread(read_layout, source.path, self.limits)
         os.chown(self.work, int(contained.NOBODY), int(contained.NOBODY))

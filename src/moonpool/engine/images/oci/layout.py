@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moonpool.engine.images.oci.model import ImageConfig, ImageLimits
+from moonpool.engine.images.oci.model import ImageConfig, ImageLimits, Stored
 from moonpool.engine.images.oci.reference import DIGEST
 from moonpool.errors import ImageInvalid, ImageNotFound, ImageTooLarge
 
@@ -52,6 +52,13 @@ def read_layout(folder: Path, limits: ImageLimits) -> Layout:
     blobs = folder / "blobs" / "sha256"
     index = parsed(read_small(os.open(folder / "index.json", FILE_FLAGS)))
     return layout_of(blobs, manifest_of(blobs, index), limits)
+
+
+def read_stored(stored: Stored, limits: ImageLimits) -> Layout:
+    """The image for this machine. ImageInvalid, ImageNotFound (none for this machine), ImageTooLarge."""
+    document = blob(stored.blobs, {"digest": f"sha256:{stored.digest}"})
+    manifest = manifest_of(stored.blobs, document) if "manifests" in document else document
+    return layout_of(stored.blobs, manifest, limits)
 
 
 def read_copy(folder: Path, limits: ImageLimits) -> Layout:

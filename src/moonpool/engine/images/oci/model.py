@@ -35,7 +35,16 @@ class Archive:
     docker: bool = False
 
 
-Source = Registry | Archive
+@dataclass(frozen=True)
+class Stored:
+    """An image whose parts are files of this machine, in one folder: each named by its SHA-256 in hexadecimal, as is
+    the manifest, or index, that ``digest`` means."""
+
+    blobs: Path
+    digest: str
+
+
+Source = Registry | Archive | Stored
 
 
 @dataclass(frozen=True)
