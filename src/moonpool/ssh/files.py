@@ -8,6 +8,12 @@ from typing import Any
 
 import asyncssh
 from asyncssh import SFTPAttrs, SFTPName
+from asyncssh.constants import (
+    FILEXFER_TYPE_DIRECTORY,
+    FILEXFER_TYPE_REGULAR,
+    FILEXFER_TYPE_SPECIAL,
+    FILEXFER_TYPE_SYMLINK,
+)
 
 from moonpool import errors
 from moonpool.guest.client import AgentClient
@@ -17,6 +23,13 @@ from moonpool.ssh.handles import ReadHandle, WriteHandle
 Visit = Callable[[], AbstractAsyncContextManager[tuple[AgentClient, str]]]
 
 TYPES = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "symlink": stat.S_IFLNK, "other": stat.S_IFIFO}
+# What the older scp goes by, and later versions of SFTP; OpenSSH's goes by the permissions.
+WORDS = {
+    "file": FILEXFER_TYPE_REGULAR,
+    "directory": FILEXFER_TYPE_DIRECTORY,
+    "symlink": FILEXFER_TYPE_SYMLINK,
+    "other": FILEXFER_TYPE_SPECIAL,
+}
 FAILURES: tuple[tuple[type[errors.MoonpoolError], Callable[[str], asyncssh.SFTPError]], ...] = (
     (errors.FileNotFound, asyncssh.SFTPNoSuchFile),
     (errors.NotADirectory, asyncssh.SFTPNoSuchFile),
@@ -72,7 +85,8 @@ class SandboxFiles(asyncssh.SFTPServer):
 
     async def fstat(self, file_obj: object) -> SFTPAttrs:
         if isinstance(file_obj, WriteHandle):
-            return SFTPAttrs(size=file_obj.size, permissions=stat.S_IFREG | (file_obj.mode or 0o644))
+            permissions = stat.S_IFREG | (file_obj.mode or 0o644)
+            return SFTPAttrs(type=FILEXFER_TYPE_REGULAR, size=file_obj.size, permissions=permissions)
         assert isinstance(file_obj, ReadHandle)
         return attributes(file_obj.info)
 
@@ -82,7 +96,7 @@ class SandboxFiles(asyncssh.SFTPServer):
             async with self._visit() as (agent, user):
                 entries = await agent.list(where, user=user)
         for name in (b".", b".."):
-            yield SFTPName(name, attrs=SFTPAttrs(permissions=stat.S_IFDIR | 0o755))
+            yield SFTPName(name, attrs=SFTPAttrs(type=FILEXFER_TYPE_DIRECTORY, permissions=stat.S_IFDIR | 0o755))
         for entry in entries:
             yield SFTPName(entry.name.encode(errors="surrogateescape"), attrs=attributes(entry))
 
@@ -227,6 +241,7 @@ class SandboxFiles(asyncssh.SFTPServer):
 
 def attributes(info: FileInfo) -> SFTPAttrs:
     return SFTPAttrs(
+        type=WORDS[info.kind],
         size=info.size,
         uid=info.uid,
         gid=info.gid,

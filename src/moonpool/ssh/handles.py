@@ -12,6 +12,7 @@ from moonpool.guest.streams import FileWriter
 
 BLOCK = 1 << 20  # bytes that are read at once
 KEPT = 3  # blocks
+MOST_AT_ONCE = 4 << 20  # bytes of one answer
 MAX_AHEAD = 16 << 20  # bytes that have come before those that are to be written first
 
 Visit = Callable[[], AbstractAsyncContextManager[tuple[AgentClient, str]]]
@@ -36,10 +37,18 @@ class ReadHandle:
         return cls(visit, info)
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Empty at the end of the file."""
-        number, start = divmod(offset, BLOCK)
-        block = await self._block(number)
-        return block[start : start + size]
+        """All of it, but at the end of the file: where less comes, OpenSSH's sftp asks for a few bytes at a time from
+        then on. Empty at the end."""
+        pieces, size = [], min(size, MOST_AT_ONCE)
+        while size > 0:
+            number, start = divmod(offset, BLOCK)
+            block = await self._block(number)
+            piece = block[start : start + size]
+            pieces.append(piece)
+            offset, size = offset + len(piece), size - len(piece)
+            if len(block) < BLOCK:
+                break
+        return b"".join(pieces)
 
     async def _block(self, number: int) -> bytes:
         async with self._lock:

@@ -1,6 +1,7 @@
 """The SSH server: one for all sandboxes; a client's user name has the token that says which."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,6 +67,7 @@ class SshServer:
 
     async def start(self, host: str, port: int) -> int:
         """Answers with the port; OSError where it cannot be had."""
+        asyncssh.set_log_level(logging.WARNING)  # Below that it tells users' names, which are tokens, and commands.
         self._listener = await asyncssh.listen(
             host,
             port,

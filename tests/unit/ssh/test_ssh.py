@@ -1,12 +1,14 @@
 """OpenSSH's clients against the server: who is let in, and everything that they then do."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 import stat
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from moonpool.errors import InvalidInput, SshAccessNotFound
@@ -104,8 +106,11 @@ async def test_a_revoked_token_ends_its_connections(shells: Shells) -> None:
         assert await process.wait() == 255
 
 
-async def test_tokens_are_stored_hashed(shells: Shells) -> None:
+async def test_tokens_are_stored_hashed_and_not_logged(shells: Shells, caplog: pytest.LogCaptureFixture) -> None:
     token = await shells.token()
+    with caplog.at_level(logging.DEBUG):
+        assert (await shells.ssh(token, "echo of-no-interest")).code == 0
+    assert not any(told in caplog.text for told in (token, "of-no-interest"))
     async with shells.inside.core.ssh._store.reading() as connection:
         rows = [str(row) for row in await connection.execute(ssh_tokens.select())]
     assert len(rows) == 1
@@ -267,16 +272,35 @@ async def test_files_both_ways(shells: Shells, tmp_path: Path) -> None:
     assert b"not found" in result.errors.lower() or b"no such file" in result.errors.lower()
 
 
-async def test_scp(shells: Shells, tmp_path: Path) -> None:
-    content = os.urandom(300_000)
-    (tmp_path / "here").write_bytes(content)
-    target = f"{await shells.token()}@127.0.0.1:{tmp_path}/there"
-    process = await asyncio.create_subprocess_exec(
-        "scp", *OPTIONS, "-P", str(shells.port), str(tmp_path / "here"), target, stdin=asyncio.subprocess.DEVNULL
+async def test_large_files_come_as_fast_as_they_are_asked_for(shells: Shells, tmp_path: Path) -> None:
+    """A piece that is cut short, but at the end, has the client ask for a few bytes at a time from then on."""
+    content = os.urandom(3 << 20)
+    (tmp_path / "large").write_bytes(content)
+    connection = await asyncssh.connect(
+        "127.0.0.1", shells.port, username=await shells.token(), known_hosts=None, config=None, agent_path=None
     )
-    async with asyncio.timeout(LIMIT):
-        assert await process.wait() == 0
-    assert (tmp_path / "there").read_bytes() == content
+    async with connection, connection.start_sftp_client() as client, client.open(str(tmp_path / "large"), "rb") as file:
+        for offset in (0, (1 << 20) - 10_000, (3 << 20) - 20_000):
+            assert await file.read(20_000, offset) == content[offset : offset + 20_000]
+        assert await file.read(20_000, (3 << 20) - 10) == content[-10:]
+
+
+@pytest.mark.parametrize("options", [(), ("-O",)], ids=["by SFTP", "by its older protocol"])
+async def test_scp(shells: Shells, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Files and folders, both ways; the folder that is there already is copied into."""
+    here, there, back = (tmp_path / name for name in ("here", "there", "back"))
+    (here / "folder").mkdir(parents=True), there.mkdir(), back.mkdir()
+    content = os.urandom(300_000)
+    (here / "folder" / "file").write_bytes(content)
+    remote = f"{await shells.token()}@127.0.0.1:{there}"
+    for source, target in ((str(here / "folder"), remote), (f"{remote}/folder", str(back))):
+        process = await asyncio.create_subprocess_exec(
+            *("scp", *OPTIONS, *options, "-r", "-P", str(shells.port), source, target), stdin=asyncio.subprocess.DEVNULL
+        )
+        async with asyncio.timeout(LIMIT):
+            assert await process.wait() == 0
+    assert (there / "folder" / "file").read_bytes() == content
+    assert (back / "folder" / "file").read_bytes() == content
 
 
 async def test_a_file_is_written_on_from_its_end_and_not_in_its_middle(shells: Shells, tmp_path: Path) -> None:
