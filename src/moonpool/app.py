@@ -446,6 +446,7 @@ class Core:
         await self.archiving.close()
         await self.builds.close()
         await self.background.close(GRACE)
+        self.images.close()
         await put_to_rest(self.records, self.lifecycle, OnExit(self._settings.on_exit))
         await self._activity.flush()
         await self._catalogue.flush()

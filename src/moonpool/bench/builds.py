@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -95,18 +95,24 @@ async def _steps(host: Host, runs: int) -> list[Figure]:
         await host.layers.forget(base)
 
 
+def write_layer(file: IO[bytes]) -> None:
+    """A tar archive of random files."""
+    size = IMAGE // FILES
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for number in range(FILES):
+            member = tarfile.TarInfo(f"data/{number}")
+            member.size = size
+            archive.addfile(member, io.BytesIO(os.urandom(size)))
+
+
 def _write_layout(folder: Path) -> None:
     """Files that no compression makes smaller, in one layer."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     layer = folder / "layer"
-    size = IMAGE // FILES
-    with tarfile.open(layer, "w") as archive:
-        for number in range(FILES):
-            member = tarfile.TarInfo(f"data/{number}")
-            member.size = size
-            archive.addfile(member, io.BytesIO(os.urandom(size)))
+    with open(layer, "wb") as fresh:
+        write_layer(fresh)
     with open(layer, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     described = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": f"sha256:{digest}"}

@@ -15,6 +15,7 @@ from moonpool.bench import (
     freestyle,
     http,
     previews,
+    pushes,
     sdk,
     states,
     tools,
@@ -82,6 +83,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures += await freestyle.freestyle_figures(server, plan.runs)
         say("builds")
         figures += await builds.http_figures(server, max(5, plan.runs // 5))
+        say("pushed images")
+        figures += await pushes.push_figures(server, max(2, plan.runs // 20))
         say("CodeSandbox")
         figures += await codesandbox.codesandbox_figures(server, max(5, plan.runs // 5))
         say("typing clients")

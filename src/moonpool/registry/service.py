@@ -1,6 +1,5 @@
 """Use cases of the registry: access for a while, images in and out, and the same images for builds."""
 
-import asyncio
 import hashlib
 import re
 import secrets
@@ -15,8 +14,9 @@ from moonpool.access.service import AccessService
 from moonpool.clock import Clock
 from moonpool.engine.images.oci import Reference, Stored
 from moonpool.engine.images.oci.reference import HUB
-from moonpool.errors import Forbidden, ImageNotFound, Unauthorized
+from moonpool.errors import Forbidden, ImageNotFound, LimitExceeded, Unauthorized
 from moonpool.hosts.keyed_locks import KeyedLocks
+from moonpool.hosts.threads import Threads
 from moonpool.registry.credentials import AGAIN, LIFETIME, Claims, PushAccess, sealed, unsealed
 from moonpool.registry.errors import (
     BlobNotFound,
@@ -43,6 +43,7 @@ from moonpool.registry.uploads import Session, Uploads
 
 OPENED = frozenset({Scope.SNAPSHOTS_READ, Scope.SNAPSHOTS_WRITE, Scope.SNAPSHOTS_DELETE})
 TEAM = re.compile(r"[A-Za-z0-9-]{1,64}")
+THREADS = 8  # of its own, so that a slow disk holds up no other part of the server
 MANIFEST_FILES = 3  # a manifest, its link and its tag
 DIGEST_MARK = ":"  # in a digest, and in no tag
 
@@ -53,9 +54,14 @@ class PushedImages:
 
     def __init__(self, access: AccessService, folder: Path, key: bytes, limits: RegistryLimits, clock: Clock) -> None:
         self._access, self._folder, self._key, self._limits, self._clock = access, folder, key, limits, clock
-        self._uploads = Uploads(limits.blob_bytes, limits.uploads)
+        self._threads = Threads(THREADS)
+        self._uploads = Uploads(self._threads, limits.blob_bytes, limits.uploads)
         self._ledger = Ledger(access.limits, self._weight, clock)
         self._locks = KeyedLocks()
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._threads.close()
 
     # -- who is let in -------------------------------------------------------------------------------------------------
 
@@ -82,13 +88,13 @@ class PushedImages:
     async def repositories(self, principal: Principal) -> list[str]:
         """In order."""
         self._access.require(principal, Scope.SNAPSHOTS_READ)
-        found = await asyncio.to_thread(self._of(principal.team_id).repositories)
+        found = await self._threads.run(self._of(principal.team_id).repositories)
         return [f"{principal.team_id}/{name}" for name in found]
 
     async def tags(self, principal: Principal, repository: str) -> list[str]:
         """In order; RepositoryNotFound."""
         name = self._own(principal, repository, Scope.SNAPSHOTS_READ)
-        found = await asyncio.to_thread(self._of(principal.team_id).tags, name)
+        found = await self._threads.run(self._of(principal.team_id).tags, name)
         if found is None:
             raise RepositoryNotFound
         return found
@@ -96,13 +102,13 @@ class PushedImages:
     async def manifest(self, principal: Principal, repository: str, reference: str) -> Found:
         """By tag or digest; ManifestNotFound."""
         name = self._own(principal, repository, Scope.SNAPSHOTS_READ)
-        return await asyncio.to_thread(self._found, principal.team_id, name, reference)
+        return await self._threads.run(self._found, principal.team_id, name, reference)
 
     async def blob(self, principal: Principal, repository: str, digest: str) -> Path:
         """The file of a part, whole; BlobNotFound."""
         self._own(principal, repository, Scope.SNAPSHOTS_READ)
         folder, name = self._of(principal.team_id), hexadecimal(digest)
-        if await asyncio.to_thread(folder.blob_size, name) is None:
+        if await self._threads.run(folder.blob_size, name) is None:
             raise BlobNotFound
         return folder.blobs / name
 
@@ -114,7 +120,7 @@ class PushedImages:
             return None
         wanted = reference.digest or reference.tag or ""
         try:
-            found = await asyncio.to_thread(self._found, team_id, name, wanted)
+            found = await self._threads.run(self._found, team_id, name, wanted)
         except (ManifestNotFound, DigestInvalid) as error:
             raise ImageNotFound(f"There is no image {reference.name}", hint="Push it first.") from error
         return Stored(self._of(team_id).blobs, found.digest)
@@ -125,13 +131,17 @@ class PushedImages:
         """Whether a part need not be pushed: what one repository of the team has, all have."""
         self._own(principal, repository, Scope.SNAPSHOTS_WRITE)
         name = hexadecimal(digest)
-        return await asyncio.to_thread(self._of(principal.team_id).blob_size, name) is not None
+        return await self._threads.run(self._of(principal.team_id).blob_size, name) is not None
 
     async def begin(self, principal: Principal, repository: str) -> str:
         """The id of an upload. LimitExceeded, NoDiskSpace."""
         self._own(principal, repository, Scope.SNAPSHOTS_WRITE)
         await self._ledger.charge(principal.team_id, SMALL)
-        return await self._uploads.begin(self._of(principal.team_id))
+        try:
+            return await self._uploads.begin(self._of(principal.team_id))
+        except LimitExceeded:
+            self._ledger.release(principal.team_id, SMALL)
+            raise
 
     async def uploaded(self, principal: Principal, repository: str, upload: str) -> int:
         """How many bytes of it are there; UploadNotFound."""
@@ -187,8 +197,8 @@ class PushedImages:
         manifest, folder = read_manifest(content, digest, media_type), self._of(principal.team_id)
         await self._ledger.charge(principal.team_id, MANIFEST_FILES * SMALL + len(content))
         async with self._locks.hold(principal.team_id):
-            await asyncio.to_thread(check_parts, folder, name, manifest)
-            await asyncio.to_thread(folder.add_manifest, name, manifest, content, tag)
+            await self._threads.run(check_parts, folder, name, manifest)
+            await self._threads.run(folder.add_manifest, name, manifest, content, tag)
         return manifest
 
     # -- removing ------------------------------------------------------------------------------------------------------
@@ -200,7 +210,7 @@ class PushedImages:
         remove = folder.remove_tag if tagged else folder.remove_manifest
         target = check_tag(reference) if tagged else hexadecimal(reference)
         async with self._locks.hold(principal.team_id):
-            if not await asyncio.to_thread(remove, name, target):
+            if not await self._threads.run(remove, name, target):
                 raise ManifestNotFound
 
     async def delete_blob(self, principal: Principal, repository: str, digest: str) -> None:
@@ -208,17 +218,17 @@ class PushedImages:
         self._own(principal, repository, Scope.SNAPSHOTS_DELETE)
         folder, name = self._of(principal.team_id), hexadecimal(digest)
         async with self._locks.hold(principal.team_id):
-            size = await asyncio.to_thread(folder.blob_size, name)
+            size = await self._threads.run(folder.blob_size, name)
             if size is None:
                 raise BlobNotFound
-            if not await asyncio.to_thread(folder.remove_blob, name):
+            if not await self._threads.run(folder.remove_blob, name):
                 raise PartInUse
         self._ledger.release(principal.team_id, weight(size))
 
     async def delete_all(self, principal: Principal) -> None:
         """Everything of a team."""
         async with self._locks.hold(principal.team_id):
-            await asyncio.to_thread(shutil.rmtree, self._of(principal.team_id).path, ignore_errors=True)
+            await self._threads.run(shutil.rmtree, self._of(principal.team_id).path, ignore_errors=True)
         self._ledger.forget(principal.team_id)
         self._uploads.forget_gone()
 
@@ -226,9 +236,9 @@ class PushedImages:
         """What no image needs, images that nobody needs, and uploads that nobody goes on with."""
         now = self._clock.now().timestamp()
         untagged, unneeded = now - self._limits.untagged_seconds, now - self._limits.unneeded_seconds
-        for team_id in await asyncio.to_thread(self._teams):
+        for team_id in await self._threads.run(self._teams):
             async with self._locks.hold(team_id):
-                await asyncio.to_thread(self._of(team_id).collect, untagged=untagged, unneeded=unneeded)
+                await self._threads.run(self._of(team_id).collect, untagged=untagged, unneeded=unneeded)
             await self._ledger.recount(team_id)
         self._uploads.forget_gone()
 
@@ -263,7 +273,7 @@ class PushedImages:
         return await self._uploads.find(self._of(principal.team_id), upload)
 
     async def _weight(self, team_id: str) -> int:
-        return await asyncio.to_thread(self._of(team_id).weight)
+        return await self._threads.run(self._of(team_id).weight)
 
 
 def sha256(content: bytes) -> str:

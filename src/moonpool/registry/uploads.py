@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from moonpool.errors import LimitExceeded, NoDiskSpace, TooLarge
+from moonpool.hosts.threads import Threads
 from moonpool.registry.errors import DigestInvalid, OutOfOrder, UploadNotFound
 from moonpool.registry.folder import TeamFolder, make_folder, names_in, size_of, weight
 
@@ -84,7 +85,8 @@ class Session:
 class Uploads:
     """Of all teams. ``most`` bytes of one, ``at_once`` of one team."""
 
-    def __init__(self, most: int, at_once: int) -> None:
+    def __init__(self, threads: Threads, most: int, at_once: int) -> None:
+        self._threads = threads
         self._most, self._at_once = most, at_once
         self._sessions: dict[Path, Session] = {}
 
@@ -92,7 +94,7 @@ class Uploads:
         """Its id. LimitExceeded."""
         upload = secrets.token_hex(16)
         path = folder.uploads / upload
-        await asyncio.to_thread(self._create, path)
+        await self._threads.run(self._create, path)
         self._sessions[path] = Session(path)
         return upload
 
@@ -110,7 +112,7 @@ class Uploads:
             self._sessions.pop(path, None)
             raise UploadNotFound
         if path not in self._sessions:
-            self._sessions[path] = await asyncio.to_thread(Session, path)
+            self._sessions[path] = await self._threads.run(Session, path)
         return self._sessions[path]
 
     async def receive(self, session: Session, content: AsyncIterator[bytes], charge: Charge) -> None:
@@ -140,25 +142,25 @@ class Uploads:
         if at + len(data) > self._most:
             raise TooLarge(f"A part of an image has at most {self._most} bytes")
         await charge(len(data))
-        return asyncio.ensure_future(asyncio.to_thread(session.append, data, at))
+        return asyncio.ensure_future(self._threads.run(session.append, data, at))
 
     async def seal(self, session: Session, digest: str) -> None:
         """All of it is on disk. DigestInvalid: it is something else, and gone."""
         try:
-            await asyncio.to_thread(session.seal, digest)
+            await self._threads.run(session.seal, digest)
         except DigestInvalid:
             await self.drop(session)
             raise
 
     async def publish(self, session: Session, folder: TeamFolder, digest: str) -> None:
         """A sealed one becomes the part of that digest."""
-        await asyncio.to_thread(folder.add_blob, session.path, digest)
+        await self._threads.run(folder.add_blob, session.path, digest)
         self._sessions.pop(session.path, None)
 
     async def drop(self, session: Session) -> int:
         """What it counted for."""
         self._sessions.pop(session.path, None)
-        await asyncio.to_thread(session.path.unlink, missing_ok=True)
+        await self._threads.run(session.path.unlink, missing_ok=True)
         return weight(session.size)
 
     def forget_gone(self) -> None:

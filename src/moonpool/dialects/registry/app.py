@@ -18,15 +18,13 @@ def create_app(services: Services) -> ASGIApp:
     def route(path: str, endpoint: Endpoint) -> Route:
         return Route(path, endpoint.answer, methods=endpoint.methods)
 
-    root = Endpoint(services, None, GET=manifests.root, HEAD=manifests.root)
-    begin = Endpoint(services, None, POST=uploads.begin)
-    upload = Endpoint(
-        services, None, GET=uploads.status, PATCH=uploads.append, PUT=uploads.finish, DELETE=uploads.cancel
-    )
-    blob = Endpoint(services, "delete", GET=blobs.get, HEAD=blobs.get, DELETE=blobs.delete)
+    root = Endpoint(services, GET=manifests.root, HEAD=manifests.root)
+    begin = Endpoint(services, POST=uploads.begin)
+    upload = Endpoint(services, GET=uploads.status, PATCH=uploads.append, PUT=uploads.finish, DELETE=uploads.cancel)
+    blob = Endpoint(services, True, GET=blobs.get, HEAD=blobs.get, DELETE=blobs.delete)
     manifest = Endpoint(
         services,
-        "push",
+        True,
         GET=manifests.get,
         HEAD=manifests.get,
         PUT=manifests.put,
@@ -36,8 +34,8 @@ def create_app(services: Services) -> ASGIApp:
         routes=[
             route("/v2", root),
             route("/v2/", root),
-            route("/v2/_catalog", Endpoint(services, None, GET=manifests.catalog)),
-            route(f"{NAME}/tags/list", Endpoint(services, None, GET=manifests.tags)),
+            route("/v2/_catalog", Endpoint(services, GET=manifests.catalog)),
+            route(f"{NAME}/tags/list", Endpoint(services, GET=manifests.tags)),
             route(f"{NAME}/manifests/{{reference}}", manifest),
             route(f"{NAME}/blobs/uploads", begin),
             route(f"{NAME}/blobs/uploads/", begin),

@@ -39,10 +39,10 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 
 class Endpoint:
-    """Handlers by method. ``deed`` is what a change is called in the audit log; None: what makes up another one."""
+    """Handlers by method. ``whole``: a change is one of its own to the audit log, and not a part of another."""
 
-    def __init__(self, services: Services, deed: str | None, **handlers: Handler) -> None:
-        self._services, self._deed, self._handlers = services, deed, handlers
+    def __init__(self, services: Services, whole: bool = False, /, **handlers: Handler) -> None:
+        self._services, self._whole, self._handlers = services, whole, handlers
 
     @property
     def methods(self) -> list[str]:
@@ -59,8 +59,9 @@ class Endpoint:
         target = str(parameters.get("name", ""))
         if reference := parameters.get("reference") or parameters.get("digest"):
             target += ("@" if ":" in reference else ":") + str(reference)
-        deed = "delete" if request.method == "DELETE" else self._deed or "pull"
-        return Act(deed, KIND, target[:512] or None, inside=self._deed is None)
+        reading = request.method in ("GET", "HEAD")
+        deed = "delete" if request.method == "DELETE" else "pull" if reading else "push"
+        return Act(deed, KIND, target[:512] or None, inside=not self._whole)
 
 
 def credentials(request: Request) -> tuple[str, str]:

@@ -1,15 +1,17 @@
 """Parts of images on their way in: all at once, in pieces that are gone on with, or found in another repository."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from moonpool.dialects.registry.call import Call
 from moonpool.dialects.registry.errors import VERSION, range_of
-from moonpool.registry.errors import DigestInvalid, UploadInvalid
+from moonpool.errors import MoonpoolError
+from moonpool.registry.errors import DigestInvalid, UploadInvalid, UploadNotFound
 
 SILENCE = 60.0  # seconds between two pieces of a body
 RANGE = re.compile(r"(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:/.*)?", re.ASCII)
@@ -24,8 +26,13 @@ async def begin(call: Call) -> Response:
     upload = await call.images.begin(call.principal, call.repository)
     if not digest or mounted:
         return under_way(call, upload, 0, 202)
-    await call.images.append(call.principal, call.repository, upload, body_of(call.request), 0)
-    await call.images.finish(call.principal, call.repository, upload, digest)
+    try:
+        await call.images.append(call.principal, call.repository, upload, body_of(call.request), 0)
+        await call.images.finish(call.principal, call.repository, upload, digest)
+    except (MoonpoolError, ClientDisconnect):
+        with contextlib.suppress(UploadNotFound):  # Nobody knows its name.
+            await call.images.cancel(call.principal, call.repository, upload)
+        raise
     return there(call, digest)
 
 
