@@ -7,12 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from daytona import CreateSandboxFromImageParams, CreateSnapshotParams, Daytona, DaytonaConfig
+from daytona import CreateSandboxFromImageParams, CreateSnapshotParams, Daytona, DaytonaConfig, Image
 
 from tests.images import busybox, layout
 from tests.servers import Server, open_client
 
-CONFIG = {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "WorkingDir": "/home/app", "User": "app"}
+CONFIG = {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "WorkingDir": "/home/app", "User": "app:50"}
 
 
 @dataclass
@@ -57,10 +57,11 @@ def test_from_a_push_to_a_sandbox(pusher: Pusher, sdk: Daytona, tmp_path: Path) 
     snapshot = sdk.snapshot.create(CreateSnapshotParams(name="box", image=f"{pusher.name}/box:1"))
     assert snapshot.state == "active"
     # A Dockerfile's base, and without any registry being named to the server.
-    sandbox = sdk.create(CreateSandboxFromImageParams(image=f"{pusher.name}/box:1"))
+    image = Image.base(f"{pusher.name}/box:1").dockerfile_commands(["RUN id -G > /home/app/built"])
+    sandbox = sdk.create(CreateSandboxFromImageParams(image=image))
     try:
-        ran = sandbox.process.exec("echo $FROM_IMAGE; id -un; pwd")
-        assert ran.result.split() == ["yes", "app", "/home/app"]
+        ran = sandbox.process.exec("echo $FROM_IMAGE; id -un; id -G; cat built; pwd")
+        assert ran.result.split() == ["yes", "app", "50", "50", "/home/app"]
     finally:
         sandbox.delete()
     pulled = pusher.skopeo(f"docker://{pusher.name}/box:1", f"oci:{tmp_path / 'again'}:image")

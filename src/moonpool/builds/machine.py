@@ -144,6 +144,7 @@ class BuildMachines:
             resources=self._limits.resources,
             hostname=HOSTNAME,
             user=config.user.partition(":")[0] or "root",
+            group=config.user.partition(":")[2],
             env=env,
             network=NetworkPolicy(block_all=not network),
         )

@@ -165,6 +165,7 @@ class AgentClient:
             "machine_id": identity.machine_id,
             "env": dict(identity.env),
             "user": identity.user,
+            "group": identity.group,
             "workdir": identity.workdir,
             "time_unix": identity.time_unix,
             "processes": identity.processes,

@@ -191,9 +191,10 @@ class Identity:
     """Who a sandbox becomes after its memory was restored. Texts that are None leave the file as it is.
 
     `env` replaces the environment of the whole sandbox, `workdir` is where programs start that name no folder (their
-    user's home where it is "" or not there), `user` is who processes run as where none is named, `processes` how many
-    processes and threads each ordinary user may have at once (None: as it was; root is not limited). `cpu` (in
-    processors) and `memory_bytes` are what programs are told of its size; the limits themselves are the host's.
+    user's home where it is "" or not there), `user` is who processes run as where none is named, `group` the one that
+    this user has ("": those that the image's files give it), `processes` how many processes and threads each ordinary
+    user may have at once (None: as it was; root is not limited). `cpu` (in processors) and `memory_bytes` are what
+    programs are told of its size; the limits themselves are the host's.
     """
 
     secret: bytes
@@ -203,6 +204,7 @@ class Identity:
     machine_id: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
+    group: str = ""
     workdir: str = ""
     time_unix: float | None = None
     processes: int | None = None

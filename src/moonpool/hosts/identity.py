@@ -31,6 +31,7 @@ def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str]) -> Ide
         machine_id=files.get("machine-id"),
         secret=secret.encode(),
         user=spec.user,
+        group=spec.group,
         workdir=spec.workdir,
         processes=spec.resources.pids,
         cpu=spec.resources.cpu,

@@ -51,7 +51,8 @@ class Mount:
 class MachineSpec:
     """Everything a host needs to bring a sandbox up from its disk; the same for create, start and resume.
 
-    ``workdir`` is where programs start that name no folder ("": the user's home). ``entrypoint`` is run in the
+    ``group`` is the one that the user has ("": those that the image's files give it). ``workdir`` is where programs
+    start that name no folder ("": the user's home). ``entrypoint`` is run in the
     background at each start from the disk.
     """
 
@@ -60,6 +61,7 @@ class MachineSpec:
     resources: Resources
     hostname: str
     user: str = "root"
+    group: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     network: NetworkPolicy = NetworkPolicy()
     mounts: tuple[Mount, ...] = ()

@@ -216,7 +216,13 @@ def user_of(snapshot: Snapshot, usual: str) -> str:
     """Images name a user with a group after it, or by number, or none, which is root."""
     if snapshot.config is None:
         return usual
-    return snapshot.config.user.partition(":")[0] or "root"
+    return user_in(snapshot.config)[0]
+
+
+def user_in(config: ImageConfig) -> tuple[str, str]:
+    """The user, and the group where one is named."""
+    user, _, group = config.user.partition(":")
+    return user or "root", group
 
 
 def expiry(timers: Timers, now: datetime) -> datetime | None:
@@ -230,12 +236,14 @@ def new_preview_token() -> str:
 def spec_of(sandbox: Sandbox) -> MachineSpec:
     """What a host is told of a sandbox; its secrets are left out."""
     config = sandbox.config or ImageConfig()
+    user, group = user_in(config)
     return MachineSpec(
         id=sandbox.id,
         image=sandbox.image,
         resources=sandbox.resources,
         hostname=sandbox.id,
         user=sandbox.user,
+        group=group if user == sandbox.user else "",
         env={**TELEMETRY, **config.env, **sandbox.env},
         workdir=config.workdir,
         entrypoint=config.command,

@@ -136,6 +136,17 @@ class TestThaw:
         assert await shell(inside, text) == "ben\nben\n127.0.0.1 ben\nnameserver 192.0.2.1\n0123\nred ann\n"
         assert await shell(inside, "id -un", "root") == "root\n"
 
+    async def test_the_users_group(self, inside: AgentClient, image: Path) -> None:
+        """As `USER ann:7` of an image has it: that group alone, whoever names the user; for root too."""
+        await inside.enter(str(image))
+        assert await inside.thaw(Identity(SECRET, user="ann", group="7")) == []
+        assert [await shell(inside, "id -G", user) for user in (None, "ann", "root")] == ["7\n", "7\n", "0\n"]
+        await inside.thaw(Identity(SECRET, user="root", group="bees"))
+        assert [await shell(inside, "id -G", user) for user in (None, "ann")] == ["1001\n", "1000 1001\n"]
+        await inside.thaw(Identity(SECRET, user="ann", group="nobodys"))
+        with pytest.raises(errors.UserNotFound):
+            await shell(inside, "id -G")
+
     async def test_environment_is_replaced(self, inside: AgentClient, image: Path) -> None:
         await inside.enter(str(image))
         await inside.thaw(Identity(SECRET, env={"A": "1", "B": "1"}))

@@ -32,7 +32,8 @@ class Files:
 
     def user(self, request: Request) -> User:
         """Who asked; root where no user is named."""
-        return self._users.find(request.optional_text("user") or "root")
+        name = request.optional_text("user")
+        return self._users.find(name) if name else self._users.named("root")
 
     def _path(self, request: Request, user: User, name: str = "path") -> str:
         return check_path(user.resolve(request.path(name)))

@@ -63,6 +63,7 @@ class Machine:
             _set_hostname(hostname)
         environment = request.table("env")
         self._users.default = request.optional_text("user") or "root"
+        self._users.default_group = request.optional_text("group") or ""
         self._processes.environment = dict(environment)
         self._processes.workdir = request.optional_text("workdir") or ""
         self._secret = request.body

@@ -42,7 +42,7 @@ def _set_groups(groups: list[int]) -> None:
 def file_rights(user: User | None) -> Iterator[None]:
     """Let this thread have the rights of `user` to files. Only the effective ids change: were the real one the user's,
     the user could send signals to this thread."""
-    if user is None or user.uid == 0:
+    if user is None or user.uid == user.gid == 0:
         yield
         return
     try:
@@ -57,7 +57,7 @@ def file_rights(user: User | None) -> Iterator[None]:
 @contextlib.contextmanager
 def whole_identity(user: User) -> Iterator[None]:
     """Let this thread be `user`, so that a program started now is the user's and holds no capability."""
-    if user.uid == 0:
+    if user.uid == user.gid == 0:
         yield
         return
     try:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import AgentError
 
@@ -77,9 +77,11 @@ def _identifier(text: str) -> int | None:
 
 @dataclass
 class Users:
-    """The image's users, read again whenever the files have changed."""
+    """The image's users, read again whenever the files have changed. Where there is a ``default_group``, the default
+    user acts with that group and no other."""
 
     default: str = "root"
+    default_group: str = ""
     _seen: tuple[object, ...] = ()
     _by_name: dict[str, User] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
@@ -88,8 +90,15 @@ class Users:
 
     def find(self, name: str | None) -> User:
         """The user of that name or number; the default one for None."""
+        user = self.named(name or self.default)
+        if not self.default_group or (name or self.default) != self.default:
+            return user
+        gid = self.group(self.default_group)
+        return replace(user, gid=gid, groups=(gid,))
+
+    def named(self, wanted: str) -> User:
+        """With the groups that the image's files give it."""
         self._refresh()
-        wanted = name or self.default
         if wanted in self._by_name:
             return self._by_name[wanted]
         uid = _identifier(wanted)

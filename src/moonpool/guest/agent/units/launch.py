@@ -50,7 +50,7 @@ class Launcher:
     def user(self, settings: Settings) -> User:
         """Who the service is; LaunchFailed for a user or group that is not there."""
         try:
-            user = self._users.find(settings.user or "root")
+            user = self._users.named(settings.user or "root")
         except AgentError as error:
             raise LaunchFailed(217, error.message) from error
         try:
@@ -93,7 +93,7 @@ class Launcher:
         """Start one command of the unit. LaunchFailed."""
         user = self.user(settings)
         environment = self.environment(settings, user, extra)
-        acting = self._users.find("root") if command.privileged else user
+        acting = self._users.named("root") if command.privileged else user
         name = settings.identifier or os.path.basename(command.executable)
         reader = LineReader(self._journal, unit, name, extra.get(INVOCATION, ""))
         with contextlib.ExitStack() as stack:
@@ -117,7 +117,7 @@ class Launcher:
 
     async def generate(self) -> list[str]:
         """Run the generators; what went wrong."""
-        root = self._users.find("root")
+        root = self._users.named("root")
         return await generators.run(root, root.environment(), self._processes.watch)
 
     def adopt(self, pid: int) -> Child:
