@@ -79,6 +79,19 @@ async def test_clients_do_not_say_who_forwards_them(previews: Previews) -> None:
     assert request.header("x-forwarded-for") == "1.2.3.4, 127.0.0.1"  # This machine's own proxies are believed.
 
 
+async def test_names_that_apps_take_for_others(previews: Previews) -> None:
+    """To WSGI and CGI ``_`` is ``-``: who wrote it so could say what the gateway alone says."""
+    headers = (
+        "X_Forwarded_For: 6.6.6.6",
+        "Content_Length: 9",
+        "Transfer_Encoding: chunked",
+        "X-Forwarded_Proto: https",
+    )
+    await previews.ask("/", *headers, "my_own: 1")
+    [request] = previews.app.requests
+    assert [name for name, _ in request.headers if "_" in name] == ["my_own"]
+
+
 @pytest.mark.parametrize(
     "url", ["http://other.test/", "http://user@{host}/", "https://{host}.evil/", "ftp://{host}/", "http://{host}?x"]
 )

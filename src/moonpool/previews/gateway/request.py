@@ -175,7 +175,7 @@ def upstream_head(head: Head, out: Outgoing, words: Words) -> bytes:
     dropped = dropped_headers(head, out, words)
     lengths = 0
     for name, value in head.headers:
-        if name in dropped:
+        if name in dropped or passes_for(name, dropped):
             continue
         if name == b"cookie":
             value = b"" if out.prefix else without_cookies(value, words)
@@ -201,6 +201,12 @@ def dropped_headers(head: Head, out: Outgoing, words: Words) -> set[bytes]:
     for value in head.all(b"connection"):
         dropped.update(name.strip().lower() for name in value.split(b","))
     return dropped - {b"host", b"content-length", b"cookie"}
+
+
+def passes_for(name: bytes, dropped: Collection[bytes]) -> bool:
+    """Whether an app of the CGI's kind, to which ``_`` and ``-`` are the same, would take it for one that counts."""
+    meant = name.replace(b"_", b"-")
+    return b"_" in name and (meant in dropped or meant in (b"host", b"content-length"))
 
 
 def forwarding(head: Head, out: Outgoing) -> Headers:
