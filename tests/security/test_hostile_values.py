@@ -6,13 +6,18 @@ meets many operations, and each run asks the same.
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+import pytest_asyncio
 
+from moonpool.errors import NotSupported
+from moonpool.guest.client import AgentClient
+from tests.agents import KnowsUsers
 from tests.contract.daytona_documents import ENDPOINTS
 from tests.contract.documents import DAYTONA, TOOLBOX, Document
 from tests.security.test_walk import (
@@ -22,13 +27,12 @@ from tests.security.test_walk import (
     LEAVING,
     NOT_OFFERED,
     WAITING,
+    Machines,
     World,
     body_of,
     filled,
-    world,
+    opened_world,
 )
-
-__all__ = ["world"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,6 +50,25 @@ IN_ADDRESSES = (
     *("9223372036854775808", "0001-01-01T00:00:00%2B14:00"),
 )
 PARTS = {DAYTONA.key: ("api", "daytona_api_client"), TOOLBOX.key: ("toolbox", "daytona_toolbox_api_client")}
+
+
+class NothingInside(KnowsUsers):
+    """What is asked of it is not to be had, which is an answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotSupported(f"There is nothing inside that could {name}")
+
+
+class EmptyMachines(Machines):
+    def session(self, machine_id: str) -> AbstractAsyncContextManager[AgentClient]:
+        super().session(machine_id)
+        return nullcontext(cast(AgentClient, NothingInside()))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with opened_world(tmp_path_factory.mktemp("values"), EmptyMachines()) as world:
+        yield world
 
 
 def one_of(values: tuple[str, ...], *names: str) -> str:
@@ -108,11 +131,19 @@ async def test_no_value_is_an_accident(world: World, document: Document) -> None
                 continue
             for method, address, body in requests(document, operation, world.ids):
                 answer = await send(client, method, address, body)
-                if answer is not None and answer.status_code >= 500 and answer.status_code != NOT_OFFERED:
+                if answer.status_code >= 500 and answer.status_code != NOT_OFFERED:
                     wrong.append((method, address[:120], (body or "")[:120], answer.status_code, answer.text[:200]))
     assert not wrong, "\n".join(map(str, wrong))
 
 
-async def send(client: httpx.AsyncClient, method: str, address: str, body: str | None) -> httpx.Response | None:
+async def send(client: httpx.AsyncClient, method: str, address: str, body: str | None) -> httpx.Response:
     headers = {} if body is None else {"Content-Type": "application/json"}
     return await client.request(method, address, content=body, headers=headers)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 2**63])
+async def test_milliseconds_that_no_division_takes(world: World, number: int) -> None:
+    body = f'{{"command": "true", "timeoutMs": {number}}}'
+    async with world.client("owner") as client:
+        answer = await send(client, "POST", f"/v1/vms/{world.ids['sandbox']}/exec-await", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -92,7 +93,13 @@ class World:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    data, clock, machines = tmp_path_factory.mktemp("walk"), ShiftedClock(), Machines()
+    async with opened_world(tmp_path_factory.mktemp("walk"), Machines()) as world:
+        yield world
+
+
+@asynccontextmanager
+async def opened_world(data: Path, machines: Machines) -> AsyncIterator[World]:
+    clock = ShiftedClock()
     store = await open_store(data)
     core = Core(Settings(data=data, api_key=SecretStr(KEY), on_exit="stop"), store, machines, clock)
     await core.start()

@@ -1,5 +1,6 @@
 """What this feature gives and takes, next to the guest's own ``ProcessSpec``, ``ProcessInfo`` and ``ProcessResult``."""
 
+import math
 import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -115,3 +116,10 @@ def checked_timeout(timeout: float | None) -> float | None:
     if not 0 < timeout <= TIMEOUT_LIMIT:
         raise InvalidInput(f"timeout must be between 0 and {TIMEOUT_LIMIT:.0f} seconds", field="timeout")
     return timeout
+
+
+def checked_milliseconds(timeout: int | None) -> float | None:
+    """As ``checked_timeout``, in seconds; an integer may be larger than any that can be divided."""
+    if timeout is not None and abs(timeout) > TIMEOUT_LIMIT * 1000:
+        return checked_timeout(math.inf)
+    return checked_timeout(timeout / 1000 if timeout else None)

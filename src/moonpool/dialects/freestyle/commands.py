@@ -11,7 +11,7 @@ from moonpool.dialects.freestyle.schemas import ExecAwaitRequest, ExecAwaitVmRes
 from moonpool.dialects.freestyle.shells import run_in_terminal
 from moonpool.errors import TooLarge
 from moonpool.guest.model import ProcessSpec
-from moonpool.processes.model import checked_timeout
+from moonpool.processes.model import checked_milliseconds
 from moonpool.processes.service import check
 from moonpool.sandboxes.model import AgentSession
 
@@ -21,7 +21,7 @@ OUTPUT_LIMIT = 64 * 1024 * 1024  # bytes
 async def exec_await(call: Call) -> Response:
     """All output at the end; a status that is not 0 is no error. Without ``timeoutMs`` a command may run for ever."""
     wanted = await call.parse(ExecAwaitRequest)
-    seconds = checked_timeout(wanted.timeoutMs / 1000 if wanted.timeoutMs else None)
+    seconds = checked_milliseconds(wanted.timeoutMs)
     async with open_session(call) as session:
         if wanted.terminal:
             ran = run_in_terminal(call, session, wanted.terminal, wanted.command, seconds)
