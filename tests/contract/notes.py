@@ -29,9 +29,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "GET /sandbox/{sandboxId}/secrets": "Without the values, which nobody is told.",
         "PATCH /secret/{secretId}": "Sandboxes get a new value with their next start.",
     },
-    "toolbox": {
-        "POST /process/code-run": "Charts need matplotlib in the image: MOONPOOL_BASE_PACKAGES. code-runner has it.",
-    },
+    "toolbox": {},
     "wrenn": {
         "PUT /v1/admin/teams/{id}/byoc": "To false, which is so; true is refused: no team brings hosts of its own.",
         "POST /v1/admin/builds": "COPY is refused: the contract's request carries no files.",

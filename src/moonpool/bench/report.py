@@ -29,7 +29,7 @@ def as_table(figures: Sequence[Figure], baseline: Figure) -> Table:
 
 
 def row(figure: Figure, baseline: Figure) -> list[str]:
-    percentiles = [f"{figure.percentile(percent):.1f}" for percent in PERCENTILES]
+    percentiles = [f"{figure.percentile(percent):.1f}" if figure.samples else "" for percent in PERCENTILES]
     ratios = [ratio(figure, baseline, 50), ratio(figure, baseline, 95)]
     return [figure.name, figure.unit, str(len(figure.samples)), str(figure.failures), *percentiles, *ratios, figure.bar]
 

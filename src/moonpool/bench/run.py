@@ -9,6 +9,7 @@ from moonpool.bench import (
     baseline,
     builds,
     codesandbox,
+    desktop,
     engine,
     events,
     fork,
@@ -96,6 +97,8 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures += await http.rest(server, lambda: total_cpu(cgroups), plan.resting, REST_SECONDS)
         say("density")
         figures += await http.density(server, lambda: total_memory(cgroups), plan.density)
+    say("desktop")
+    figures += await desktop.desktop_figures(data, max(5, plan.runs // 5))
     return [plain, *figures], plain
 
 

@@ -24,8 +24,8 @@ class RunningServer:
 
 
 @contextlib.asynccontextmanager
-async def serving(data: Path, warm_pool: int) -> AsyncIterator[RunningServer]:
-    """`moonpool serve` on a free loopback port, ended with its sandboxes afterwards."""
+async def serving(data: Path, warm_pool: int, **settings: str) -> AsyncIterator[RunningServer]:
+    """`moonpool serve` on a free loopback port, ended with its sandboxes afterwards. ``settings`` are variables."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -34,6 +34,7 @@ async def serving(data: Path, warm_pool: int) -> AsyncIterator[RunningServer]:
         **os.environ,
         "MOONPOOL_API_KEY": key,
         "MOONPOOL_POOL_SIZE": str(warm_pool),
+        **settings,
     }
     command = (sys.executable, "-m", "moonpool", "serve", "--listen", f"127.0.0.1:{port}", "--data", str(data))
     process = await asyncio.create_subprocess_exec(

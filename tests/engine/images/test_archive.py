@@ -36,6 +36,14 @@ def test_content_and_owners_come_back(archive: Archive, target: Path) -> None:
     assert (target / "etc/name").stat().st_gid == 4321
 
 
+def test_zeros_after_its_end_are_no_fault(archive: Archive, target: Path) -> None:
+    zeros = "head -c 8000000 /dev/zero"
+    subprocess.run(f"(zstd -dc {archive.path}; {zeros}) | zstd -q > {archive.unfinished}", shell=True, check=True)
+    archive.publish()
+    archive.unpack(target)
+    assert (target / "etc/name").read_text() == "value"
+
+
 def test_an_archive_without_its_checksum_does_not_exist(archive: Archive) -> None:
     assert archive.exists()
     archive.checksum.unlink()

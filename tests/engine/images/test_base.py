@@ -42,7 +42,9 @@ def never(phase: str, _fraction: float) -> None:
 def small_recipe(text: str = "small") -> Recipe:
     """Debian with nothing added."""
     script = f"#!/bin/sh\necho {text} > $1/etc/motd\n"
-    return replace(base_recipe(), packages=(), node_packages=(), files=(), links=(), users=(), customise=script)
+    return replace(
+        base_recipe(), packages=(), node_packages=(), wheels=(), files=(), links=(), users=(), customise=script
+    )
 
 
 def archive_of(cache: Path, recipe: Recipe) -> Archive:

@@ -84,6 +84,31 @@ def test_python_packages_can_be_installed_by_everyone(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize("user", ["root", "daytona"])
+def test_what_most_code_imports_is_there(run: Run, user: str) -> None:
+    """Fonts were looked for beforehand: to do so takes seconds."""
+    home = "/root" if user == "root" else f"/home/{user}"
+    script = "import numpy, pandas, requests; from PIL import Image; from matplotlib import pyplot; pyplot.plot([1])"
+    fonts = "cat ~/.cache/matplotlib/* | sha256sum; ls ~/.cache/matplotlib"
+    before = run(fonts, user=user, home=home)
+    code = f"{script}; pyplot.savefig('picture.png'); print(pyplot.get_backend())"
+    assert run(f'python3 -c "{code}"', user=user, home=home).strip() == "agg"
+    assert run(fonts, user=user, home=home) == before
+    run("python3 -m pip check", user=user, home=home)
+
+
+def test_pip_exchanges_what_is_there(run: Run) -> None:
+    script = """
+    mkdir -p six/src && cd six && echo "__version__ = 'own'" > src/six.py
+    printf '[project]\nname = "six"\nversion = "99"\n[tool.setuptools]\npackage-dir = {"" = "src"}\n' > pyproject.toml
+    printf 'py-modules = ["six"]\n' >> pyproject.toml
+    pip wheel --quiet --no-index --no-build-isolation --wheel-dir . .
+    pip install --quiet --no-index --no-compile ./six-99*.whl
+    python3 -c 'import six; print(six.__version__)'
+    """
+    assert run(script, user="daytona", home="/home/daytona").strip() == "own"
+
+
 def test_node_packages_are_installed_where_programs_are_found(run: Run) -> None:
     script = """
     mkdir -p tool && cd tool && printf '#!/bin/sh\\necho installed' > run && chmod +x run
@@ -123,7 +148,8 @@ def test_compiled_python_does_not_depend_on_time_stamps(run: Run) -> None:
     """The archive's are not those of the packages; bit 0 of the flags says that a hash of the source counts."""
     program = """
 import importlib.util, pathlib, struct
-sources = list(pathlib.Path("/usr/lib").glob("python3*/**/*.py"))
+roots = [*pathlib.Path("/usr/lib").glob("python3*"), *pathlib.Path("/usr/local/lib").glob("python3*")]
+sources = [source for root in roots for source in root.glob("**/*.py")]
 compiled = [pathlib.Path(importlib.util.cache_from_source(str(source))) for source in sources]
 flags = [struct.unpack_from("<I", path.read_bytes(), 4)[0] for path in compiled if path.exists()]
 assert len(flags) > 500 and all(flag & 1 for flag in flags), len(flags)

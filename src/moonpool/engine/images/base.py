@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from moonpool.engine.images import node
+from moonpool.engine.images import node, wheels
 from moonpool.engine.images.archive import Archive, ArchiveDamaged, exclusive
-from moonpool.engine.images.builder import build_archive, missing_tools
+from moonpool.engine.images.builder import Additions, build_archive, missing_tools
 from moonpool.engine.images.code_runner import code_runner_recipe
 from moonpool.engine.images.mirror import choose_mirrors
 from moonpool.engine.images.model import Image, Progress, find_image, publish, stage
@@ -48,6 +48,11 @@ def ensure_code_runner(
     return ensure_image(pool, CODE_RUNNER, code_runner_recipe(further), cache, progress, mirror)
 
 
+def desktop_at_hand(cache: Path) -> bool:
+    """Whether ``ensure_desktop`` has only to unpack it."""
+    return _archive(cache, DESKTOP, desktop_recipe()).exists()
+
+
 def ensure_image(pool: Pool, name: str, recipe: Recipe, cache: Path, progress: Progress, mirror: str | None) -> Image:
     present = find_image(pool, name)
     if present is not None and present.hash == recipe.digest:
@@ -55,8 +60,11 @@ def ensure_image(pool: Pool, name: str, recipe: Recipe, cache: Path, progress: P
             pool.set_read_only(present.path, True)
         return present
     with exclusive(cache / "lock"):
-        archive = Archive(cache / f"{name}-{recipe.digest[:HASH_SHOWN]}.tar.zst")
-        return _publish(pool, name, archive, recipe, mirror, progress)
+        return _publish(pool, name, _archive(cache, name, recipe), recipe, mirror, progress)
+
+
+def _archive(cache: Path, name: str, recipe: Recipe) -> Archive:
+    return Archive(cache / f"{name}-{recipe.digest[:HASH_SHOWN]}.tar.zst")
 
 
 def _publish(pool: Pool, name: str, archive: Archive, recipe: Recipe, mirror: str | None, progress: Progress) -> Image:
@@ -84,9 +92,11 @@ def _build(name: str, archive: Archive, recipe: Recipe, mirror: str | None, prog
     work = archive.path.parent / "build"
     shutil.rmtree(work, ignore_errors=True)
     try:
-        progress("fetching Node packages", 0.01)
-        overlay = _overlay(recipe, work / "overlay", archive.path.parent / "downloads")
-        build_archive(recipe, choose_mirrors(recipe.suite, mirror), overlay, work, archive.unfinished, progress)
+        progress("fetching Node and Python packages", 0.01)
+        downloads = archive.path.parent / "downloads"
+        additions = Additions(_overlay(recipe, work / "overlay", downloads), work / "wheels")
+        wheels.collect(recipe.wheels, additions.wheels, downloads)
+        build_archive(recipe, choose_mirrors(recipe.suite, mirror), additions, work, archive.unfinished, progress)
         progress("storing the archive", 0.87)
         archive.publish()
         _prune(archive.path.parent, name)

@@ -39,20 +39,28 @@ class Phase:
     line: str = "^$"
 
 
+@dataclass(frozen=True)
+class Additions:
+    """Folders: what is copied over the installed packages, and Python's packages with their ``requirements.txt``."""
+
+    overlay: Path
+    wheels: Path
+
+
 PHASES = (
     Phase("I: running apt-get update", "fetching package lists", 0.05, 0.12, r"^Get:"),
     Phase("I: downloading packages with apt", "fetching packages", 0.12, 0.30, r"^Get:"),
     Phase("I: extracting archives", "unpacking the essential packages", 0.30, 0.35),
     Phase("I: installing essential packages", "installing the essential packages", 0.35, 0.42, r"^Setting up "),
     Phase("I: installing remaining packages", "installing packages", 0.42, 0.70, r"^(Unpacking|Setting up) "),
-    Phase("I: running --customize-hook", "adding users, Node packages and certificates", 0.70, 0.75),
+    Phase("I: running --customize-hook", "adding users, certificates, Node and Python packages", 0.70, 0.75),
     Phase("I: creating tarball", "packing", 0.75, 0.85),
 )
 STEPS_EXPECTED = 250  # lines a phase has at most; beyond that the bar waits
 
 
 def build_archive(
-    recipe: Recipe, mirrors: Mirrors, overlay: Path, work: Path, target: Path, progress: Progress
+    recipe: Recipe, mirrors: Mirrors, additions: Additions, work: Path, target: Path, progress: Progress
 ) -> None:
     """Build the root file system into ``target``, a tar archive compressed with zstd. Raises EngineError."""
     root = work / "root"
@@ -60,7 +68,8 @@ def build_archive(
     script = work / "customise.sh"
     script.write_text(recipe.customise)
     script.chmod(0o755)
-    command = [*CONTAINED, "sh", "-euc", _wrapper(), "sh", BUILD_SIZE, str(root), *_mmdebstrap(recipe, overlay, script)]
+    command = [*CONTAINED, "sh", "-euc", _wrapper(), "sh", BUILD_SIZE, str(root)]
+    command += _mmdebstrap(recipe, additions, script)
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(recipe.epoch), "TMPDIR": str(root), "LC_ALL": "C.UTF-8"}
     sources = "\n".join(mirrors.sources(recipe.suite)) + "\n"
     with target.open("wb") as out:
@@ -103,9 +112,9 @@ def report(lines: Iterable[str], progress: Progress) -> Iterator[str]:
         yield line.rstrip()
 
 
-def _mmdebstrap(recipe: Recipe, overlay: Path, script: Path) -> list[str]:
+def _mmdebstrap(recipe: Recipe, additions: Additions, script: Path) -> list[str]:
     users = [f"{user.name}:{user.number}:{user.home}" for user in recipe.users]
-    hook = " ".join([str(script), '"$1"', str(overlay), *users])
+    hook = " ".join([str(script), '"$1"', str(additions.overlay), str(additions.wheels), *users])
     options = ["--mode=root", "--variant=minbase", "--verbose", "--format=tar"]
     options += [f"--include={','.join(recipe.packages)}"] if recipe.packages else []
     options += [f"--dpkgopt={line}" for line in recipe.dpkg_options]

@@ -6,16 +6,14 @@ from dataclasses import replace
 from importlib import resources
 
 from moonpool.engine.images.recipe import Link, Recipe, RootFile, base_recipe
+from moonpool.engine.images.wheels import SCIPY, SEABORN
 
 PORT = 8888
 KERNEL = "wrenn"
 USER = "wrenn-user"
 HOME = f"/home/{USER}"
 
-PACKAGES = (
-    "fonts-dejavu-core", "jupyter-server", "python3-ipykernel", "python3-matplotlib", "python3-numpy", "python3-pandas",
-    "python3-pil", "python3-seaborn", "python3-websocket",
-)  # fmt: skip
+PACKAGES = ("jupyter-server", "python3-ipykernel", "python3-websocket")
 
 # What lets a request in is the preview gateway before it, which knows keys and tokens; pages of other origins are
 # refused by the server itself. Its own limits of output would drop large pictures; the sandbox's memory is the limit.
@@ -66,7 +64,8 @@ def code_runner_recipe(further: Iterable[str] = ()) -> Recipe:
     """The base image with a Jupyter server that starts with the sandbox."""
     base = base_recipe(further)
     packages = tuple(sorted({*base.packages, *PACKAGES}))
-    return replace(base, packages=packages, files=(*base.files, *files()), links=(*base.links, *LINKS))
+    wheels = (*base.wheels, SEABORN, SCIPY[base.architecture])
+    return replace(base, packages=packages, wheels=wheels, files=(*base.files, *files()), links=(*base.links, *LINKS))
 
 
 def files() -> tuple[RootFile, ...]:

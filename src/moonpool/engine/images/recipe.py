@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+from moonpool.engine.images.wheels import PURE, WHEELS, Wheel
 from moonpool.errors import MachineUnfit
 
 HOST_CERTIFICATES = Path("/usr/local/share/ca-certificates")
@@ -67,6 +68,7 @@ class Recipe:
     epoch: int
     packages: tuple[str, ...]
     node_packages: tuple[NodePackage, ...]
+    wheels: tuple[Wheel, ...]
     files: tuple[RootFile, ...]
     links: tuple[Link, ...]
     users: tuple[User, ...]
@@ -83,15 +85,16 @@ class Recipe:
 
 PACKAGES = (
     "bash", "ca-certificates", "coreutils", "curl", "git", "iproute2", "less", "nodejs", "openssh-client", "procps",
-    "python-is-python3", "python3", "python3-pip", "python3-pylsp", "python3-venv", "sudo", "unzip", "vim-tiny",
+    "python-is-python3", "python3", "python3-pip", "python3-pylsp", "python3-requests", "python3-venv", "sudo",
+    "unzip", "vim-tiny",
 )  # fmt: skip
 
 # A screen without a monitor, a window manager, the screen over VNC and in a browser, what moves mouse and keyboard,
 # takes pictures and films, accessibility, and some programs to use: a terminal, an editor, a browser.
 DESKTOP_PACKAGES = (
     "at-spi2-core", "chromium", "dbus", "dbus-x11", "ffmpeg", "fonts-dejavu-core", "fonts-noto-color-emoji",
-    "gir1.2-atspi-2.0", "maim", "mousepad", "novnc", "openbox", "python3-gi", "python3-pil", "wmctrl", "x11vnc",
-    "stterm", "xdotool", "xvfb",
+    "gir1.2-atspi-2.0", "maim", "mousepad", "novnc", "openbox", "python3-gi", "wmctrl", "x11vnc", "stterm", "xdotool",
+    "xvfb",
 )  # fmt: skip
 
 # Debian's own npm pulls in some 350 packages; the registry's is one archive. tsx runs TypeScript, which Node 18 cannot.
@@ -202,6 +205,7 @@ def base_recipe(further: Iterable[str] = ()) -> Recipe:
         epoch=1_790_000_000,
         packages=(*PACKAGES, *sorted({*further} - {*PACKAGES})),
         node_packages=(*NODE_PACKAGES, compiler),
+        wheels=(*PURE, *WHEELS[machine]),
         files=(*FILES, sudo, *host_certificates()),
         links=(*LINKS, esbuild),
         users=USERS,
