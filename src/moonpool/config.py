@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         description="Where the base image's packages come from; as on this machine otherwise.",
     )
     base_packages: PackageList = Field(
-        (), description="Debian's packages that the base image gets beside its own, as python3-matplotlib."
+        (), description="Debian's packages that the base image gets beside its own, as graphviz."
     )
     webhook_networks: NetworkList = Field(
         (), description="Networks (CIDR) that are not public, and that webhooks and channels may reach."

@@ -289,10 +289,19 @@ class AgentClient:
     async def attach(self, selector: Selector, *, replay: bool = True) -> AsyncIterator[AsyncIterator[ProcessEvent]]:
         """Follow a process: what it has written (as far as it was kept), what it writes, how it ends. While somebody
         reads slowly, the process is slowed; while nobody reads, the oldest output is dropped."""
+        async with self.find_and_attach(selector, replay=replay) as (_info, events):
+            yield events
+
+    @asynccontextmanager
+    async def find_and_attach(
+        self, selector: Selector, *, replay: bool = True
+    ) -> AsyncIterator[tuple[ProcessInfo, AsyncIterator[ProcessEvent]]]:
+        """As ``process`` and then ``attach``, in one round trip."""
         document = {"selector": selector, "replay": replay}
         async with self._connection.streaming("attach", document) as stream:
             item = await within(ANSWER_TIMEOUT, stream.next())
-            yield _events(stream, _process_info(decode(item.payload).document))
+            info = _process_info(decode(item.payload).document)
+            yield info, _events(stream, info)
 
     @asynccontextmanager
     async def start_and_attach(

@@ -1,6 +1,6 @@
-"""What servers were told of files. A file is read anew before each question about it, since commands in the sandbox
-change files too; so a server always answers about what is there. A file that a connected client has open is what that
-client says it is, until it closes it."""
+"""What servers were told of files. A file is looked at before each question about it, and read where it was touched,
+since commands in the sandbox change files too; so a server always answers about what is there. A file that a connected
+client has open is what that client says it is, until it closes it."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,12 +10,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from moonpool.errors import InvalidInput
+from moonpool.guest.model import FileInfo
 from moonpool.processes.model import checked_text
 
 SCHEME = "file://"
 # The protocol's names for files whose ending says more than the server's language.
 LANGUAGES = {".tsx": "typescriptreact", ".jsx": "javascriptreact", ".ts": "typescript", ".js": "javascript"}
 
+Stamp = tuple[float, float, int]
 Notify = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 
@@ -37,14 +39,20 @@ def uri_of(path: str) -> str:
     return PurePosixPath(path).as_uri()
 
 
+def stamp_of(info: FileInfo) -> Stamp | None:
+    """What changes with every change of the file; None where its agent does not tell."""
+    return (info.changed_at, info.modified_at, info.size) if info.changed_at else None
+
+
 @dataclass
 class Document:
     """``uri`` is by what it was opened; ``holders`` are the connected clients that have it open, ``asked_for`` whether
-    others have."""
+    others have; ``stamp`` is the file's when its content was told."""
 
     uri: str
     version: int
     digest: bytes
+    stamp: Stamp | None = None
     holders: set[str] = field(default_factory=set)
     asked_for: bool = False
 
@@ -55,17 +63,24 @@ class Documents:
 
     open: dict[str, Document] = field(default_factory=dict)
 
-    async def tell(self, notify: Notify, path: str, language: str, text: str) -> None:
+    def knows(self, path: str, stamp: Stamp | None) -> bool:
+        """Whether nothing has to be told of this file, which is asked about now."""
+        known = self.open.get(path)
+        if known is None or not (known.holders or (stamp is not None and known.stamp == stamp)):
+            return False
+        known.asked_for = True
+        return True
+
+    async def tell(self, notify: Notify, path: str, language: str, text: str, stamp: Stamp | None) -> None:
         """That this file is so now; nothing, when the server knows, or a connected client says what is in it."""
         known = self.open.get(path)
-        if known is not None:
-            known.asked_for = True
         if known is None:
             kind = LANGUAGES.get(PurePosixPath(path).suffix, language)
-            await self._begin(notify, path, uri_of(path), kind, text)
-            self.open[path].asked_for = True
+            known = await self._begin(notify, path, uri_of(path), kind, text)
         elif not known.holders and known.digest != digest_of(text):
             await self._change(notify, known, text)
+        known.asked_for = True
+        known.stamp = None if known.holders else stamp
 
     async def close(self, notify: Notify, path: str) -> None:
         if (known := self.open.get(path)) is None:
@@ -87,7 +102,7 @@ class Documents:
         """As the protocol has it, but for the version. Changes of a document that is not held are none."""
         known = self.open.get(path)
         if known is not None and holder in known.holders:
-            known.digest = b""
+            known.digest, known.stamp = b"", None
             await self._say_changed(notify, known, changes)
 
     async def let_go(self, notify: Notify, path: str, holder: str) -> None:
@@ -95,7 +110,7 @@ class Documents:
         if known is None or holder not in known.holders:
             return
         known.holders.discard(holder)
-        known.digest = b""  # Whoever asks next has the file read.
+        known.digest, known.stamp = b"", None  # Whoever asks next has the file read.
         if not known.holders and not known.asked_for:
             await self._end(notify, path)
 
@@ -109,7 +124,7 @@ class Documents:
         return known
 
     async def _change(self, notify: Notify, known: Document, text: str) -> None:
-        known.digest = digest_of(text)
+        known.digest, known.stamp = digest_of(text), None
         await self._say_changed(notify, known, [{"text": text}])
 
     async def _say_changed(self, notify: Notify, known: Document, changes: list[Mapping[str, Any]]) -> None:

@@ -24,12 +24,12 @@ from moonpool.errors import (
     ProcessNotFound,
 )
 from moonpool.guest.client import AgentClient
-from moonpool.guest.model import ProcessInfo, ProcessSpec
+from moonpool.guest.model import ProcessEvent, ProcessInfo, ProcessSpec
 from moonpool.languages import inside
 from moonpool.languages.answers import completions_of, symbols_of, symbols_of_search, understood
 from moonpool.languages.clients import LanguageClient
 from moonpool.languages.conversation import Conversation
-from moonpool.languages.documents import paths_of, uri_of
+from moonpool.languages.documents import paths_of, stamp_of, uri_of
 from moonpool.languages.errors import (
     LanguageServerFailed,
     LanguageServerGone,
@@ -197,15 +197,23 @@ class LanguageService:
 
     @asynccontextmanager
     async def _speaking(self, principal: Principal, sandbox: str, project: Project) -> AsyncIterator["Talk"]:
-        async with self._alone(principal, sandbox, project) as (session, project):
-            info = await found(session.agent, project.tag)
-            if info is None:
-                raise LanguageServerNotStarted
-            if not info.running:
-                info = await self._launch(session, project)
-            async with session.agent.attach(info.pid, replay=False) as events:
-                shared = self._shelf.of(session.sandbox.id, project.tag)
-                yield Talk(session, project, Conversation(session.agent, info.pid, events, shared), shared)
+        async with self._alone(principal, sandbox, project) as (session, project), AsyncExitStack() as stack:
+            info, events = await self._attached(stack, session, project)
+            shared = self._shelf.of(session.sandbox.id, project.tag)
+            yield Talk(session, project, Conversation(session.agent, info.pid, events, shared), shared)
+
+    async def _attached(
+        self, stack: AsyncExitStack, session: AgentSession, project: Project
+    ) -> tuple[ProcessInfo, AsyncIterator[ProcessEvent]]:
+        agent = session.agent
+        try:
+            info, events = await stack.enter_async_context(agent.find_and_attach(project.tag, replay=False))
+        except ProcessNotFound:
+            raise LanguageServerNotStarted from None
+        if info.running:
+            return info, events
+        info = await self._launch(session, project)
+        return info, await stack.enter_async_context(agent.attach(info.pid, replay=False))
 
     async def _shared(self, session: AgentSession, project: Project) -> tuple[Shared, ProcessInfo]:
         """A server that this process has not introduced itself to is started anew: nobody could say what it offers."""
@@ -262,21 +270,25 @@ class Talk:
         return paths_of(uri, *folders)
 
     async def tell(self, uri: str) -> str:
-        """Read the file, tell the server what is in it, answer with its path."""
+        """Tell the server what is in the file, where it has changed since; answer with its path."""
         path, *others = self.paths(uri)
         try:
-            text = await self._read(path)
+            await self._tell(path)
         except FileNotFound:
             if not others:
                 raise
             path = others[0]
-            text = await self._read(path)
-        await self.documents.tell(self.conversation.notify, path, self.project.language, text)
+            await self._tell(path)
         return path
 
-    async def _read(self, path: str) -> str:
-        async with self.session.agent.read(path, length=FILE_LIMIT, user=self.session.sandbox.user) as reader:
-            return b"".join([chunk async for chunk in reader]).decode(errors="replace")
+    async def _tell(self, path: str) -> None:
+        agent, user = self.session.agent, self.session.sandbox.user
+        if path in self.documents.open and self.documents.knows(path, stamp_of(await agent.stat(path, user=user))):
+            return
+        async with agent.read(path, length=FILE_LIMIT, user=user) as reader:
+            text = b"".join([chunk async for chunk in reader]).decode(errors="replace")
+            stamp = stamp_of(reader.info)
+        await self.documents.tell(self.conversation.notify, path, self.project.language, text, stamp)
 
 
 async def settled(session: AgentSession, project: Project) -> Project:

@@ -15,8 +15,8 @@ from moonpool.engine.images.recipe import Recipe
 from moonpool.errors import EngineError, MachineUnfit
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-MEMORY_FOR_BUILD = 3 * 1024**3  # bytes that must be available for the build to happen in memory
-BUILD_SIZE = "2g"
+MEMORY_FOR_BUILD = 4 * 1024**3  # bytes that must be available for the build to happen in memory
+BUILD_SIZE = "3g"  # of which the image with a desktop takes half
 LINES_KEPT = 15  # of mmdebstrap's output, for the error
 # Everything dies with this process, whatever kills it: the namespace's first process takes the rest along, and its
 # mounts are nobody else's. What the host unmounts meanwhile is unmounted in there too, where the host shares it.
@@ -70,7 +70,9 @@ def build_archive(
     script.chmod(0o755)
     command = [*CONTAINED, "sh", "-euc", _wrapper(), "sh", BUILD_SIZE, str(root)]
     command += _mmdebstrap(recipe, additions, script)
-    environment = os.environ | {"SOURCE_DATE_EPOCH": str(recipe.epoch), "TMPDIR": str(root), "LC_ALL": "C.UTF-8"}
+    # What the operator has told pip and Python is about this machine.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
+    environment |= {"SOURCE_DATE_EPOCH": str(recipe.epoch), "TMPDIR": str(root), "LC_ALL": "C.UTF-8"}
     sources = "\n".join(mirrors.sources(recipe.suite)) + "\n"
     with target.open("wb") as out:
         _run(command, environment, sources, out.fileno(), progress)
