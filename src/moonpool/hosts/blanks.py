@@ -111,6 +111,7 @@ class Blanks:
 
     async def _make_spare(self) -> Spare:
         blank = await self._foundry.blank()
+        await self._foundry.rest(blank)
         processes = (blank.running.sandbox_pid, blank.running.gofer_pid)
         spare = Spare(blank, ProcessWatch(processes, lambda: self._spares.lost(spare)))
         return spare

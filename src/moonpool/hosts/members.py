@@ -153,6 +153,14 @@ class Foundry:
             await asyncio.shield(self.clear(name, number))
             raise
 
+    async def rest(self, blank: Blank) -> None:
+        """Nothing of it takes the processor until ``fill``: gVisor's kernel looks around while it has no memory."""
+        try:
+            await self._threads.run(self._cgroups.freeze, blank.member.name)
+        except BaseException:
+            await asyncio.shield(self.clear(blank.member.name, blank.slot.number))
+            raise
+
     async def fill(self, blank: Blank, image: Path, root: Path, spec: MachineSpec, secret: str) -> LiveMember:
         """As ``revive``, for a blank; where it fails, nothing of the blank is left."""
         try:
@@ -224,6 +232,7 @@ class Foundry:
             return slot, self._driver.restore(member, image, root=root, shares=shares, checksum=checksum)
 
     def _revive_blank(self, blank: Blank, image: Path, root: Path, spec: MachineSpec) -> None:
+        self._cgroups.thaw(blank.member.name)
         if spec.network != OPEN:
             self._network.set_policy(blank.slot.number, spec.network.to_engine())
         with self._volumes.shares(spec.mounts) as shares, volumes_blamed(spec.mounts):
