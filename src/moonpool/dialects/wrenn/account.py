@@ -58,10 +58,12 @@ async def revoke_session(id: str, services: Provided, principal: SignedInCaller)
 
 @router.post("/password")
 async def change_password(request: Request, services: Provided, principal: SignedInCaller) -> Response:
-    """Every other session ends. The first password of somebody who signs in with a provider is typed twice."""
+    """Every other session ends. The first password of somebody who signs in with a provider is typed twice, and any
+    that is, is so without a slip."""
     wanted = await parse(request, ChangePasswordRequest)
     user = await services.community.accounts.user(principal)
-    if not user.has_password and wanted.confirm_password != wanted.new_password:
+    typed_twice = wanted.confirm_password is not None or not user.has_password
+    if typed_twice and wanted.confirm_password != wanted.new_password:
         raise InvalidInput("confirm_password: is not the new password", field="confirm_password")
     await services.community.accounts.change_password(principal, wanted.current_password, wanted.new_password)
     return Response(status_code=204)

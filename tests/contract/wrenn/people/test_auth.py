@@ -232,6 +232,7 @@ class TestPasswords:
         wrong = await browser.call("changePassword", 401, json={**change, "current_password": "wrong"})
         assert wrong["code"] == "unauthorized"
         await browser.call("changePassword", 400, json={**change, "new_password": "short"})
+        await browser.call("changePassword", 400, json={**change, "confirm_password": "anotter password"})
         await browser.call("changePassword", 204, json=change)
         await browser.call("getMe", 200)
         await person.browser.call("getMe", 401)
