@@ -22,6 +22,7 @@ from moonpool.access.service import AccessService
 from moonpool.app import Core
 from moonpool.clock import SystemClock
 from moonpool.config import Settings
+from moonpool.dialects.common.sockets import PatientWebSocketProtocol
 from moonpool.dialects.daytona.app import create_app
 from moonpool.errors import InvalidState
 from moonpool.guest.client import AgentClient
@@ -263,7 +264,7 @@ def settled(running: Running) -> Callable[[str], Awaitable[None]]:
 async def live_url(running: Running) -> AsyncIterator[str]:
     """The application behind a real socket."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(running.app, lifespan="off", log_config=None))
+    server = uvicorn.Server(uvicorn.Config(running.app, lifespan="off", log_config=None, ws=PatientWebSocketProtocol))
     serving = asyncio.create_task(server.serve([listener]))
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True

@@ -104,6 +104,15 @@ async def test_who_does_not_say_who_it_is_does_not_stay(
             await to_the_end(client)
 
 
+async def test_a_stranger_s_message_is_not_unpacked_to_any_length(live_url: str) -> None:
+    address = live_url.replace("http", "ws", 1) + "/api/socket.io/?EIO=4&transport=websocket"
+    async with asyncio.timeout(EVENT_TIMEOUT), websockets.connect(address, proxy=None) as client:
+        assert client.protocol.extensions  # A million zeros are a thousand bytes on the way.
+        await client.send("0" * 1_000_000)
+        with pytest.raises(websockets.ConnectionClosed, match="message too big"):
+            await to_the_end(client)
+
+
 async def test_other_teams_hear_nothing(live_url: str, api_key: str, stranger_key: str, heard: Heard) -> None:
     await heard.connect(live_url, stranger_key)
     async with httpx.AsyncClient(base_url=live_url) as client:

@@ -4,15 +4,27 @@ import asyncio
 import zlib
 from collections.abc import Sequence
 
+from starlette.types import Scope
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.frames import Frame
+from websockets.http11 import Request
 from websockets.typing import ExtensionParameter
 
-MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+# What a client's message may have at most, once it is unpacked: a few bytes can be the promise of any number of zeros.
+USUAL_MESSAGE_BYTES = (16 << 20) + (64 << 10)  # 16 MiB, and what stands around it
+MAX_MESSAGE_BYTES = 256 << 20  # where an application asks for it
+MESSAGES = "moonpool.messages"  # among the extensions of a connection's scope
 WORTH_COMPRESSING = 64 * 1024  # bytes; what is larger would hold up every other client while it is compressed
 LINGER = 10.0  # seconds for a client to read what is still to be sent, when its conversation is over
+
+
+def take_messages_of(scope: Scope, size: int) -> None:
+    """From now on this WebSocket's client may send messages of up to ``size`` bytes; larger ones end it with 1009."""
+    limit = (scope.get("extensions") or {}).get(MESSAGES)
+    if limit is not None:
+        limit["set"](size)
 
 
 class CheapDeflate(PerMessageDeflate):
@@ -37,7 +49,9 @@ class CheapDeflateFactory(ServerPerMessageDeflateFactory):
 
 
 class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
-    """Ends a connection ``LINGER`` seconds after its application did, whether the client has read everything or not:
+    """Takes messages of ``USUAL_MESSAGE_BYTES``, or as its application says.
+
+    Ends a connection ``LINGER`` seconds after its application did, whether the client has read everything or not:
     else one that never reads would keep what it was sent in this server's memory for ever.
 
     A client is not taken for dead while it is seen to send or to read, though the answer to a ping has to wait behind
@@ -56,6 +70,15 @@ class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
                 server_max_window_bits=12, client_max_window_bits=12, compress_settings=settings
             )
             self.conn.available_extensions = [deflate]
+
+    def handle_connect(self, event: Request) -> None:
+        self._limit_messages(USUAL_MESSAGE_BYTES)
+        super().handle_connect(event)
+        if not self.close_sent and (extensions := self.scope["extensions"]) is not None:
+            extensions[MESSAGES] = {"set": self._limit_messages}
+
+    def _limit_messages(self, size: int) -> None:
+        self.conn.max_message_size = size
 
     def on_task_complete(self, task: "asyncio.Task[None]") -> None:
         super().on_task_complete(task)

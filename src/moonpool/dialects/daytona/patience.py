@@ -5,7 +5,10 @@ import contextlib
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from moonpool.dialects.common.sockets import take_messages_of
+
 LOGIN_TIMEOUT = 20.0  # seconds for a client to name its key
+LONGEST = 64 * 1024  # bytes of a message: clients say who they are, and that they are there
 LISTENING = "moonpool.listening"  # in the scope of a socket whose client has
 POLICY_VIOLATION = 1008  # a close code of WebSockets
 
@@ -20,6 +23,7 @@ class Impatient:
         if scope["type"] != "websocket" or not scope["path"].startswith(self._path):
             await self._application(scope, receive, send)
             return
+        take_messages_of(scope, LONGEST)
         deadline = asyncio.get_running_loop().time() + LOGIN_TIMEOUT
 
         async def received() -> Message:

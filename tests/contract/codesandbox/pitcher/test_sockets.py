@@ -43,6 +43,22 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "bytes": message["bytes"]})
 
 
+async def test_what_a_message_unpacks_to_is_bounded() -> None:
+    """By what is usual, unless the application says otherwise."""
+
+    async def taking_little(scope: Any, receive: Any, send: Any) -> None:
+        sockets.take_messages_of(scope, 1000)
+        await echo(scope, receive, send)
+
+    for application, size in ((echo, sockets.USUAL_MESSAGE_BYTES), (taking_little, 1000)):
+        async with server(application) as url, websockets.connect(url, proxy=None, max_size=None) as client:
+            await client.send(bytes(size))
+            assert len(await client.recv()) == size
+            await client.send(bytes(size + 1))
+            with pytest.raises(websockets.ConnectionClosed, match="message too big"):
+                await client.recv()
+
+
 async def test_small_messages_are_compressed_and_large_ones_are_not() -> None:
     async with server(echo) as url, websockets.connect(url, proxy=None) as client:
         (deflate,) = client.protocol.extensions

@@ -22,6 +22,7 @@ from moonpool.dialects.codesandbox.pitcher.tokens import Grant, Tokens
 from moonpool.dialects.codesandbox.pitcher.wire import Incoming, MalformedFrame
 from moonpool.dialects.common.origin import origin
 from moonpool.dialects.common.services import Services
+from moonpool.dialects.common.sockets import MAX_MESSAGE_BYTES, take_messages_of
 from moonpool.errors import (
     AgentTimeout,
     AgentUnavailable,
@@ -80,6 +81,7 @@ class Pitcher:
         client = Client(websocket, grant, address(websocket, self._services.server.public_url))
         hub.enter(client)
         try:
+            take_messages_of(websocket.scope, MAX_MESSAGE_BYTES)  # Whole files.
             await websocket.accept()
             await self._converse(websocket, hub, client)
         except WebSocketDisconnect:
