@@ -115,7 +115,7 @@ async def test_an_endpoint_is_changed_and_removed(browser: Browser, receiver: Ht
     assert not SECRET.search(browser.page.text)
     receiver.status = 500
     await browser.send(f"{path}/test")
-    assert "500" in browser.page.text
+    assert ('class="error"' in browser.page.text, "500" in browser.page.text) == (True, True)
     await browser.send(f"{path}/remove")
     assert (browser.path, path in browser.page.text) == ("/webhook-portal", False)
     assert (await browser.open(path)).status_code == 404

@@ -80,7 +80,9 @@ async def create(request: Request) -> Response:
     return page("webhook_secret", endpoint=made, title="A new endpoint")
 
 
-async def endpoint(request: Request, error: MoonpoolError | None = None, told: str = "") -> Response:
+async def endpoint(
+    request: Request, error: MoonpoolError | None = None, told: str = "", *, well: bool = True
+) -> Response:
     """With its deliveries, the newest first: ``?state=`` and ``?cursor=`` say which."""
     services, principal = services_of(request), await visitor(request)
     webhooks, endpoint_id = services.webhooks, request.path_params["endpoint"]
@@ -91,6 +93,7 @@ async def endpoint(request: Request, error: MoonpoolError | None = None, told: s
         "webhook",
         error=error,
         told=told,
+        well=well,
         endpoint=found,
         kinds=KINDS,
         deliveries=deliveries,
@@ -150,7 +153,8 @@ async def test(request: Request) -> Response:
     async def act(principal: Principal, name: str, _: Mapping[str, str]) -> Response:
         tried = await services_of(request).webhooks.test(principal, name)
         outcome = f"it answered {tried.status}" if tried.error is None else tried.error
-        return await endpoint(request, told=f"A message of the type 'test' was sent: {outcome}")
+        arrived = tried.status is not None and 200 <= tried.status < 300
+        return await endpoint(request, told=f"A message of the type 'test' was sent: {outcome}", well=arrived)
 
     return await doing(request, act)
 
