@@ -40,10 +40,14 @@ def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str]) -> Ide
 
 
 def identity_files(spec: MachineSpec, resolv_conf: str) -> dict[str, str]:
-    """Names in /etc and their contents."""
+    """Names in /etc and their contents.
+
+    localhost is no IPv6 address: there is none inside, and who waits for a server on localhost (as ``curl
+    --retry-connrefused`` does) gives up where the last address that is tried is one that cannot be.
+    """
     return {
         "hostname": f"{spec.hostname}\n",
-        "hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{GUEST_ADDRESS} {spec.hostname}\n",
+        "hosts": f"127.0.0.1 localhost\n{GUEST_ADDRESS} {spec.hostname}\n",
         "resolv.conf": resolv_conf,
         "machine-id": f"{hashlib.sha256(spec.id.encode()).hexdigest()[:32]}\n",
     }
