@@ -14,13 +14,14 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 import uvicorn
 import websockets
 
@@ -186,26 +187,30 @@ class World:
         return (await self.core.sandboxes.create(self.principal, new)).id
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path, api_key=KEY, on_exit="stop")
+# One server for the tests of a file, and a sandbox for each of them.
+shared = pytest_asyncio.fixture(scope="module", loop_scope="module")
+each = pytest_asyncio.fixture(loop_scope="module")
 
 
-@pytest.fixture
-async def world(tmp_path: Path, settings: Settings) -> AsyncIterator[World]:
-    machines = ProcessMachines()
-    store = await open_store(tmp_path)
-    core = Core(settings, store, machines, SystemClock())
-    await core.start()
-    try:
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data=tmp_path_factory.mktemp("data"), api_key=KEY, on_exit="stop")
+
+
+@shared
+async def world(settings: Settings) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        store = await open_store(settings.data)
+        stack.push_async_callback(store.close)
+        machines = ProcessMachines()
+        stack.push_async_callback(machines.close)
+        core = Core(settings, store, machines, SystemClock())
+        stack.push_async_callback(core.stop)
+        await core.start()
         yield World(core, machines, await core.access.authenticate(KEY))
-    finally:
-        await core.stop()
-        await machines.close()
-        await store.close()
 
 
-@pytest.fixture
+@shared
 async def url(world: World) -> AsyncIterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
@@ -222,9 +227,11 @@ async def url(world: World) -> AsyncIterator[str]:
         await serving
 
 
-@pytest.fixture
-async def sandbox(world: World) -> str:
-    return await world.sandbox(env={"FROM_SANDBOX": "yes"})
+@each
+async def sandbox(world: World) -> AsyncIterator[str]:
+    made = await world.sandbox(env={"FROM_SANDBOX": "yes"})
+    yield made
+    await world.core.sandboxes.destroy(world.principal, made)
 
 
 @pytest.fixture
@@ -233,7 +240,7 @@ def home(world: World, sandbox: str) -> Path:
     return world.machines.by_id[sandbox].home
 
 
-@pytest.fixture
+@each
 async def client(url: str, sandbox: str) -> AsyncIterator[httpx.AsyncClient]:
     """Talks to the toolbox of ``sandbox``."""
     headers = {"Authorization": f"Bearer {KEY}"}
@@ -280,7 +287,7 @@ def socket_to(url: str, sandbox: str) -> Sockets:
     return Sockets(f"{url.replace('http', 'ws', 1)}/toolbox/{sandbox}")
 
 
-@pytest.fixture
+@shared
 async def reader_key(world: World) -> str:
     """A key that may look at sandboxes and nothing else."""
     made = await world.core.access.create_key(world.principal, "reader", {Scope.SANDBOXES_READ})

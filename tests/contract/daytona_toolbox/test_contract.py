@@ -3,8 +3,11 @@
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.contract.daytona_documents import operations
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # In the order in which they are called: query, body, or a form's parts.
 FILES: list[tuple[str, dict[str, Any]]] = [

@@ -9,6 +9,8 @@ import daytona_toolbox_api_client as sdk
 import httpx
 import pytest
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 KEY = "a-key-of-these-tests"
 CODE_RUN = "/process/code-run"
 

@@ -8,6 +8,8 @@ import daytona_toolbox_api_client as sdk
 import httpx
 import pytest
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 OTHER_USER = 65534
 
 

@@ -8,7 +8,10 @@ import daytona_toolbox_api_client as sdk
 import httpx
 import pytest
 
+from tests.contract.daytona_toolbox.conftest import each
 from tests.contract.git_server import PASSWORD, USERNAME, GitServer, git, git_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AUTHOR = {"author": "Ada", "email": "ada@example.org"}
 WHO = {"username": USERNAME, "password": PASSWORD}
@@ -45,7 +48,7 @@ async def call(client: httpx.AsyncClient, method: str, operation: str, status: i
     return answer.json() if answer.content else None
 
 
-@pytest.fixture
+@each
 async def repository(client: httpx.AsyncClient, home: Path) -> str:
     """With one commit on main."""
     await post(client, "init", 201, path="repo", initial_branch="main")

@@ -9,6 +9,8 @@ import daytona_toolbox_api_client as sdk
 import httpx
 import pytest
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 EXECUTE = "/process/interpreter/execute"
 CONTEXTS = "/process/interpreter/context"
 COMPLETED = {"type": "control", "text": "completed"}

@@ -19,13 +19,15 @@ from moonpool.languages.model import Project
 from moonpool.languages.service import LanguageService
 from tests.contract.daytona_toolbox.conftest import KEY, World
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PROGRAM = Path(__file__).with_name("language_server.py").read_text()
 PROJECT = {"languageId": "test", "pathToProject": "/mnt"}
 CONNECT = f"/lsp/connect?languageId=test&pathToProject={quote('/mnt')}"
 MAIN = "file:///mnt/main.py"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(settings: Settings) -> Settings:
     servers = {"test": f"python3 -c {shlex.quote(PROGRAM)}", "missing": "no-such-language-server"}
     return settings.model_copy(update={"language_servers": servers})

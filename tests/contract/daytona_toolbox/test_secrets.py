@@ -1,9 +1,12 @@
 """Secrets in a sandbox that runs."""
 
 import httpx
+import pytest
 
 from moonpool.dialects.daytona.app import create_app
 from tests.contract.daytona_toolbox.conftest import KEY, World
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_they_are_there_for_programs_that_start_from_now_on(

@@ -10,7 +10,9 @@ import structlog
 
 from moonpool.dialects.daytona.app import create_app
 from moonpool.guest.model import ProcessSpec
-from tests.contract.daytona_toolbox.conftest import KEY
+from tests.contract.daytona_toolbox.conftest import KEY, each
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SDK = {"X-Daytona-SDK-Version": "0.226.1"}
 OLD_SDK = {"X-Daytona-SDK-Version": "0.166.0"}
@@ -53,7 +55,7 @@ class Session:
         return await self.client.post(f"{self.path}/command/{command_id}/input", json={"data": data})
 
 
-@pytest.fixture
+@each
 async def session(client: httpx.AsyncClient) -> Session:
     answer = await client.post("/process/session", json={"sessionId": "work"})
     assert (answer.status_code, answer.content) == (201, b"")

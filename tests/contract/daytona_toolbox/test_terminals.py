@@ -12,6 +12,8 @@ import pytest
 import websockets
 from daytona_toolbox_api_client import PtySessionInfo
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 EXIT_CONTROL = "X-Daytona-Pty-Exit-Control"
 CREATE = "/process/pty/create-connect?id={}&cols=100&rows=30"
 

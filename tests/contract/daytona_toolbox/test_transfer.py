@@ -17,6 +17,8 @@ import httpx
 import pytest
 from daytona.common.file_transfer import parse_content_disposition
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 KEY = "a-key-of-these-tests"
 PATIENCE = 60  # seconds
 LARGE = random.Random(1).randbytes(12_345_678)
