@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from moonpool.sandboxes.model import Sandbox
+if TYPE_CHECKING:  # Settings name a target, and commands that read them do without the engine.
+    from moonpool.sandboxes.model import Sandbox
 
 
 class Signal(StrEnum):
@@ -96,6 +98,6 @@ class KeptTarget:
     updated_at: datetime
 
 
-def marks_of(sandbox: Sandbox) -> dict[str, str]:
+def marks_of(sandbox: "Sandbox") -> dict[str, str]:
     """What collectors are told of whose something is."""
     return {"sandbox.id": sandbox.id, "sandbox.name": sandbox.name, "organization.id": sandbox.team_id}

@@ -7,10 +7,11 @@ they used, because a sandbox's toolbox URL depends on it.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
-import socketio
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from moonpool.access.model import Principal, Scope
 from moonpool.dialects.common.origin import origin
@@ -39,26 +40,41 @@ class Listener:
 
 
 class Notifications:
-    """The Socket.IO server of this dialect, and the task that feeds it while somebody listens."""
+    """The Socket.IO server of this dialect, made for the first who comes, and the task that feeds it while somebody
+    listens."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._listeners: dict[str, Listener] = {}
         self._feed: asyncio.Task[None] | None = None
-        self._server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"], cors_allowed_origins="*")
-        self._server.on("connect", self._connect)
-        self._server.on("disconnect", self._disconnect)
+        self._server: Any = None
+        self._door: ASGIApp | None = None
 
-    def wrap(self, app: Any) -> ASGIApp:
+    def wrap(self, app: ASGIApp) -> ASGIApp:
         """``app`` with ``PATH`` in front of it."""
-        return Impatient(socketio.ASGIApp(self._server, app, socketio_path=PATH), PATH)
+
+        async def either(scope: AsgiScope, receive: Receive, send: Send) -> None:
+            here = scope["type"] in ("http", "websocket") and scope["path"].startswith(PATH)
+            await (await self._opened(app) if here else app)(scope, receive, send)
+
+        return Impatient(either, PATH)
+
+    async def _opened(self, app: ASGIApp) -> ASGIApp:
+        """Its package brings clients and what they need along, which a server's start does not wait for."""
+        socketio = await asyncio.to_thread(import_module, "socketio")
+        if self._door is None:
+            self._server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"], cors_allowed_origins="*")
+            self._server.on("connect", self._connect)
+            self._server.on("disconnect", self._disconnect)
+            self._door = socketio.ASGIApp(self._server, app, socketio_path=PATH)
+        return self._door
 
     async def _connect(self, sid: str, environ: Mapping[str, Any], auth: object = None) -> None:
         token = auth.get("token") if isinstance(auth, dict) else None
         try:
             listener = await self._listener(environ["asgi.scope"], token if isinstance(token, str) else "")
         except MoonpoolError as error:
-            raise socketio.exceptions.ConnectionRefusedError(error.message) from None
+            raise import_module("socketio").exceptions.ConnectionRefusedError(error.message) from None
         self._listeners[sid] = listener
         environ["asgi.scope"][LISTENING] = True
         await self._server.enter_room(sid, listener.room)
