@@ -264,7 +264,10 @@ def settled(running: Running) -> Callable[[str], Awaitable[None]]:
 async def live_url(running: Running) -> AsyncIterator[str]:
     """The application behind a real socket."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(running.app, lifespan="off", log_config=None, ws=PatientWebSocketProtocol))
+    config = uvicorn.Config(
+        running.app, lifespan="off", log_config=None, ws=PatientWebSocketProtocol, timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True

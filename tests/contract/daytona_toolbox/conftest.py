@@ -219,6 +219,7 @@ async def url(world: World) -> AsyncIterator[str]:
             ws="websockets-sansio",
             log_level="warning",
             lifespan="off",
+            timeout_graceful_shutdown=5,
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))

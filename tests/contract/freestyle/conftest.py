@@ -38,7 +38,10 @@ async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
             listener.bind(("127.0.0.1", 0))
             app = serve(inside.core, inside.machines)
-            server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="websockets-sansio"))
+            config = uvicorn.Config(
+                app, ws="websockets-sansio", log_level="warning", lifespan="off", timeout_graceful_shutdown=5
+            )
+            server = uvicorn.Server(config)
             serving = asyncio.create_task(server.serve([listener]))
             yield Door(f"http://127.0.0.1:{listener.getsockname()[1]}", inside, key)
             server.should_exit = True

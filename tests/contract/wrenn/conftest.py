@@ -214,7 +214,13 @@ async def url(core: Core, machines: ProcessMachines) -> AsyncIterator[str]:
     # The protocol must be named, else asyncio leaves Nagle's algorithm on for its connections.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(serve(core, machines), log_level="warning", lifespan="off", ws="websockets-sansio")
+        config = uvicorn.Config(
+            serve(core, machines),
+            ws="websockets-sansio",
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+        )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

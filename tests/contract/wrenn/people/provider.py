@@ -117,7 +117,9 @@ async def provider_server() -> AsyncIterator[Provider]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         provider.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(Starlette(routes=provider.routes()), log_level="warning", lifespan="off")
+        config = uvicorn.Config(
+            Starlette(routes=provider.routes()), log_level="warning", lifespan="off", timeout_graceful_shutdown=5
+        )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))
         yield provider
