@@ -104,7 +104,7 @@ def test_pip_exchanges_what_is_there(run: Run) -> None:
     printf 'py-modules = ["six"]\n' >> pyproject.toml
     pip wheel --quiet --no-index --no-build-isolation --wheel-dir . .
     pip install --quiet --no-index --no-compile ./six-99*.whl
-    python3 -c 'import six; print(six.__version__)'
+    python3 -Bc 'import six; print(six.__version__)'
     """
     assert run(script, user="daytona", home="/home/daytona").strip() == "own"
 
