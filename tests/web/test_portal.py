@@ -85,8 +85,9 @@ async def test_from_the_api_to_a_replay(browser: Browser, receiver: HttpReceiver
     await browser.open(oldest)
     assert ("told-of" in browser.page.text, ": 200" in browser.page.text) == (True, True)
     await browser.send(f"{oldest}/replay")
-    again = (await receiver.wait(4))[-1]
-    assert again.headers["webhook-id"] == first.headers["webhook-id"]
+    count = 2
+    while [one.headers["webhook-id"] for one in receiver.got].count(first.headers["webhook-id"]) < 2:
+        count = len(await receiver.wait(count)) + 1
     assert (await browser.open(f"{path}?state=none-of-them")).status_code == 400
     assert (await browser.open(f"{path}?cursor=nonsense")).status_code == 400
     assert (await browser.open(f"{path}/deliveries/999999")).status_code == 404

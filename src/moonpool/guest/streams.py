@@ -109,6 +109,12 @@ class ByteStream:
             self._stream.connection.send(END, self._stream.number)
             await within(ANSWER_TIMEOUT, self._stream.connection.drain())
 
+    async def wait_closed(self) -> None:
+        """Once both sides have ended: until the agent has brought what was written to the other side. Whoever leaves
+        before breaks the connection off."""
+        while not self._stream.finished:
+            await within(WORK_TIMEOUT, self._stream.next())
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while data := await self.read():
             yield data

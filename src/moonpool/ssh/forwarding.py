@@ -62,6 +62,7 @@ class ForwardedPort(asyncssh.SSHTCPSession[bytes]):
                 self._channel.write(data)
             self._channel.write_eof()
             await writing
+            await stream.wait_closed()
         finally:
             writing.cancel()
 

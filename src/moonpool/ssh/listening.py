@@ -124,6 +124,7 @@ async def exchange(
     tasks = [asyncio.create_task(way()) for way in (inward, outward)]
     try:
         await asyncio.gather(*tasks)
+        await stream.wait_closed()
     finally:
         for task in tasks:
             task.cancel()

@@ -154,6 +154,29 @@ class TestDial:
         assert int(second.data) < 32 << 20
 
 
+async def test_what_was_written_arrives_though_the_other_side_ended_first(agent: AgentClient) -> None:
+    """A program that has nothing more to say, and reads slowly what it is told."""
+    taken: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    ended = asyncio.Event()
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write_eof()
+        await ended.wait()
+        taken.set_result(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(app, "127.0.0.1", 0, limit=1024)
+    server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sent = os.urandom(1 << 20)
+    async with server, agent.dial(server.sockets[0].getsockname()[1]) as stream:
+        assert await stream.read() == b""
+        await stream.write(sent)
+        await stream.write_eof()
+        ended.set()
+        await stream.wait_closed()
+    assert await taken == sent
+
+
 async def _dial(agent: AgentClient, port: int) -> None:
     async with agent.dial(port):
         pass

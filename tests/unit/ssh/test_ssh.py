@@ -159,9 +159,11 @@ async def test_a_port_inside_leads_to_the_client(shells: Shells) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     async with server, asyncio.timeout(LIMIT):
-        while not (told := await process.stderr.readline()).startswith(b"Allocated port"):
-            pass
-        allocated = int(told.split()[2])
+        confirmed, allocated = 0, 0
+        while confirmed < len(wanted) or not allocated:
+            told = await process.stderr.readline()
+            confirmed += b"remote forward success" in told
+            allocated = int(told.split()[2]) if told.startswith(b"Allocated port") else allocated
         await process.stdout.readline()
         for port in (allocated, *inner):
             listening = {one.address for one in await inside_ports(shells) if one.port == port}
@@ -228,11 +230,16 @@ async def test_the_clients_keys(shells: Shells, tmp_path: Path) -> None:
         assert await adding.wait() == 0
         asked = "ssh-add -l; stat -c %a ${SSH_AUTH_SOCK%/*}; echo $SSH_AUTH_SOCK"
         token = await shells.token()
-        result = await shells.ssh(token, asked, options=("-A",), env=environment)
-        assert result.errors == b"", result.output
-        listed, mode, socket_path = result.output.decode().splitlines()
-        assert ("ours" in listed, mode) == (True, "700")
-        assert not os.path.exists(os.path.dirname(socket_path))
+        process = await shells.start(token, f"{asked}; cat", options=("-A",), env=environment)
+        assert process.stdout is not None
+        session = shells.inside.sandboxes.session(shells.inside.owner, shells.sandbox.id)
+        async with asyncio.timeout(LIMIT), session as used:
+            listed, mode, socket_path = [(await process.stdout.readline()).decode().strip() for _ in range(3)]
+            assert ("ours" in listed, mode) == (True, "700")
+            async with used.agent.watch(os.path.dirname(socket_path)) as events:
+                await process.communicate(b"")
+                async for _ in events:  # until the folder is gone
+                    pass
         assert b"ours" not in (await shells.ssh(token, asked, options=("-a",), env=environment)).output
     finally:
         agent.terminate()

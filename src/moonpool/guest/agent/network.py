@@ -72,6 +72,8 @@ async def exchange(stream: Stream, reader: asyncio.StreamReader, writer: asyncio
                 await stream.send_data(data)
             stream.connection.send(END, stream.number)
             await inward
+            writer.close()
+            await writer.wait_closed()  # What the other end has not read yet still goes out.
         except ConnectionError:
             return {"reset": True}
         finally:
