@@ -52,7 +52,7 @@ class TestCommands:
         assert (sandbox.get_user_home_dir(), sandbox.get_work_dir()) == ("/home/daytona", "/home/daytona")
 
     def test_localhost_is_one_address(self, sandbox: Any) -> None:
-        """Else curl takes a server that does not listen yet for one that never will: the last address counts."""
+        """The one that is there: who waits for a server hears that it does not listen yet, and not of another."""
         found = sandbox.process.exec("getent ahosts localhost").result.splitlines()
         assert {line.split()[0] for line in found} == {"127.0.0.1"}
 

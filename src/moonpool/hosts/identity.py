@@ -42,8 +42,8 @@ def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str]) -> Ide
 def identity_files(spec: MachineSpec, resolv_conf: str) -> dict[str, str]:
     """Names in /etc and their contents.
 
-    localhost is no IPv6 address: there is none inside, and who waits for a server on localhost (as ``curl
-    --retry-connrefused`` does) gives up where the last address that is tried is one that cannot be.
+    localhost is no IPv6 address, since there is none inside: what fails to connect says so of an address that could be.
+    curl names both by itself, so ``curl --retry-connrefused`` needs ``-4`` or 127.0.0.1 here.
     """
     return {
         "hostname": f"{spec.hostname}\n",
