@@ -16,7 +16,7 @@ from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, ProcessEvent
 from moonpool.ids import new_uuid
 from moonpool.languages.documents import SCHEME, path_of
-from moonpool.languages.errors import LAST_WORDS, ClientTooSlow, gone
+from moonpool.languages.errors import LAST_WORDS, ClientTooSlow
 from moonpool.languages.messages import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -64,7 +64,7 @@ class LanguageClient:
     # -- from the server ----------------------------------------------------------------------------------------------
 
     async def listen(self) -> None:
-        """Hear the server until it ends: LanguageServerGone. ClientTooSlow."""
+        """Hear the server until it ends: LanguageServerGone, LanguageServerTimeout. ClientTooSlow."""
         frames, complaints = Frames(), b""
         async for event in self._events:
             if isinstance(event, Exited):
@@ -74,7 +74,7 @@ class LanguageClient:
                 continue
             for message in frames.feed(event.data):
                 self._heard(message)
-        raise gone(complaints)
+        raise self._shared.end_of(self._pid, complaints)
 
     async def next(self) -> str:
         """The next message for the client."""

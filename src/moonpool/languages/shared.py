@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moonpool.cancellation import to_the_end
-from moonpool.errors import ProcessEnded, ProcessNotFound
+from moonpool.errors import GuestError, ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.languages.documents import Documents
-from moonpool.languages.errors import LanguageServerGone, LanguageServerTimeout
+from moonpool.languages.errors import LanguageServerGone, LanguageServerTimeout, gone
 from moonpool.languages.messages import framed
 
 SERVERS_KEPT = 1000  # that are remembered; forgetting costs a file's opening again
 WRITE_TIMEOUT = 10.0  # seconds for a server to take a message
+TOOK_NOTHING = "The language server took no message, and was ended"
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Shared:
     introduced: Mapping[str, Any] | None = None
     members: set[str] = field(default_factory=set)
     spokesman: str | None = None
+    deaf: int | None = None  # the process that was ended because it took no message
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def send(self, agent: AgentClient, pid: int, message: Mapping[str, Any]) -> None:
@@ -44,9 +46,14 @@ class Shared:
             except (ProcessEnded, ProcessNotFound) as error:
                 raise LanguageServerGone from error
             except TimeoutError:
+                self.deaf = pid  # Its clients may hear of the end before the signal is answered.
                 with contextlib.suppress(ProcessEnded, ProcessNotFound):
                     await agent.signal(pid, signal.SIGKILL)
-                raise LanguageServerTimeout("The language server took no message, and was ended") from None
+                raise LanguageServerTimeout(TOOK_NOTHING) from None
+
+    def end_of(self, pid: int, complaints: bytes) -> GuestError:
+        """Why a server's output has ended; ``complaints`` is what it has written about it."""
+        return LanguageServerTimeout(TOOK_NOTHING) if self.deaf == pid else gone(complaints)
 
 
 class Shelf:
