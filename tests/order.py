@@ -16,6 +16,8 @@ LONGEST = (
     "tests/sdk/wrenn/test_wrenn_sdk.py",
     "tests/sdk/test_builds.py",
     "tests/sdk/test_daytona_desktop.py",
+    "tests/cli/test_main.py",
+    "tests/cli/test_keys.py",
     "tests/cli/test_image.py",
     "tests/sdk/test_code_runner.py",
     "tests/cli/test_doctor.py",
