@@ -12,6 +12,7 @@ from moonpool.hosts.model import MEBIBYTE, MachineSpec
 
 WARM_HOSTNAME = "moonpool"
 FOLDER = "etc"
+FILE_MODE = 0o644
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -63,20 +64,22 @@ def write_identity_files(root: Path, files: Mapping[str, str]) -> None:
         folder = os.open(FOLDER, FOLDER_FLAGS, dir_fd=top)
         try:
             for name, content in files.items():
-                _replace(folder, name, content.encode())
+                replace_file(folder, name, content.encode(), FILE_MODE)
         finally:
             os.close(folder)
     finally:
         os.close(top)
 
 
-def _replace(folder: int, name: str, content: bytes) -> None:
+def replace_file(folder: int, name: str, content: bytes, mode: int) -> None:
+    """The whole file or none, below an open folder; a link in its place gives way. Raises OSError."""
     temporary = f"{name}.moonpool"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=folder)
     try:
-        with open(os.open(temporary, FILE_FLAGS, 0o644, dir_fd=folder), "wb") as file:
+        with open(os.open(temporary, FILE_FLAGS, mode, dir_fd=folder), "wb") as file:
             file.write(content)
+            os.fchmod(file.fileno(), mode)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ from moonpool.hosts.members import LiveMember, limits_of
 from moonpool.hosts.model import MEBIBYTE, MachineSpec, NetworkPolicy, layer_of, snapshot_of
 from moonpool.hosts.mounting import Mounting
 from moonpool.hosts.parts import Parts
+from moonpool.hosts.programs import lay_programs
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.room import require_disk
 from moonpool.hosts.staging import sweep
@@ -45,6 +46,7 @@ class Joining:
             files = {}
         except OSError as error:
             log.warning("identity_left_to_agent", sandbox=spec.id, error=str(error))
+        lay_programs(disk)
         self.bound(member, spec, disk)
         self._parts.cgroups.thaw(member.name)
         if spec.network != NetworkPolicy():

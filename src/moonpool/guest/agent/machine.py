@@ -78,7 +78,9 @@ class Machine:
         if count is not None:
             self._limits.set_processes(count)
         self._set_sizes(request)
-        problems = await self._workers.call(None, lambda: _write_all(contents))
+        problems: list[str] = []
+        if any(content is not None for content in contents.values()):
+            problems = await self._workers.call(None, lambda: _write_all(contents))
         if abs(skew) > MAX_SKEW:
             problems.append(f"the sandbox's clock is {skew:.1f} s ahead of the host's")
         return {"problems": problems}

@@ -21,14 +21,20 @@ exec {python}/{program} "$@"
 """
 
 
+def scripts() -> dict[str, bytes]:
+    return {
+        name: SCRIPT.format(mark=mark, python=PYTHON, program=program).encode()
+        for name, (mark, program) in PROGRAMS.items()
+    }
+
+
 def install() -> None:
     """Write them where they are missing; nothing is done to an image without a shell, or to a full disk."""
     if not os.path.exists("/bin/sh"):
         return
     with contextlib.suppress(OSError):
         os.makedirs(PLACE, exist_ok=True)
-        for name, (mark, program) in PROGRAMS.items():
-            text = SCRIPT.format(mark=mark, python=PYTHON, program=program).encode()
+        for name, text in scripts().items():
             if read_small(f"{PLACE}/{name}") != text:
                 _write(f"{PLACE}/{name}", text)
             if not os.path.lexists(f"{ELSEWHERE}/{name}"):

@@ -295,10 +295,10 @@ class Manager:
             self._start_default()
 
     def _start_default(self) -> None:
-        with contextlib.suppress(Refused):
-            self.begin(START, DEFAULT_TARGET)
-        with contextlib.suppress(Refused):
-            self.begin(START, TIMERS_TARGET)
+        with unit_files.one_look():
+            for target in (DEFAULT_TARGET, TIMERS_TARGET):
+                with contextlib.suppress(Refused):
+                    self.begin(START, target)
 
     async def _start_after_generators(self) -> None:
         try:

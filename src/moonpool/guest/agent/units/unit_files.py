@@ -63,17 +63,51 @@ class Definition:
         return [word for value in self.all(section, key) for word in syntax.words(value)]
 
 
+class Look:
+    """What was seen of the folders and files so far."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, list[str]] = {}
+        self.definitions: dict[str, Definition] = {}
+
+
+_look: Look | None = None
+
+
+@contextlib.contextmanager
+def one_look() -> Iterator[None]:
+    """Within the block everything is looked at once: a start asks for hundreds of files, most of which are not there,
+    and each such question costs a sandbox as much as a thousand lines of this. The block neither waits nor writes."""
+    global _look
+    if _look is not None:
+        yield
+        return
+    _look = Look()
+    try:
+        yield
+    finally:
+        _look = None
+
+
 def find(name: str) -> str | None:
     """The first file or link of that very name."""
     for folder in SEARCH:
         path = f"{folder}/{name}"
-        if os.path.lexists(path):
+        if os.path.lexists(path) if _look is None else name in _listed(folder):
             return path
     return None
 
 
 def read(name: str) -> Definition:
     """The unit of that name, wherever an alias or a template leads."""
+    if _look is None:
+        return _read(name)
+    if name not in _look.definitions:
+        _look.definitions[name] = _read(name)
+    return _look.definitions[name]
+
+
+def _read(name: str) -> Definition:
     path = find(name)
     if path is None and instance_of(name):
         path = find(template_of(name))
@@ -143,6 +177,17 @@ def known() -> list[str]:
 
 
 def _listed(folder: str) -> list[str]:
+    if _look is None:
+        return _entries(folder)
+    top, _, name = folder.rpartition("/")
+    if top in SEARCH and name not in _listed(top):
+        return []
+    if folder not in _look.folders:
+        _look.folders[folder] = _entries(folder)
+    return _look.folders[folder]
+
+
+def _entries(folder: str) -> list[str]:
     with contextlib.suppress(OSError):
         return sorted(os.listdir(folder))
     return []
