@@ -56,7 +56,7 @@ class OutOfOrder(UploadInvalid):
     code = "upload_out_of_order"
     default = "The content does not begin where the upload ended"
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int = 0) -> None:
         super().__init__()
         self.size = size
 

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+import pytest
 
+from moonpool.dialects.daytona import sandboxes
 from tests.contract.daytona.conftest import MemoryMachines
 
 Conforms = Callable[[str, Any], Any]
@@ -17,7 +19,9 @@ async def test_a_start_while_it_goes_on(
     sandbox: dict[str, Any],
     settled: Callable[[str], Awaitable[None]],
     conforms: Conforms,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sandboxes, "ANSWER_WITHIN", 1.0)
     await client.post(f"/api/sandbox/{sandbox['id']}/stop")
     machines.may_start.clear()
     await client.post(f"/api/sandbox/{sandbox['id']}/start")

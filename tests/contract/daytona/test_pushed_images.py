@@ -120,7 +120,7 @@ class TestAccess:
         for wrong in (
             "",
             "x",
-            secret[:-1] + "0",
+            secret[:-1] + ("0" if secret[-1] != "0" else "1"),
             f"{text}A.{seal}",
             secret.upper(),
             theirs.given["secret"],
