@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
-from moonpool.errors import AccessDenied, InvalidInput, TooLarge
+from moonpool.errors import AccessDenied, GuestError, InvalidInput, TooLarge
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientConnection, ClientStream, connect, within
 from moonpool.guest.model import (
     DeletedFile,
@@ -36,7 +36,7 @@ from moonpool.guest.model import (
     Telemetry,
 )
 from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
-from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Staging, StagingWriter
+from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Lent, LentReader, Staging, StagingWriter
 from moonpool.guest.units_client import UnitsClient
 from moonpool.guest.watching import Connections, connections, file_events, port_lists
 
@@ -393,7 +393,30 @@ class AgentClient:
     async def read(
         self, path: str, offset: int = 0, length: int | None = None, *, user: str | None = None
     ) -> AsyncIterator[FileReader]:
+        """What there is of a file when it is opened; a large one comes by way of ``staging``, where there is that."""
         document = {"path": path, "offset": offset, "length": length, "user": user}
+        lend = self.staging is not None and (length is None or length >= LARGE)
+        async with self._connection.streaming("read", {**document, "lend": lend}) as stream:
+            item = await within(ANSWER_TIMEOUT, stream.next())
+            info = decode(item.payload).document
+            place = info.pop("lent", None)
+            if place is None:
+                yield FileReader(stream, FileInfo(**info))
+                return
+        assert self.staging is not None
+        lent = _lent(place)
+        file = await within(WORK_TIMEOUT, self.staging.open(lent))
+        if file is None:
+            async with self._reading(document) as reader:
+                yield reader
+            return
+        try:
+            yield LentReader(file, FileInfo(**info), lent)
+        finally:
+            await file.close()
+
+    @asynccontextmanager
+    async def _reading(self, document: dict[str, Any]) -> AsyncIterator[FileReader]:
         async with self._connection.streaming("read", document) as stream:
             item = await within(ANSWER_TIMEOUT, stream.next())
             yield FileReader(stream, FileInfo(**decode(item.payload).document))
@@ -522,6 +545,16 @@ def _process_document(spec: ProcessSpec) -> dict[str, Any]:
     if spec.terminal is not None:
         document["rows"], document["cols"] = spec.terminal.rows, spec.terminal.cols
     return document
+
+
+def _lent(document: Any) -> Lent:
+    """GuestError for what makes no sense."""
+    try:
+        path, (uid, gid, mode) = document["path"], map(int, document["owner"])
+        offset, length, size = (max(0, int(document[name])) for name in ("offset", "length", "size"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise GuestError("The sandbox does not say where the file is") from error
+    return Lent(str(path), offset, length, size, (uid, gid, mode))
 
 
 def _process_info(document: dict[str, Any]) -> ProcessInfo:

@@ -1,6 +1,7 @@
 """Bytes in and out of a sandbox: files and connections, as the client sees them."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from moonpool.errors import AgentUnavailable, PortClosed
@@ -22,6 +23,40 @@ class FileReader:
         while (item := await within(WORK_TIMEOUT, self._stream.next())).kind not in FINAL:
             if item.kind == DATA:
                 yield item.payload
+
+
+@dataclass(frozen=True)
+class Lent:
+    """A large file where it is on the sandbox's disk: an absolute path without links, which bytes of it are wanted, its
+    size, and its owner, group and mode."""
+
+    path: str
+    offset: int
+    length: int
+    size: int
+    owner: tuple[int, int, int]
+
+
+class LentFile(Protocol):
+    """An open file on the sandbox's disk."""
+
+    def pieces(self, offset: int, length: int) -> AsyncIterator[bytes]:
+        """So many bytes from there on, as far as the file has them."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class LentReader(FileReader):
+    """A large file on its way out by the shorter way."""
+
+    def __init__(self, file: LentFile, info: FileInfo, lent: Lent) -> None:
+        self.info = info
+        self._pieces = file.pieces(lent.offset, lent.length)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            yield piece
 
 
 class FileWriter:
@@ -53,6 +88,10 @@ class Staging(Protocol):
     """Whoever has the sandbox's disk at hand."""
 
     def new(self) -> StagedFile: ...
+
+    async def open(self, lent: Lent) -> LentFile | None:
+        """None where there is another file by now."""
+        ...
 
 
 class StagingWriter(FileWriter):

@@ -1,9 +1,12 @@
-"""Large files on their way into a running sandbox, laid on its disk from outside.
+"""Large files on their way into a running sandbox, laid on its disk from outside, and on their way out, read from it.
 
 Through the agent every byte is copied by gVisor several times, at the expense of the sandbox's own processor and memory
 limits. Under a name that the sandbox has never asked for, the host may write all the same: gVisor remembers what it has
 looked up, and looks this name up for the first time when the agent puts the whole file in its place. The disk's limit
 holds as for everything that is written.
+
+To read one the agent says where it is, having written out what gVisor still kept of it. No link is followed on the way
+there, and what is found has to have the owner and the mode of what the agent was allowed to read.
 """
 
 import asyncio
@@ -12,16 +15,19 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 from moonpool.errors import DiskFull, FileOperationFailed
 from moonpool.guest.protocol import Buffer
+from moonpool.guest.streams import Lent
 from moonpool.hosts.threads import Threads
 
 PREFIX = ".moonpool-upload-staged-"  # in the root folder of the sandbox
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+PIECE = 1 << 20  # bytes
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -83,6 +89,47 @@ class StagedFile:
             self._folder = self._descriptor = -1
 
 
+class LentFile:
+    """Read in order, the next piece in the background while the one before is being sent."""
+
+    def __init__(self, descriptor: int, threads: Threads) -> None:
+        self._descriptor, self._threads = descriptor, threads
+        self._lock = threading.Lock()  # a caller that is cancelled leaves a thread reading
+
+    async def pieces(self, offset: int, length: int) -> AsyncIterator[bytes]:
+        end = offset + length
+        reading: Awaitable[bytes] | None = None
+        try:
+            while offset < end:
+                piece = await (reading or self._threads.run(self._read, offset, min(PIECE, end - offset)))
+                reading = None
+                if not piece:
+                    return
+                offset += len(piece)
+                if offset < end:
+                    reading = self._threads.run(self._read, offset, min(PIECE, end - offset))
+                yield piece
+        finally:
+            if reading is not None:
+                await asyncio.gather(reading, return_exceptions=True)
+
+    async def close(self) -> None:
+        await asyncio.shield(self._threads.run(self._close))
+
+    def _read(self, offset: int, size: int) -> bytes:
+        with self._lock:
+            try:
+                return os.pread(self._descriptor, size, offset)
+            except OSError as error:
+                raise FileOperationFailed(f"The file could not be read: {error.strerror}") from error
+
+    def _close(self) -> None:
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
 class Staging:
     """Where the files for one sandbox are staged."""
 
@@ -91,6 +138,29 @@ class Staging:
 
     def new(self) -> StagedFile:
         return StagedFile(self._root, self._threads)
+
+    async def open(self, lent: Lent) -> LentFile | None:
+        """None where there is another file by now, or none."""
+        descriptor = await self._threads.run(self._open, lent)
+        return None if descriptor is None else LentFile(descriptor, self._threads)
+
+    def _open(self, lent: Lent) -> int | None:
+        *folders, name = lent.path.strip("/").split("/")
+        descriptor = os.open(self._root, FOLDER_FLAGS)
+        try:
+            for flags, part in [*((FOLDER_FLAGS, folder) for folder in folders), (READ_FLAGS, name)]:
+                if part in ("", ".", ".."):
+                    raise FileNotFoundError(lent.path)
+                inner = os.open(part, flags, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+            found = os.fstat(descriptor)
+            if (found.st_size, (found.st_uid, found.st_gid, found.st_mode)) == (lent.size, lent.owner):
+                return descriptor
+        except (OSError, ValueError):  # The words are a sandbox's: a path may have a NUL in it.
+            pass
+        os.close(descriptor)
+        return None
 
 
 def sweep(root: Path) -> None:

@@ -16,6 +16,7 @@ from .workers import Workers
 
 MAX_SIZE = (1 << 63) - 1
 BATCH = 1 << 20  # bytes that one turn of a worker writes: changing threads costs more than writing
+LARGE = 4 << 20  # bytes from which on a file is lent
 READ_AHEAD = 4 * CHUNK  # bytes that one turn of a worker reads
 
 
@@ -25,7 +26,11 @@ class Transfer:
         self._workers = workers
 
     async def read(self, stream: Stream, request: Request) -> dict[str, Any]:
-        """What is known of the file, then its bytes. Of a regular file those that it has when it is opened."""
+        """What is known of the file, then its bytes. Of a regular file those that it has when it is opened.
+
+        With ``lend`` of a large one only where it really is on the sandbox's disk, with all that was written to it by
+        now, for whoever has that disk at hand.
+        """
         user = self._files.user(request)
         length = request.optional_integer("length", 0, MAX_SIZE)
         download = Download(
@@ -34,6 +39,11 @@ class Transfer:
         try:
             count = await stream.credit(READ_AHEAD)
             info, frames = await self._workers.call(user, partial(self._open, download, count))
+            if request.flag("lend") and download.is_large:
+                place = await self._workers.call(None, download.lend)
+                if place is not None:
+                    stream.connection.send_message(EVENT, stream.number, encode({**info, "lent": place}))
+                    return {"bytes": 0}
             stream.connection.send_message(EVENT, stream.number, encode(info))
             while True:
                 stream.give_back(count - sum(len(frame) - HEADER.size for frame in frames))
@@ -114,13 +124,38 @@ class Download:
         self._offset = offset
         self._number = number
         self._descriptor = -1
+        self._ends = False
+
+    @property
+    def is_large(self) -> bool:
+        """Of a regular file much is still to come."""
+        return self._ends and self.left >= LARGE
+
+    def lend(self) -> dict[str, Any] | None:
+        """Where it is and what it is there; None where that is another file system, or nowhere any more."""
+        path = os.readlink(f"/proc/self/fd/{self._descriptor}")
+        found = os.fstat(self._descriptor)
+        try:
+            if found.st_dev != os.stat("/").st_dev or not os.path.samestat(os.lstat(path), found):
+                return None
+            os.fsync(self._descriptor)
+        except OSError:
+            return None
+        return {
+            "path": path,
+            "offset": self._offset - self.read_bytes,
+            "length": self.left + self.read_bytes,
+            "size": found.st_size,
+            "owner": [found.st_uid, found.st_gid, found.st_mode],
+        }
 
     def open(self) -> None:
         self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         found = os.fstat(self._descriptor)
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", self.path)
-        if stat.S_ISREG(found.st_mode) and found.st_size > 0:  # the kernel's own files say 0 and are not empty
+        self._ends = stat.S_ISREG(found.st_mode) and found.st_size > 0  # the kernel's own files say 0 and are not empty
+        if self._ends:
             self.left = min(self.left, max(0, found.st_size - self._offset))
 
     def read(self, count: int) -> list[memoryview]:

@@ -1,0 +1,59 @@
+"""Files of a sandbox's disk that are read from outside: only the very file that the agent was allowed to read."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from moonpool.guest.streams import Lent
+from moonpool.hosts.staging import Staging
+from moonpool.hosts.threads import Threads
+
+CONTENT = os.urandom(3 << 20)
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads(2)
+    yield threads
+    threads.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    (tmp_path / "disk/home").mkdir(parents=True)
+    (tmp_path / "disk/home/big").write_bytes(CONTENT)
+    (tmp_path / "secret").write_bytes(CONTENT)
+    return tmp_path / "disk"
+
+
+def lent(disk: Path, path: str = "/home/big") -> Lent:
+    found = os.stat(disk / "home/big")
+    return Lent(path, 7, len(CONTENT) - 10, found.st_size, (found.st_uid, found.st_gid, found.st_mode))
+
+
+async def test_the_bytes_that_are_wanted(disk: Path, threads: Threads) -> None:
+    wanted = lent(disk)
+    file = await Staging(disk, threads).open(wanted)
+    assert file is not None
+    (disk / "home/big").unlink()  # Who has opened it has it.
+    assert b"".join([piece async for piece in file.pieces(wanted.offset, wanted.length)]) == CONTENT[7:-3]
+    assert b"".join([piece async for piece in file.pieces(len(CONTENT) - 1, 1 << 30)]) == CONTENT[-1:]
+    await file.close()
+
+
+@pytest.mark.parametrize(
+    "path", ["/home/../../secret", "/link", "/out/secret", "/home", "/", "/gone", "/home/big\0", "/pipe"]
+)
+async def test_nothing_else_is_opened(disk: Path, threads: Threads, path: str) -> None:
+    (disk / "link").symlink_to("../secret")
+    (disk / "out").symlink_to("..")
+    os.mkfifo(disk / "pipe")
+    assert await Staging(disk, threads).open(lent(disk, path)) is None
+
+
+@pytest.mark.parametrize("change", [{"size": 1}, {"owner": (1, 0, 0o100644)}, {"owner": (0, 0, 0o100777)}], ids=str)
+async def test_a_file_that_was_exchanged(disk: Path, threads: Threads, change: dict[str, object]) -> None:
+    assert await Staging(disk, threads).open(replace(lent(disk), **change)) is None  # type: ignore[arg-type]
