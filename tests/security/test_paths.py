@@ -1,7 +1,9 @@
 """Paths that want out of where they belong, or that no file system takes; transfers that break off."""
 
+import contextlib
 import http.client
 import json
+import os
 from collections.abc import Iterator
 
 import httpx
@@ -138,26 +140,41 @@ def test_an_upload_that_ends_too_early_leaves_the_old_file(client: httpx.Client,
 
 
 @pytest.mark.parametrize("way", ["toolbox", "capsule"])
-def test_a_download_whose_client_goes_away_ends(server: Server, box: Sandbox, way: str) -> None:
-    """The agent has the file open for as long as it sends it, and no longer."""
-    big = f"{FOLDER}/big"
+@pytest.mark.parametrize("folder", [FOLDER, "/dev/shm"])  # read from the disk, and by the agent
+def test_a_download_whose_client_goes_away_ends(server: Server, box: Sandbox, way: str, folder: str) -> None:
+    """Whoever reads the file has it open for as long as it is sent, and no longer."""
+    big = f"{folder}/big"
     box.run(f"truncate -s {1 << 40} {big}")
+    open_in_agent = f"sudo ls -l /proc/1/fd | grep -c {big}"
+
+    def is_open() -> bool:
+        by_agent = box.try_run(open_in_agent).json()["result"].strip() == "1"
+        return by_agent or any(path.endswith(f"{box.id}{big}") for path in open_files(server))
+
     method, path, body = {
         "toolbox": ("GET", f"{box.toolbox}/files/download?path={big}", None),
         "capsule": ("POST", f"{box.capsule}/files/read", json.dumps({"path": big})),
     }[way]
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
-    connection.request(
-        method, path, body, {"Authorization": f"Bearer {server.api_key}", "Content-Type": "application/json"}
-    )
-    answer = connection.getresponse()
-    assert answer.status == 200
-    assert len(answer.read(MEGABYTE)) == MEGABYTE
-    open_in_agent = f"sudo ls -l /proc/1/fd | grep -c {big}"
-    assert box.try_run(open_in_agent).json()["result"].strip() == "1"
-    answer.close()
-    connection.close()
-    box.run(f"while [ $({open_in_agent}) != 0 ]; do sleep 0.01; done", timeout=60)
+    with contextlib.closing(connection):
+        connection.request(
+            method, path, body, {"Authorization": f"Bearer {server.api_key}", "Content-Type": "application/json"}
+        )
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert len(answer.read(MEGABYTE)) == MEGABYTE
+        assert is_open()
+        answer.close()
+    wait_for(lambda: not is_open())
+    box.run(f"rm {big}")
+
+
+def open_files(server: Server) -> list[str]:
+    found = []
+    for descriptor in os.listdir(f"/proc/{server.process.pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{server.process.pid}/fd/{descriptor}"))
+    return found
 
 
 def test_names_that_are_not_text(client: httpx.Client, box: Sandbox) -> None:
