@@ -43,6 +43,7 @@ from moonpool.guest.watching import Connections, connections, file_events, port_
 TOKEN_BYTES = 16  # of the word by which the agent knows a connection again
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
 MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
+MAX_OFFSET = (1 << 63) - 1
 Selector = int | str
 # Named here because the client has a method called "list".
 Paths = list[str]
@@ -405,15 +406,15 @@ class AgentClient:
                 return
         assert self.staging is not None
         lent = _lent(place)
-        file = await within(WORK_TIMEOUT, self.staging.open(lent))
-        if file is None:
-            async with self._reading(document) as reader:
-                yield reader
-            return
+        file = self.staging.lent(lent)
         try:
-            yield LentReader(file, FileInfo(**info), lent)
+            if await within(WORK_TIMEOUT, file.open()):
+                yield LentReader(file, FileInfo(**info), lent)
+                return
         finally:
             await file.close()
+        async with self._reading(document) as reader:
+            yield reader
 
     @asynccontextmanager
     async def _reading(self, document: dict[str, Any]) -> AsyncIterator[FileReader]:
@@ -552,7 +553,9 @@ def _lent(document: Any) -> Lent:
     try:
         path, (uid, gid, mode) = document["path"], map(int, document["owner"])
         offset, length, size = (max(0, int(document[name])) for name in ("offset", "length", "size"))
-    except (KeyError, TypeError, ValueError) as error:
+        if offset + length > MAX_OFFSET:
+            raise ValueError("beyond the end of any file")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise GuestError("The sandbox does not say where the file is") from error
     return Lent(str(path), offset, length, size, (uid, gid, mode))
 

@@ -38,7 +38,11 @@ class Lent:
 
 
 class LentFile(Protocol):
-    """An open file on the sandbox's disk."""
+    """A file on the sandbox's disk, to be closed by whoever has it."""
+
+    async def open(self) -> bool:
+        """False where there is another file by now, or none."""
+        ...
 
     def pieces(self, offset: int, length: int) -> AsyncIterator[bytes]:
         """So many bytes from there on, as far as the file has them."""
@@ -89,8 +93,8 @@ class Staging(Protocol):
 
     def new(self) -> StagedFile: ...
 
-    async def open(self, lent: Lent) -> LentFile | None:
-        """None where there is another file by now."""
+    def lent(self, lent: Lent) -> LentFile:
+        """To be opened."""
         ...
 
 

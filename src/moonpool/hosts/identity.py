@@ -8,12 +8,12 @@ from pathlib import Path
 
 from moonpool.engine.network.addresses import GUEST_ADDRESS
 from moonpool.guest.model import Identity
+from moonpool.hosts.beneath import FOLDER_FLAGS
 from moonpool.hosts.model import MEBIBYTE, MachineSpec
 
 WARM_HOSTNAME = "moonpool"
 FOLDER = "etc"
 FILE_MODE = 0o644
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

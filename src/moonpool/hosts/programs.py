@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from moonpool.guest.agent.units.commands_inside import ELSEWHERE, PLACE, scripts
-from moonpool.hosts.identity import FOLDER_FLAGS, replace_file
+from moonpool.hosts.beneath import FOLDER_FLAGS, open_beneath
+from moonpool.hosts.identity import replace_file
 
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 SHELL = "sh"
@@ -31,13 +32,9 @@ def lay_programs(root: Path) -> None:
 
 @contextlib.contextmanager
 def _folder(root: Path, path: str) -> Iterator[int]:
-    """By way of folders alone. Raises OSError."""
-    descriptor = os.open(root, FOLDER_FLAGS)
+    """Raises OSError."""
+    descriptor = open_beneath(root, path, FOLDER_FLAGS)
     try:
-        for part in path.strip("/").split("/"):
-            inner = os.open(part, FOLDER_FLAGS, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = inner
         yield descriptor
     finally:
         os.close(descriptor)

@@ -21,10 +21,10 @@ from pathlib import Path
 from moonpool.errors import DiskFull, FileOperationFailed
 from moonpool.guest.protocol import Buffer
 from moonpool.guest.streams import Lent
+from moonpool.hosts.beneath import FOLDER_FLAGS, open_beneath
 from moonpool.hosts.threads import Threads
 
 PREFIX = ".moonpool-upload-staged-"  # in the root folder of the sandbox
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 PIECE = 1 << 20  # bytes
@@ -90,11 +90,30 @@ class StagedFile:
 
 
 class LentFile:
-    """Read in order, the next piece in the background while the one before is being sent."""
+    """Read in order, the next piece in the background while the one before is being sent. Whoever has one closes it at
+    last, whatever happens."""
 
-    def __init__(self, descriptor: int, threads: Threads) -> None:
-        self._descriptor, self._threads = descriptor, threads
-        self._lock = threading.Lock()  # a caller that is cancelled leaves a thread reading
+    def __init__(self, root: Path, lent: Lent, threads: Threads) -> None:
+        self._root, self._lent, self._threads = root, lent, threads
+        self._lock = threading.Lock()  # a caller that is cancelled leaves a thread opening or reading
+        self._descriptor = -1
+        self._closed = False
+
+    async def open(self) -> bool:
+        """False where there is another file by now, or none."""
+        return await self._threads.run(self._open)
+
+    def _open(self) -> bool:
+        lent = self._lent
+        with self._lock:
+            if self._closed:
+                return False
+            try:
+                self._descriptor = open_beneath(self._root, lent.path, READ_FLAGS)
+            except (OSError, ValueError):  # The words are a sandbox's.
+                return False
+            found = os.fstat(self._descriptor)
+            return (found.st_size, (found.st_uid, found.st_gid, found.st_mode)) == (lent.size, lent.owner)
 
     async def pieces(self, offset: int, length: int) -> AsyncIterator[bytes]:
         end = offset + length
@@ -125,6 +144,7 @@ class LentFile:
 
     def _close(self) -> None:
         with self._lock:
+            self._closed = True
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:
                 os.close(descriptor)
@@ -139,28 +159,9 @@ class Staging:
     def new(self) -> StagedFile:
         return StagedFile(self._root, self._threads)
 
-    async def open(self, lent: Lent) -> LentFile | None:
-        """None where there is another file by now, or none."""
-        descriptor = await self._threads.run(self._open, lent)
-        return None if descriptor is None else LentFile(descriptor, self._threads)
-
-    def _open(self, lent: Lent) -> int | None:
-        *folders, name = lent.path.strip("/").split("/")
-        descriptor = os.open(self._root, FOLDER_FLAGS)
-        try:
-            for flags, part in [*((FOLDER_FLAGS, folder) for folder in folders), (READ_FLAGS, name)]:
-                if part in ("", ".", ".."):
-                    raise FileNotFoundError(lent.path)
-                inner = os.open(part, flags, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = inner
-            found = os.fstat(descriptor)
-            if (found.st_size, (found.st_uid, found.st_gid, found.st_mode)) == (lent.size, lent.owner):
-                return descriptor
-        except (OSError, ValueError):  # The words are a sandbox's: a path may have a NUL in it.
-            pass
-        os.close(descriptor)
-        return None
+    def lent(self, lent: Lent) -> LentFile:
+        """To be opened."""
+        return LentFile(self._root, lent, self._threads)
 
 
 def sweep(root: Path) -> None:

@@ -112,7 +112,8 @@ class Uploads:
             self._sessions.pop(path, None)
             raise UploadNotFound
         if path not in self._sessions:
-            self._sessions[path] = await self._threads.run(Session, path)
+            found = await self._threads.run(Session, path)
+            self._sessions.setdefault(path, found)  # Another request may have looked meanwhile, and gone on with it.
         return self._sessions[path]
 
     async def receive(self, session: Session, content: AsyncIterator[bytes], charge: Charge) -> None:

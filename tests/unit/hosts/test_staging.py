@@ -36,8 +36,8 @@ def lent(disk: Path, path: str = "/home/big") -> Lent:
 
 async def test_the_bytes_that_are_wanted(disk: Path, threads: Threads) -> None:
     wanted = lent(disk)
-    file = await Staging(disk, threads).open(wanted)
-    assert file is not None
+    file = Staging(disk, threads).lent(wanted)
+    assert await file.open()
     (disk / "home/big").unlink()  # Who has opened it has it.
     assert b"".join([piece async for piece in file.pieces(wanted.offset, wanted.length)]) == CONTENT[7:-3]
     assert b"".join([piece async for piece in file.pieces(len(CONTENT) - 1, 1 << 30)]) == CONTENT[-1:]
@@ -51,9 +51,19 @@ async def test_nothing_else_is_opened(disk: Path, threads: Threads, path: str) -
     (disk / "link").symlink_to("../secret")
     (disk / "out").symlink_to("..")
     os.mkfifo(disk / "pipe")
-    assert await Staging(disk, threads).open(lent(disk, path)) is None
+    file = Staging(disk, threads).lent(lent(disk, path))
+    assert not await file.open()
+    await file.close()
 
 
 @pytest.mark.parametrize("change", [{"size": 1}, {"owner": (1, 0, 0o100644)}, {"owner": (0, 0, 0o100777)}], ids=str)
 async def test_a_file_that_was_exchanged(disk: Path, threads: Threads, change: dict[str, object]) -> None:
-    assert await Staging(disk, threads).open(replace(lent(disk), **change)) is None  # type: ignore[arg-type]
+    file = Staging(disk, threads).lent(replace(lent(disk), **change))  # type: ignore[arg-type]
+    assert not await file.open()
+    await file.close()
+
+
+async def test_one_that_was_closed_is_not_opened_any_more(disk: Path, threads: Threads) -> None:
+    file = Staging(disk, threads).lent(lent(disk))
+    await file.close()  # As by a caller who left before a thread had come to it.
+    assert not await file.open()

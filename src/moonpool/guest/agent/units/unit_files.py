@@ -77,7 +77,7 @@ _look: Look | None = None
 @contextlib.contextmanager
 def one_look() -> Iterator[None]:
     """Within the block everything is looked at once: a start asks for hundreds of files, most of which are not there,
-    and each such question costs a sandbox as much as a thousand lines of this. The block neither waits nor writes."""
+    and each such question is a call of gVisor's to the outside. The block neither waits nor changes unit files."""
     global _look
     if _look is not None:
         yield
