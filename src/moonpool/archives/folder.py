@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moonpool.cancellation import to_the_end
+from moonpool.durability import sync
 from moonpool.errors import ArchiveCorrupt, NoCapacity, StoreUnavailable
 
 UNFINISHED = ".unfinished"
@@ -92,14 +93,6 @@ class FolderStore:
 
 def tell(error: OSError) -> None:
     raise error
-
-
-def sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def explained(error: OSError, path: Path) -> NoCapacity | StoreUnavailable:

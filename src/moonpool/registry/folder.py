@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from moonpool.durability import sync
 from moonpool.registry.model import HEXADECIMAL, Found, Manifest
 
 BLOBS, UPLOADS, REPOSITORIES = "blobs", "uploads", "repositories"
@@ -55,7 +56,7 @@ class TeamFolder:
             file.unlink(missing_ok=True)
             return
         os.rename(file, target)
-        sync_folder(self.blobs)
+        sync(self.blobs)
 
     def remove_blob(self, digest: str) -> bool:
         """False: an image needs it."""
@@ -180,7 +181,7 @@ class TeamFolder:
             os.rename(fresh, target)
         finally:
             fresh.unlink(missing_ok=True)
-        sync_folder(target.parent)
+        sync(target.parent)
 
 
 def references_of(link: Path) -> list[str]:
@@ -194,7 +195,7 @@ def removed(path: Path) -> bool:
         path.unlink()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    sync_folder(path.parent)
+    sync(path.parent)
     return True
 
 
@@ -226,12 +227,4 @@ def make_folder(path: Path) -> None:
     make_folder(path.parent)
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+from moonpool.durability import sync
 from moonpool.errors import LimitExceeded, NoDiskSpace, TooLarge
 from moonpool.hosts.threads import Threads
 from moonpool.registry.errors import DigestInvalid, OutOfOrder, UploadNotFound
@@ -75,11 +76,7 @@ class Session:
         with self._lock:
             if self._hash.hexdigest() != digest:
                 raise DigestInvalid
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync(self.path)
 
 
 class Uploads:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from moonpool.durability import sync
 from moonpool.engine.storage import btrfs
 from moonpool.engine.storage.mounts import Mount
 from moonpool.errors import EngineError, MachineUnfit
@@ -105,16 +106,9 @@ def _format(image: Path, size_bytes: int) -> None:
         os.fchmod(file.fileno(), 0o600)
         os.truncate(file.fileno(), size_bytes)
     run("mkfs.btrfs", "--quiet", "--metadata", "single", str(fresh))
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(fresh)
     fresh.rename(image)
-    sync_folder(image.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    with btrfs.folder(path) as descriptor:
-        os.fsync(descriptor)
+    sync(image.parent)
 
 
 def _is_btrfs(image: Path) -> bool:
