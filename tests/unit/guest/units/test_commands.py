@@ -138,14 +138,24 @@ async def test_a_service_that_is_a_script(box: Box, name: str) -> None:
     assert (box.root / "root/old").read_text().split() == ["started", "reloaded", "stopped"]
 
 
-async def test_a_mask_a_limit_of_time_and_sizes_with_letters(box: Box) -> None:
-    tell = "umask >/root/mask; ulimit -l >>/root/mask; exec sleep 600"
-    text = f"[Service]\nUMask=0077\nLimitMEMLOCK=64K\nRuntimeMaxSec=200ms\nExecStart=/bin/sh -c '{tell}'\n"
-    box.write("short.service", text)
+async def test_a_program_has_its_mask_and_limits_from_its_first_moment(box: Box) -> None:
+    tell = "umask >/root/mask; ulimit -l >>/root/mask; cat >>/root/mask"
+    text = f"[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nUMask=0077\nLimitMEMLOCK=64K\nExecStart=/bin/sh -c '{tell}'\n"
+    box.write("bounded.service", text)
+    for _ in range(20):
+        assert (await box.systemctl("start", "bounded")).exit_code == 0
+        assert (box.root / "root/mask").read_text().split() == ["0077", "64"]
+    box.write("missing.service", "[Service]\nLimitNOFILE=64\nExecStart=/usr/bin/nothing-here\n")
+    await box.systemctl("daemon-reload")
+    assert (await box.systemctl("start", "missing")).exit_code == 1
+    assert b"status=203/EXEC" in (await box.systemctl("status", "missing")).stdout
+
+
+async def test_a_limit_of_time(box: Box) -> None:
+    box.write("short.service", "[Service]\nRuntimeMaxSec=200ms\nExecStart=/bin/sleep 600\n")
     assert (await box.systemctl("start", "short")).exit_code == 0
     unit = await box.until("short.service", "failed/failed")
     assert unit["result"] == "timeout"
-    assert (box.root / "root/mask").read_text().split() == ["0077", "64"]
 
 
 async def test_ends_by_a_real_time_signal_are_seen(box: Box) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import glob
 import os
 import resource
@@ -99,8 +100,9 @@ class Launcher:
         with contextlib.ExitStack() as stack:
             streams = self._streams(settings, stack, reader)
             arguments, executable = command.arguments(environment), command.executable
-            if settings.mask is not None:
-                arguments, executable = _masked(settings.mask, arguments, executable), SHELL
+            if settings.bounded:
+                arguments, executable = _held(settings.mask, arguments, executable), SHELL
+                streams = (_gate(stack), *streams[1:])
             folder = _folder(settings, user)
             program = spawn.Program(arguments, None, folder, acting, environment, streams, executable=executable)
             try:
@@ -109,10 +111,10 @@ class Launcher:
                 raise LaunchFailed(STATUSES.get(error.code, EXEC), error.message) from error
             except (OSError, ValueError) as error:
                 raise LaunchFailed(EXEC, str(error)) from error
+            _bound(pid, settings)  # What was held begins when its gate closes, and that is at the end of this block.
         reader.pid = pid
         child = Child(pid)
         self._processes.watch(pid, child)
-        _bound(pid, settings)
         return child
 
     async def generate(self) -> list[str]:
@@ -181,10 +183,22 @@ class Drain:
         self._reader.close()
 
 
-def _masked(mask: int, arguments: tuple[str, ...], executable: str) -> tuple[str, ...]:
-    """By way of a shell, for the agent's own mask is its whole process's. The name that a program is called by is its
-    path then."""
-    return (SHELL, "-c", f'umask {mask:04o}; exec "$@"', SHELL, executable, *arguments[1:])
+def _held(mask: int | None, arguments: tuple[str, ...], executable: str) -> tuple[str, ...]:
+    """By way of a shell that waits at its gate until it has its limits: the agent's own would be its whole process's.
+    The name that a program is called by is its path then. LaunchFailed."""
+    if "/" in executable and not os.access(executable, os.X_OK):
+        reason = errno.EACCES if os.path.exists(executable) else errno.ENOENT
+        raise LaunchFailed(EXEC, f"Failed to execute {executable}: {os.strerror(reason)}")
+    masked = "" if mask is None else f"umask {mask:04o}; "
+    return (SHELL, "-c", f'read -r _; {masked}exec "$@" </dev/null', SHELL, executable, *arguments[1:])
+
+
+def _gate(stack: contextlib.ExitStack) -> int:
+    """What a held program reads first; it opens with the end of ``stack``."""
+    source, target = os.pipe()
+    stack.callback(os.close, source)
+    stack.callback(os.close, target)
+    return source
 
 
 def _folder(settings: Settings, user: User) -> str:
@@ -196,10 +210,11 @@ def _folder(settings: Settings, user: User) -> str:
 
 def _bound(pid: int, settings: Settings) -> None:
     """Limits that cannot be given at the start, since the agent itself would have them."""
-    with contextlib.suppress(OSError, ValueError):
-        for which, soft, hard in settings.limits:
+    for which, soft, hard in settings.limits:
+        with contextlib.suppress(OSError, ValueError):
             resource.prlimit(pid, which, (soft, hard))
-        if settings.nice:
+    if settings.nice:
+        with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, pid, settings.nice)
 
 

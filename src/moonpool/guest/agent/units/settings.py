@@ -109,6 +109,11 @@ class Settings:
     delete_after_success: bool = False
     conditions: tuple[tuple[str, str], ...] = field(default=())
 
+    @property
+    def bounded(self) -> bool:
+        """Whether its programs have something that the agent can only give them once they are processes."""
+        return bool(self.limits or self.nice or self.mask is not None)
+
 
 class Reader:
     """A definition with its specifiers resolved; BadSetting names the key."""
