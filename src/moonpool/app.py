@@ -409,6 +409,7 @@ class Core:
         await self.preferences.load()
         await self.records.load()
         await self.volumes.recover()
+        await self.metrics.look_back()
         interrupted = [sandbox.id for sandbox in self.records.all() if sandbox.interrupted]
         await self._recovery.run()
         await self.archiving.forget_bases()

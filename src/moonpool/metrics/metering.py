@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from moonpool.hosts.model import Resources
 from moonpool.metrics.model import TEAM_TIERS, Record, Usage
 from moonpool.metrics.rings import slot_of
 from moonpool.sandboxes.holdings import HAS_NO_DISK
@@ -37,9 +38,15 @@ class Reserved:
 
 
 def reserved_by(sandbox: Sandbox) -> Reserved:
-    resources = sandbox.resources
-    disk = 0 if sandbox.state in HAS_NO_DISK else resources.disk_mib
-    if sandbox.state not in RUNS:
+    return reserved_in(sandbox.state, sandbox.resources)
+
+
+def reserved_in(state: SandboxState | None, resources: Resources) -> Reserved:
+    """What a sandbox of this size holds in a state; None: it is not there yet."""
+    if state is None:
+        return Reserved()
+    disk = 0 if state in HAS_NO_DISK else resources.disk_mib
+    if state not in RUNS:
         return Reserved(disk_mib=disk)
     return Reserved(1, resources.cpu, resources.memory_mib, disk)
 

@@ -1,17 +1,22 @@
-"""All SQL of metrics: what teams used each day, and up to when it was added up."""
+"""All SQL of metrics: what teams used each day, up to when it was added up, and what changed since."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from moonpool.events.model import EventType
+from moonpool.hosts.model import Resources
 from moonpool.metrics.model import DayUsage, Usage
+from moonpool.sandboxes.model import SandboxState
 from moonpool.store.database import Transaction
-from moonpool.store.tables import usage_clock, usage_days
+from moonpool.store.tables import events, usage_clock, usage_days
 
 CLOCK = "usage"
+CHANGES = (EventType.SANDBOX_CREATED, EventType.SANDBOX_STATE_UPDATED, EventType.SANDBOX_UPDATED)
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,28 @@ class Accrued:
     boot: str
 
 
+@dataclass(frozen=True)
+class Change:
+    """A sandbox went from one state (None: it was not there) to another, at the size that it has since."""
+
+    sandbox_id: str
+    team_id: str
+    at: datetime
+    was: SandboxState | None
+    state: SandboxState
+    resources: Resources
+
+
 class UsageRepository:
     async def accrued(self, connection: AsyncConnection) -> Accrued | None:
         """None before the first time."""
         row = (await connection.execute(select(usage_clock).where(usage_clock.c.name == CLOCK))).one_or_none()
         return None if row is None else Accrued(row.accrued_until, row.monotonic, row.boot)
+
+    async def changes(self, connection: AsyncConnection, since: datetime) -> list[Change]:
+        """Of all teams' sandboxes, in their order."""
+        query = select(events).where(events.c.type.in_(CHANGES), events.c.created_at > since).order_by(events.c.id)
+        return [change_of(row) for row in await connection.execute(query)]
 
     async def set_accrued(self, transaction: Transaction, accrued: Accrued) -> None:
         values = {"accrued_until": accrued.until, "monotonic": accrued.monotonic, "boot": accrued.boot}
@@ -50,3 +72,16 @@ class UsageRepository:
         names = tuple(vars(Usage()))
         rows = await connection.execute(query)
         return [DayUsage(date.fromisoformat(row.day), Usage(*(getattr(row, name) for name in names))) for row in rows]
+
+
+def change_of(event: Row[Any]) -> Change:
+    data = event.data
+    was = data["old_state"]
+    return Change(
+        sandbox_id=event.subject_id,
+        team_id=event.team_id,
+        at=event.created_at,
+        was=None if was is None else SandboxState(was),
+        state=SandboxState(data["state"]),
+        resources=Resources(data["cpu"], data["memory_mib"], data["disk_mib"]),
+    )

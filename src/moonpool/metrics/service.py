@@ -26,6 +26,7 @@ from moonpool.metrics.model import (
     Tier,
     Usage,
 )
+from moonpool.metrics.replay import held_between
 from moonpool.metrics.repository import Accrued, UsageRepository
 from moonpool.metrics.rings import Rings, filled
 from moonpool.metrics.sampling import STEP, WIDTH, Course
@@ -35,7 +36,7 @@ from moonpool.sandboxes.service import SandboxService
 from moonpool.store.database import Store
 
 FIRST_WINDOW = 0.2  # seconds
-FLUSH_EVERY = 30.0  # seconds: what a killed server may lose
+FLUSH_EVERY = 30.0  # seconds: what a killed server may lose of figures that are measured
 SEEN = frozenset({SandboxState.RUNNING, SandboxState.PAUSING})
 CATCH_UP = timedelta(days=31)  # of disk, for a server that was off for longer
 LATE = 5.0  # seconds
@@ -86,6 +87,17 @@ class MetricsService:
         """By all sandboxes since this start."""
         self._writing = asyncio.Lock()
         self._ticker: asyncio.Task[None] | None = None
+
+    async def look_back(self) -> None:
+        """Count what the last server had not written when it was killed. Before recovery, whose changes are no end of
+        what they find: nobody knows when that ended."""
+        async with self._store.reading() as connection:
+            accrued = await self._repository.accrued(connection)
+            if accrued is None:
+                return
+            changes = await self._repository.changes(connection, accrued.until)
+        for held in held_between(changes, accrued.until, self._unseen(accrued)):
+            self._meter(held.team_id).catch_up(held.reserved, held.end, held.seconds)
 
     async def start(self) -> None:
         """Count what went on while no server looked, and follow the sandboxes from now on, until ``close``.
@@ -226,11 +238,13 @@ class MetricsService:
                 course.close_steps(wall.timestamp())
             for meter in self._meters.values():
                 meter.advance(wall, steady)
+            # Taken now: what is counted while files are written comes after the moment that this one is for.
+            usages = {team_id: dict(meter.unwritten) for team_id, meter in self._meters.items() if meter.unwritten}
             teams = {team_id: pending for team_id, meter in self._meters.items() if (pending := meter.take())}
             gone, self._gone = self._gone, set()
             await self._in_thread(self._write_all, jobs_of(self._courses), teams, gone)
             self._courses = {name: course for name, course in self._courses.items() if not course.written}
-            await self._write_usage(Accrued(wall, steady, self._boot().strip()))
+            await self._write_usage(usages, Accrued(wall, steady, self._boot().strip()))
 
     async def _tick(self) -> None:
         next_flush = self._clock.monotonic() + FLUSH_EVERY
@@ -272,11 +286,17 @@ class MetricsService:
             self._courses[sandbox.id] = Course(wall.timestamp(), resumed=changed)
         if accrued is None:
             return
-        same_boot = accrued.boot == self._boot().strip()
-        unseen = steady - accrued.monotonic if same_boot else (wall - accrued.until).total_seconds()
+        unseen = self._unseen(accrued)
         since_change = (wall - sandbox.updated_at).total_seconds() if changed else unseen
-        seconds = min(max(0.0, min(unseen, since_change)), CATCH_UP.total_seconds())
-        meter.catch_up(reserved, wall, seconds)
+        meter.catch_up(reserved, wall, max(0.0, min(unseen, since_change)))
+
+    def _unseen(self, accrued: Accrued) -> float:
+        """Seconds since the last count."""
+        same_boot = accrued.boot == self._boot().strip()
+        seconds = self._clock.monotonic() - accrued.monotonic
+        if not same_boot:
+            seconds = (self._clock.now() - accrued.until).total_seconds()
+        return min(max(0.0, seconds), CATCH_UP.total_seconds())
 
     def _meter(self, team_id: str) -> TeamMeter:
         meter = self._meters.get(team_id)
@@ -335,9 +355,7 @@ class MetricsService:
             if course := self._courses.get(sandbox_id):
                 course.disk_bytes = used
 
-    async def _write_usage(self, accrued: Accrued) -> None:
-        usages = {team_id: dict(meter.unwritten) for team_id, meter in self._meters.items() if meter.unwritten}
-
+    async def _write_usage(self, usages: Mapping[str, dict[date, Usage]], accrued: Accrued) -> None:
         def written() -> None:
             for team_id, usage in usages.items():
                 self._meters[team_id].written(usage)

@@ -109,14 +109,44 @@ class TestEndsOfServers:
         await seen.killed(after=5)
         assert await seen.used() == expected(15, 15)
 
-    async def test_what_ended_after_the_last_flush_loses_no_more_than_that(self, seen: Seen) -> None:
+    async def test_what_ended_after_the_last_flush(self, seen: Seen) -> None:
+        """Nothing was in the server's memory that events do not tell: also of one that is no more."""
         sandbox = await seen.create()
         seen.clock.advance(100)
         await seen.metrics.flush()
         seen.clock.advance(29)
         await seen.world.sandboxes.destroy(seen.world.admin, sandbox.id)
         await seen.killed(after=1000)
-        assert await seen.used() == expected(100, 100)
+        assert await seen.used() == expected(129, 129)
+        await seen.killed(after=1000)
+        assert await seen.used() == expected(129, 129)
+
+    async def test_changes_after_the_last_flush(self, seen: Seen) -> None:
+        admin, sandboxes = seen.world.admin, seen.world.sandboxes
+        await seen.metrics.flush()
+        seen.clock.advance(1)
+        sandbox = await seen.create()
+        seen.clock.advance(4)
+        await sandboxes.update(admin, sandbox.id, SandboxChange(cpu=4))
+        seen.clock.advance(5)
+        await sandboxes.pause(admin, sandbox.id)
+        seen.clock.advance(6)
+        await sandboxes.resume(admin, sandbox.id)
+        seen.clock.advance(7)
+        await seen.killed(after=8)
+        used = await seen.used()
+        assert used == Usage(24, 4 * 2 + 20 * 4, 24 * 1024, 30 * 2048)
+
+    async def test_a_clock_that_was_set_while_the_server_ran(self, seen: Seen) -> None:
+        """What is counted afterwards is never more than the time that has passed."""
+        sandbox = await seen.create()
+        await seen.metrics.flush()
+        seen.clock.wall += timedelta(days=400)
+        seen.clock.advance(10)
+        await seen.world.sandboxes.stop(seen.world.admin, sandbox.id)
+        await seen.killed()
+        today = seen.clock.now().date()
+        assert (await seen.used(today - timedelta(days=1), today)).running_seconds <= 10
 
     async def test_a_power_cut(self, seen: Seen) -> None:
         """Nothing ran while the machine was off; the disk was there all the same."""

@@ -140,8 +140,8 @@ async def test_a_service_that_is_a_script(box: Box, name: str) -> None:
 
 async def test_a_program_has_its_mask_and_limits_from_its_first_moment(box: Box) -> None:
     tell = "umask >/root/mask; ulimit -l >>/root/mask; cat >>/root/mask"
-    text = f"[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nUMask=0077\nLimitMEMLOCK=64K\nExecStart=/bin/sh -c '{tell}'\n"
-    box.write("bounded.service", text)
+    service = f"[Service]\nType=oneshot\nUMask=0077\nLimitMEMLOCK=64K\nExecStart=/bin/sh -c '{tell}'\n"
+    box.write("bounded.service", f"[Unit]\nStartLimitIntervalSec=0\n{service}")
     for _ in range(20):
         assert (await box.systemctl("start", "bounded")).exit_code == 0
         assert (box.root / "root/mask").read_text().split() == ["0077", "64"]
