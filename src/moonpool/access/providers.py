@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import JWKRegistry, Key, KeySet
 
 from moonpool.clock import Clock
 from moonpool.errors import ProviderFailed
 
 TIMEOUT = 15.0  # seconds for one question
 KNOWN_FOR = 3600.0  # seconds that what a provider says of itself holds
-SIGNATURES = ["RS256", "PS256", "ES256", "EdDSA"]  # never one that a shared secret makes
+# Never one that a shared secret makes.
+SIGNATURES = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
+BASIC, POST = "client_secret_basic", "client_secret_post"  # how we say at a provider who we are
+NOT_US = frozenset({"invalid_client", "unauthorized_client"})  # what it says where it wants the other one
 LEEWAY = 60  # seconds that clocks may differ
 
 
@@ -69,7 +73,7 @@ class GitHub:
 
     async def profile(self, flow: Flow, code: str) -> Profile:
         async with client() as http:
-            token = await exchange(http, f"{self.url}/login/oauth/access_token", self, flow, code)
+            token = await exchange(http, f"{self.url}/login/oauth/access_token", self, flow, code, [POST])
             headers = {"Authorization": f"Bearer {token.get('access_token')}"}
             user = await answer_of(http, "GET", f"{self.api}/user", headers=headers)
             emails = await answer_of(http, "GET", f"{self.api}/user/emails", headers=headers)
@@ -102,11 +106,24 @@ class OpenIdConnect:
     async def profile(self, flow: Flow, code: str) -> Profile:
         async with client() as http:
             metadata = await self._discover(http)
-            token = await exchange(http, metadata["token_endpoint"], self, flow, code)
+            token = await exchange(http, metadata["token_endpoint"], self, flow, code, methods_of(metadata))
             keys = await answer_of(http, "GET", metadata["jwks_uri"])
-        claims = self._verified(token.get("id_token"), keys, flow.nonce)
-        email = claims.get("email") if claims.get("email_verified") is True else None
-        return Profile(str(claims["sub"]), None if email is None else str(email), str(claims.get("name") or "User"))
+            claims = self._verified(token.get("id_token"), keys, flow.nonce)
+            told = await self._told(http, metadata, token, claims)
+        email = told.get("email") if told.get("email_verified") in (True, "true") else None
+        return Profile(claims["sub"], None if email is None else str(email), str(told.get("name") or "User"))
+
+    async def _told(
+        self, http: httpx.AsyncClient, metadata: Mapping[str, Any], token: Mapping[str, Any], claims: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """What the provider tells of who signed in: many have it not in the ID token but at an address of its own."""
+        where = metadata.get("userinfo_endpoint")
+        if {"email", "email_verified"} <= claims.keys() or not isinstance(where, str):
+            return claims
+        found = await answer_of(http, "GET", where, headers={"Authorization": f"Bearer {token['access_token']}"})
+        if not isinstance(found, Mapping) or found.get("sub") != claims["sub"]:  # of somebody else (section 5.3.2)
+            raise ProviderFailed
+        return found
 
     def _verified(self, token: Any, keys: Any, nonce: str) -> Mapping[str, Any]:
         """The claims of an ID token that this issuer signed for us and this login."""
@@ -119,7 +136,7 @@ class OpenIdConnect:
             nonce={"essential": True, "value": nonce},
         )
         try:
-            decoded = jwt.decode(str(token), KeySet.import_key_set(keys), algorithms=SIGNATURES)
+            decoded = jwt.decode(str(token), KeySet(known_keys(keys)), algorithms=SIGNATURES)
             rules.validate(decoded.claims)
         except (JoseError, ValueError, TypeError, KeyError) as error:
             raise ProviderFailed("The provider's answer is not signed as it has to be") from error
@@ -168,29 +185,74 @@ def grant_uri(url: str, client_id: str, flow: Flow, *, scope: str, **more: str) 
     )
 
 
-async def exchange(http: httpx.AsyncClient, url: str, us: Registered, flow: Flow, code: str) -> Mapping[str, Any]:
-    """The tokens that a code is good for, once."""
-    body = prepare_token_request(
-        "authorization_code",
-        code=code,
-        redirect_uri=flow.redirect_uri,
-        client_id=us.client_id,
-        client_secret=us.client_secret,
-        code_verifier=flow.verifier,
-    )
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    found = await answer_of(http, "POST", url, content=body, headers=headers)
-    if not isinstance(found, Mapping) or "error" in found or not isinstance(found.get("access_token"), str):
-        raise ProviderFailed
+def methods_of(metadata: Mapping[str, Any]) -> list[str]:
+    """Those that we know of the provider's; the one that is meant where it names none (OpenID Connect Discovery 3)."""
+    named = metadata.get("token_endpoint_auth_methods_supported")
+    known = [method for method in (BASIC, POST) if isinstance(named, list) and method in named]
+    return known or [BASIC]
+
+
+def known_keys(keys: Any) -> list[Key]:
+    """Those that sign; a provider may have others, of kinds that nobody here has heard of."""
+    found: list[Key] = []
+    for key in keys["keys"]:
+        if not isinstance(key, dict) or key.get("use") == "enc":
+            continue
+        try:
+            found.append(JWKRegistry.import_key(key))
+        except (JoseError, ValueError, KeyError):
+            continue
     return found
+
+
+async def exchange(
+    http: httpx.AsyncClient, url: str, us: Registered, flow: Flow, code: str, methods: list[str]
+) -> Mapping[str, Any]:
+    """The tokens that a code is good for, once. Providers hold each client to one of the ``methods`` that they name and
+    do not say to which; who is not known by one has not used up the code."""
+    for method in methods:
+        answer = await asked(http, "POST", url, **token_request(us, flow, code, method))
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            continue
+        found = json_of(answer)
+        if not isinstance(found, Mapping):
+            break
+        if answer.status_code == httpx.codes.OK and isinstance(found.get("access_token"), str):
+            return found
+        if found.get("error") not in NOT_US:
+            break
+    raise ProviderFailed
+
+
+def token_request(us: Registered, flow: Flow, code: str, method: str) -> dict[str, Any]:
+    """Both secrets of a header are encoded first (RFC 6749, 2.3.1), so that a colon parts them."""
+    named = {"client_id": us.client_id, "client_secret": us.client_secret} if method == POST else {}
+    body = prepare_token_request(
+        "authorization_code", code=code, redirect_uri=flow.redirect_uri, code_verifier=flow.verifier, **named
+    )
+    request: dict[str, Any] = {"content": body, "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+    if method == BASIC:
+        request["auth"] = (quote(us.client_id, safe=""), quote(us.client_secret, safe=""))
+    return request
 
 
 async def answer_of(http: httpx.AsyncClient, method: str, url: str, **request: Any) -> Any:
     """JSON; ProviderFailed for anything else."""
+    answer = await asked(http, method, url, **request)
+    if answer.status_code != httpx.codes.OK:
+        raise ProviderFailed
+    return json_of(answer)
+
+
+async def asked(http: httpx.AsyncClient, method: str, url: str, **request: Any) -> httpx.Response:
     try:
-        answer = await http.request(method, url, **request)
-        if answer.status_code != httpx.codes.OK:
-            raise ProviderFailed
+        return await http.request(method, url, **request)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ProviderFailed from error
+
+
+def json_of(answer: httpx.Response) -> Any:
+    try:
         return answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except ValueError as error:
         raise ProviderFailed from error

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, unquote, urlencode
 
 import uvicorn
 from joserfc import jwt
@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-CLIENT, SECRET = "moonpool-at-provider", "client secret"
+CLIENT, SECRET = "moonpool-at-provider", "client: secret+%"
 
 
 @dataclass
@@ -34,7 +34,9 @@ class Person:
 
 @dataclass
 class Provider:
-    """``person`` is who signs in; ``claims`` are changes to the ID token's; a code is good once, with its verifier."""
+    """``person`` is who signs in; ``claims`` are changes to the ID token's; a code is good once, with its verifier.
+    ``method`` is the one way in which the client may say who it is; with ``userinfo`` the ID token tells a subject
+    alone, and all else is told there. ``strange_keys`` are published beside the one that signs."""
 
     url: str = ""
     person: Person = field(default_factory=Person)
@@ -42,6 +44,10 @@ class Provider:
     signer: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "one"}))
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     denying: bool = False
+    method: str = "client_secret_post"
+    methods: list[str] | None = field(default_factory=lambda: ["client_secret_post"])
+    userinfo: dict[str, Any] | None = None
+    strange_keys: list[dict[str, Any]] = field(default_factory=list)
 
     def routes(self) -> list[Route]:
         return [
@@ -49,6 +55,7 @@ class Provider:
             Route("/login/oauth/access_token", self.token, methods=["POST"]),
             Route("/api/user", self.user),
             Route("/api/user/emails", self.emails),
+            Route("/userinfo", self.about),
             Route("/.well-known/openid-configuration", self.metadata),
             Route("/jwks", self.keys),
         ]
@@ -66,8 +73,12 @@ class Provider:
 
     async def token(self, request: Request) -> Response:
         sent = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+        asked = self.codes.get(sent.get("code", ""))
+        openid = asked is not None and "openid" in asked["scope"]
+        if not self.is_client(request, sent, self.method if openid else "client_secret_post"):
+            return JSONResponse({"error": "invalid_client"}, 401, {"WWW-Authenticate": "Basic"})
         asked = self.codes.pop(sent.get("code", ""), None)
-        if asked is None or sent["client_secret"] != SECRET or sent["redirect_uri"] != asked["redirect_uri"]:
+        if asked is None or sent["redirect_uri"] != asked["redirect_uri"]:
             return JSONResponse({"error": "bad_verification_code"})
         digest = hashlib.sha256(sent["code_verifier"].encode()).digest()
         if base64.urlsafe_b64encode(digest).decode().rstrip("=") != asked["code_challenge"]:
@@ -77,6 +88,15 @@ class Provider:
             told["id_token"] = self.id_token(asked["nonce"])
         return JSONResponse(told)
 
+    def is_client(self, request: Request, sent: dict[str, str], method: str) -> bool:
+        """In the one way, and in no other beside it."""
+        if method == "client_secret_post":
+            named = (sent.get("client_id"), sent.get("client_secret"))
+            return named == (CLIENT, SECRET) and "authorization" not in request.headers
+        kind, _, encoded = request.headers.get("authorization", "").partition(" ")
+        client, _, secret = base64.b64decode(encoded).decode().partition(":")
+        return (kind, unquote(client), unquote(secret)) == ("Basic", CLIENT, SECRET) and "client_secret" not in sent
+
     def id_token(self, nonce: str) -> str:
         claims = {
             "iss": self.url,
@@ -84,10 +104,9 @@ class Provider:
             "sub": str(self.person.id),
             "exp": int(time.time()) + 300,
             "nonce": nonce,
-            "email": self.person.email,
-            "email_verified": self.person.verified,
-            "name": self.person.name,
         }
+        if self.userinfo is None:
+            claims |= {"email": self.person.email, "email_verified": self.person.verified, "name": self.person.name}
         return jwt.encode({"alg": "ES256", "kid": "one"}, {**claims, **self.claims}, self.signer)
 
     async def user(self, request: Request) -> Response:
@@ -97,6 +116,10 @@ class Provider:
     async def emails(self, request: Request) -> Response:
         return JSONResponse([{"email": self.person.email, "primary": True, "verified": self.person.verified}])
 
+    async def about(self, request: Request) -> Response:
+        assert request.headers["authorization"] == "Bearer at"
+        return JSONResponse({"sub": str(self.person.id), "email": self.person.email, **(self.userinfo or {})})
+
     async def metadata(self, request: Request) -> Response:
         return JSONResponse(
             {
@@ -104,11 +127,14 @@ class Provider:
                 "authorization_endpoint": f"{self.url}/login/oauth/authorize",
                 "token_endpoint": f"{self.url}/login/oauth/access_token",
                 "jwks_uri": f"{self.url}/jwks",
+                "userinfo_endpoint": f"{self.url}/userinfo",
+                **({} if self.methods is None else {"token_endpoint_auth_methods_supported": self.methods}),
             }
         )
 
     async def keys(self, request: Request) -> Response:
-        return JSONResponse({"keys": [json.loads(json.dumps(self.signer.as_dict(private=False)))]})
+        own = json.loads(json.dumps(self.signer.as_dict(private=False)))
+        return JSONResponse({"keys": [*self.strange_keys, own]})
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Signing in by a provider, which is a real server on loopback, and everything that is not good about such a login."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,11 +11,12 @@ from joserfc.jwk import ECKey
 
 from moonpool.app import Core
 from tests.contract.wrenn.conftest import each
-from tests.contract.wrenn.people.conftest import WEB, Browser, SignIn
+from tests.contract.wrenn.people.conftest import WEB, Browser, MovableClock, SignIn
 from tests.contract.wrenn.people.provider import Person, Provider
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+BASIC, POST = "client_secret_basic", "client_secret_post"
 GITHUB, OIDC = {"provider": "github"}, {"provider": "oidc"}
 people = iter(range(1000, 9000))
 
@@ -25,7 +27,8 @@ async def person(provider: Provider) -> AsyncIterator[Person]:
     number = next(people)
     provider.person = Person(id=number, email=f"p{number}@example.com")
     yield provider.person
-    provider.claims, provider.denying = {}, False
+    provider.claims, provider.denying, provider.userinfo, provider.strange_keys = {}, False, None, []
+    provider.method, provider.methods = POST, [POST]
 
 
 async def to_provider(browser: Browser, path: dict[str, str], url: str = "") -> str:
@@ -65,6 +68,61 @@ async def test_somebody_new_and_again(
     assert (await second.call("getMe", 200))["email"] == me["email"]
     assert len((await second.call("listSessions", 200))["sessions"]) == 2
     assert "wrenn_oauth" not in first.http.cookies
+
+
+@pytest.mark.parametrize(
+    ("method", "methods"),
+    [(BASIC, None), (BASIC, [POST, BASIC, "private_key_jwt"]), (POST, [BASIC, POST]), (POST, [POST])],
+    ids=str,
+)
+async def test_a_provider_takes_the_client_in_its_own_way(
+    browser: Browser, person: Person, provider: Provider, clock: MovableClock, method: str, methods: list[str] | None
+) -> None:
+    provider.method, provider.methods = method, methods
+    clock.ahead += timedelta(hours=2)  # What it said of itself before no longer holds.
+    assert await sign_in_by(browser, OIDC) == ""
+    assert (await browser.call("getMe", 200))["email"] == person.email
+    location = await to_provider(browser, OIDC)
+    assert await come_back(browser, location, OIDC, code="guessed") == "exchange_failed"
+
+
+@pytest.mark.parametrize("verified", [True, "true"])
+async def test_a_provider_tells_of_a_person_elsewhere_than_in_the_token(
+    browser: Browser, person: Person, provider: Provider, verified: object
+) -> None:
+    provider.userinfo = {"email_verified": verified, "name": "Olga of the userinfo"}
+    assert await sign_in_by(browser, OIDC) == ""
+    me = await browser.call("getMe", 200)
+    assert (me["email"], me["name"]) == (person.email, "Olga of the userinfo")
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"sub": "another", "email_verified": True}, "exchange_failed"),
+        ({"email_verified": False}, "access_denied"),
+        ({"email_verified": "false"}, "access_denied"),
+        ({}, "access_denied"),
+    ],
+    ids=str,
+)
+async def test_what_is_told_of_a_person_has_to_be_theirs_and_verified(
+    browser: Browser, person: Person, provider: Provider, told: dict[str, Any], reason: str
+) -> None:
+    provider.userinfo = told
+    assert await sign_in_by(browser, OIDC) == reason
+    await browser.call("getMe", 401)
+
+
+async def test_a_provider_has_keys_of_kinds_that_nobody_knows(
+    browser: Browser, person: Person, provider: Provider
+) -> None:
+    provider.strange_keys = [
+        {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA", "kid": "quantum"},
+        {"kty": "EC", "crv": "brainpoolP256r1", "x": "AA", "y": "AA", "kid": "curve"},
+        {"kty": "RSA", "use": "sig", "kid": "half"},
+    ]
+    assert await sign_in_by(browser, OIDC) == ""
 
 
 async def test_the_state_is_this_browsers(browsers: Callable[[], Browser], person: Person) -> None:
