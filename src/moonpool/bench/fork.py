@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from moonpool.bench.calm import calm
 from moonpool.bench.engine import specification
 from moonpool.bench.figures import Figure, milliseconds_since
 from moonpool.guest.model import ProcessSpec
@@ -44,6 +45,7 @@ async def fork_figures(host: Host, runs: int) -> list[Figure]:
     async with watched(host) as source:
         ones, frozen = [], []
         for _ in range(runs):
+            await calm()
             async with watching(host, source) as longest:
                 ones.append(await fork(host, source, 1))
             frozen.append(longest[0])

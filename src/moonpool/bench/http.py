@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from moonpool.bench.calm import calm
 from moonpool.bench.commands import command_figures
 from moonpool.bench.figures import Figure, milliseconds_since, sample
 from moonpool.bench.server import RunningServer, wait_until_ready
@@ -121,6 +122,7 @@ async def burst(server: RunningServer, count: int, rounds: int) -> Figure:
     async with open_client(server) as client:
         for _ in range(rounds):
             await wait_until_ready(server)
+            await calm()
             started = time.perf_counter()
             results = await asyncio.gather(*(one(client, started) for _ in range(count)), return_exceptions=True)
             failures += sum(isinstance(result, BaseException) for result in results)

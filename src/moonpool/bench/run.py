@@ -22,6 +22,7 @@ from moonpool.bench import (
     tools,
     typing,
 )
+from moonpool.bench.calm import calm
 from moonpool.bench.figures import Figure
 from moonpool.bench.server import serving
 from moonpool.engine.cgroups import Cgroups
@@ -51,53 +52,58 @@ Say = Callable[[str], None]
 
 async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
     """Every figure, and the baseline they are compared with. ``data`` is absolute."""
-    say("plain runsc")
+
+    async def begin(part: str) -> None:
+        say(part)
+        await calm()
+
+    await begin("plain runsc")
     plain = await baseline.plain_runsc(max(5, plan.runs // 5))
-    say("engine alone")
+    await begin("engine alone")
     host = await Host.open(HostSettings(data=data, warm_pool=WARM_POOL))
     try:
         figures = await engine.engine_figures(host, plan.runs)
-        say("forks")
+        await begin("forks")
         figures += await fork.fork_figures(host, max(5, plan.runs // 5))
-        say("memory and files")
+        await begin("memory and files")
         figures += await states.state_figures(host, max(5, plan.runs // 5))
-        say("archives")
+        await begin("archives")
         figures += await archives.archive_figures(host, data, max(2, plan.runs // 20))
-        say("images and build steps")
+        await begin("images and build steps")
         figures += await builds.engine_figures(host, data, plan.runs)
     finally:
         await host.close()
     async with serving(data, BURST) as server:
-        say(f"{BURST} at once")
+        await begin(f"{BURST} at once")
         figures.append(await http.burst(server, BURST, plan.burst_rounds))
     async with serving(data, WARM_POOL) as server:
-        say("HTTP")
+        await begin("HTTP")
         figures += await http.http_figures(server, data, plan.runs)
         if sdk.installed():
-            say("Daytona SDK")
+            await begin("Daytona SDK")
             figures += await sdk.sdk_figures(server, plan.runs)
-        say("previews")
+        await begin("previews")
         figures += await previews.preview_figures(server, data, plan.runs)
-        say("tools")
+        await begin("tools")
         figures += await tools.tool_figures(server, plan.runs)
-        say("Freestyle")
+        await begin("Freestyle")
         figures += await freestyle.freestyle_figures(server, plan.runs)
-        say("builds")
+        await begin("builds")
         figures += await builds.http_figures(server, max(5, plan.runs // 5))
-        say("pushed images")
+        await begin("pushed images")
         figures += await pushes.push_figures(server, max(2, plan.runs // 20))
-        say("CodeSandbox")
+        await begin("CodeSandbox")
         figures += await codesandbox.codesandbox_figures(server, max(5, plan.runs // 5))
-        say("typing clients")
+        await begin("typing clients")
         figures += await typing.typing_figures(server, plan.typing)
-        say("listeners")
+        await begin("listeners")
         figures += await events.event_figures(server)
         cgroups = Cgroups.open(Instance(data))
-        say("at rest")
+        await begin("at rest")
         figures += await http.rest(server, lambda: total_cpu(cgroups), plan.resting, REST_SECONDS)
-        say("density")
+        await begin("density")
         figures += await http.density(server, lambda: total_memory(cgroups), plan.density)
-    say("desktop")
+    await begin("desktop")
     figures += await desktop.desktop_figures(data, max(5, plan.runs // 5))
     return [plain, *figures], plain
 

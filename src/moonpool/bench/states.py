@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from moonpool.bench.calm import calm
 from moonpool.bench.engine import specification
 from moonpool.bench.figures import Figure, milliseconds_since
 from moonpool.bench.fork import HELD, fork, watched, watching
@@ -40,6 +41,7 @@ async def _resume(host: Host, runs: int) -> Figure:
         await _ask(host, spec, "until test -e /tmp/ready; do sleep 0.05; done")
         for _ in range(runs):
             await host.pause(spec.id)
+            await calm()
             started = time.perf_counter()
             await host.resume(spec)
             times.append(milliseconds_since(started))
@@ -54,6 +56,7 @@ async def _memory_snapshots(host: Host, runs: int) -> list[Figure]:
     async with watched(host) as source:
         for _ in range(runs):
             name = new_uuid()
+            await calm()
             async with watching(host, source) as longest:
                 await host.capture(source.id, name, memory=True)
             frozen.append(longest[0])
@@ -72,6 +75,7 @@ async def _starts(host: Host, runs: int) -> list[float]:
         await host.capture(source.id, name, memory=True)
         for _ in range(runs):
             spec = specification(snapshot_image(name))
+            await calm()
             started = time.perf_counter()
             await host.unpack(spec)
             await host.resume(spec)
