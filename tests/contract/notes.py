@@ -24,7 +24,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "POST /users/me/logins": "Kept as the key's last use.",
         "POST /users/privacy-policies/accept": "There are none here; they count as accepted.",
         "PATCH /runners/{id}/draining": "What runs goes on: there is no other host to move it to.",
-        "POST /sandbox": ("No GPU, spot, KVM, domain lists or linked sandboxes; each is refused by name. " + SECRETS),
+        "POST /sandbox": ("No GPU, spot, KVM or linked sandboxes; each is refused by name. " + SECRETS),
         "PUT /sandbox/{sandboxIdOrName}/secrets": SECRETS,
         "GET /sandbox/{sandboxId}/secrets": "Without the values, which nobody is told.",
         "PATCH /secret/{secretId}": "Sandboxes get a new value with their next start.",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from moonpool.engine import network
 from moonpool.engine.gvisor.spec import SHARES
@@ -23,13 +24,22 @@ class Resources:
 
 @dataclass(frozen=True)
 class NetworkPolicy:
-    """``block_all`` closes everything; ``allow`` limits egress to these CIDRs (None: the open internet)."""
+    """``block_all`` closes everything; ``allow`` limits egress to these CIDRs (None: the open internet), ``domains`` to
+    what these names lead to (``*.`` in front: every name below), and names to these alone. With both, both are open."""
 
     block_all: bool = False
     allow: tuple[str, ...] | None = None
+    domains: tuple[str, ...] = ()
 
     def to_engine(self) -> network.NetworkPolicy:
-        return network.NetworkPolicy(block_all=self.block_all, allow=self.allow)
+        return network.NetworkPolicy(block_all=self.block_all, allow=self.allow, domains=self.domains)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "NetworkPolicy":
+        """What ``dataclasses.asdict`` made, also before there were domains."""
+        allow = document["allow"]
+        domains = document.get("domains", ())
+        return cls(document["block_all"], None if allow is None else tuple(allow), tuple(domains))
 
 
 MAX_MOUNTS = SHARES  # volumes of one sandbox

@@ -72,14 +72,13 @@ def record_from_json(document: dict[str, object]) -> Record:
     spec = document["spec"]
     if not isinstance(spec, dict):
         raise TypeError("spec")
-    allow = spec["network"]["allow"]
     return Record(
         spec=MachineSpec(
             **{
                 **spec,
                 "resources": Resources(**spec["resources"]),
                 "entrypoint": tuple(spec.get("entrypoint", ())),
-                "network": NetworkPolicy(spec["network"]["block_all"], None if allow is None else tuple(allow)),
+                "network": NetworkPolicy.of(spec["network"]),
                 "mounts": tuple(Mount(**mount) for mount in spec.get("mounts", ())),
             }
         ),

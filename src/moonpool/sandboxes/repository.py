@@ -1,6 +1,6 @@
 """All SQL of sandboxes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -116,15 +116,10 @@ def sandbox_of(row: Row[Any]) -> Sandbox:
             "state": SandboxState(row.state),
             "desired": DesiredState(row.desired),
             "resources": resources,
-            "network": network_of(row.network),
+            "network": NetworkPolicy.of(row.network),
             "timers": Timers(**row.timers),
             "backup": backup_of(row.backup),
             "mounts": tuple(Mount(**mount) for mount in row.mounts),
             "config": None if row.config is None else ImageConfig.of(row.config),
         }
     )
-
-
-def network_of(document: Mapping[str, Any]) -> NetworkPolicy:
-    allow: Iterable[str] | None = document["allow"]
-    return NetworkPolicy(document["block_all"], None if allow is None else tuple(allow))

@@ -23,9 +23,13 @@ MAX_ENV_BYTES = 128 * 1024  # of one entry: the kernel takes no longer one
 MAX_ENV_TOTAL_BYTES = 512 * 1024
 MAX_TIMER = 10 * 365 * 24 * 3600.0  # seconds
 MAX_NETWORKS = 100
+MAX_DOMAINS = 100
+MAX_DOMAIN = 253  # characters
 MAX_BYTES = 2**62
 MAX_PRIORITY = 10  # of what is evicted
 USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}")
+LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+DOMAIN = re.compile(rf"(?:\*\.)?(?:{LABEL}\.)+(?!\d+$){LABEL}")
 ID = re.compile(rf"[a-z][a-z0-9]{{{SANDBOX_ID_LENGTH - 1}}}")
 
 
@@ -101,16 +105,28 @@ def check_priority(priority: int | None) -> int | None:
 
 
 def check_network(network: NetworkPolicy) -> NetworkPolicy:
-    """The same with its CIDRs in their usual form."""
+    """The same with its CIDRs and domains in their usual form."""
+    if len(network.domains) > MAX_DOMAINS:
+        raise InvalidInput(f"At most {MAX_DOMAINS} domains", field="network")
+    domains = tuple(dict.fromkeys(map(check_domain, network.domains)))
     if network.allow is None:
-        return network
+        return replace(network, domains=domains)
     if len(network.allow) > MAX_NETWORKS:
         raise InvalidInput(f"At most {MAX_NETWORKS} networks", field="network")
     try:
         allow = tuple(str(IPv4Network(entry.strip(), strict=False)) for entry in network.allow)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
         raise InvalidInput(f"Not an IPv4 network: {error}", field="network") from error
-    return NetworkPolicy(network.block_all, allow)
+    return NetworkPolicy(network.block_all, allow, domains)
+
+
+def check_domain(text: str) -> str:
+    """A domain, or ``*.`` and one, in lower case; InvalidInput."""
+    domain = text.strip().lower().removesuffix(".")
+    if not DOMAIN.fullmatch(domain) or len(domain) > MAX_DOMAIN:
+        message, hint = f"Not a domain: {text[:MAX_DOMAIN]!r}", "Use names such as example.com or *.example.com."
+        raise InvalidInput(message, field="network", hint=hint)
+    return domain
 
 
 def check_resources(resources: Resources, limits: TeamLimits) -> Resources:

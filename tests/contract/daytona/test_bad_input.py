@@ -54,6 +54,15 @@ BAD_BODIES = [
     (b'{"networkAllowList": "10.0.0.1"}', "networkAllowList"),
     (b'{"networkAllowList": "::/0"}', "networkAllowList"),
     (b'{"networkAllowList": "1.2.3.0/24,nonsense"}', "networkAllowList"),
+    (b'{"domainAllowList": "*"}', "domainAllowList"),
+    (b'{"domainAllowList": "*.com"}', "domainAllowList"),
+    (b'{"domainAllowList": "a.*.example.com"}', "domainAllowList"),
+    (b'{"domainAllowList": "https://example.com"}', "domainAllowList"),
+    (b'{"domainAllowList": "example.com,"}', "domainAllowList"),
+    (b'{"domainAllowList": "203.0.113.7"}', "domainAllowList"),
+    (b'{"domainAllowList": "example.com\\nx.com"}', "domainAllowList"),
+    (b'{"domainAllowList": "' + b"a" * 64 + b'.com"}', "domainAllowList"),
+    (b'{"domainAllowList": "' + b"a.com," * 10 + b'a.com"}', "at most 10"),
     (b'{"networkAllowList": "' + b"1.2.3.0/24," * 10 + b'1.2.3.0/24"}', "at most 10"),
 ]
 
@@ -69,7 +78,6 @@ UNSUPPORTED: list[dict[str, Any]] = [
     {"kvm": True},
     {"spot": True},
     {"linkedSandbox": "x"},
-    {"domainAllowList": "example.com"},
     {"outboundProxyUrl": "http://proxy"},
     {"otelEndpointOverride": "http://collector"},
 ]

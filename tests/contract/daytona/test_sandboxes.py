@@ -46,6 +46,7 @@ async def test_create_with_everything(client: httpx.AsyncClient, conforms: Confo
         "public": True,
         "target": "us",
         "networkAllowList": "203.0.113.7/24, 198.51.100.0/24",
+        "domainAllowList": "example.com,*.example.org",
         "autoStopInterval": 0,
         "autoArchiveInterval": 0,
         "autoDeleteInterval": 30,
@@ -59,6 +60,7 @@ async def test_create_with_everything(client: httpx.AsyncClient, conforms: Confo
     assert body["public"] is True
     assert body["networkBlockAll"] is False
     assert body["networkAllowList"] == "203.0.113.0/24,198.51.100.0/24"
+    assert body["domainAllowList"] == "example.com,*.example.org"
     assert (body["autoStopInterval"], body["autoArchiveInterval"], body["autoDeleteInterval"]) == (0, 43200, 30)
     assert body["autoDestroyAt"] > body["createdAt"]
     assert body["queueTimeout"] == 3

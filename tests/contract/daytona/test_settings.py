@@ -81,9 +81,19 @@ async def test_network(client: httpx.AsyncClient, conforms: Conforms, sandbox: d
     assert await change(networkBlockAll=False) == (False, None)
 
 
-async def test_network_by_domain_is_refused(client: httpx.AsyncClient, sandbox: dict[str, Any]) -> None:
-    url = f"/api/sandbox/{sandbox['id']}/network-settings"
-    assert (await client.post(url, json={"domainAllowList": "example.com"})).status_code == 422
+async def test_network_by_domain(client: httpx.AsyncClient, conforms: Conforms, sandbox: dict[str, Any]) -> None:
+    async def change(**body: object) -> tuple[bool, str | None, str | None]:
+        answer = await client.post(f"/api/sandbox/{sandbox['id']}/network-settings", json=body)
+        changed = conforms("Sandbox", answer.json())
+        return changed["networkBlockAll"], changed.get("networkAllowList"), changed.get("domainAllowList")
+
+    assert await change(domainAllowList="PyPI.org, *.example.com.") == (False, None, "pypi.org,*.example.com")
+    assert await change(networkAllowList="1.1.1.0/24") == (False, "1.1.1.0/24", "pypi.org,*.example.com")
+    assert await change(networkAllowList="") == (False, None, "pypi.org,*.example.com")
+    assert await change(networkBlockAll=True) == (True, None, None)
+    assert await change(domainAllowList="") == (True, None, None)
+    assert await change(domainAllowList="a.com") == (False, None, "a.com")
+    assert await change(networkBlockAll=False, networkAllowList="1.1.1.0/24") == (False, "1.1.1.0/24", None)
 
 
 async def test_last_activity(client: httpx.AsyncClient, sandbox: dict[str, Any]) -> None:

@@ -69,6 +69,7 @@ def sandbox_dto(sandbox: Sandbox, view: View) -> SandboxDto:
         public=sandbox.public,
         networkBlockAll=sandbox.network.block_all,
         networkAllowList=allow_list(sandbox.network),
+        domainAllowList=",".join(sandbox.network.domains) or None,
         kvm=False,
         spot=False,
         cpu=math.ceil(resources.cpu),

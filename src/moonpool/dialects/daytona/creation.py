@@ -20,7 +20,6 @@ UNSUPPORTED = {
     "spot": "There are no spot sandboxes here",
     "kvm": "KVM is not exposed in sandboxes",
     "linkedSandbox": "Linked sandboxes are not supported",
-    "domainAllowList": "Allowing egress by domain is not supported; use networkAllowList",
     "outboundProxyUrl": "An outbound proxy is not supported; set HTTP_PROXY in env",
     "otelEndpointOverride": "Sending telemetry elsewhere is not supported",
 }
@@ -48,7 +47,7 @@ def new_sandbox(principal: Principal, body: CreateSandbox, region: str, queue_ti
         cpu=body.cpu,
         memory_mib=mebibytes(body.memory),
         disk_mib=mebibytes(body.disk),
-        network=policy(OPEN, body.networkBlockAll, body.networkAllowList),
+        network=policy(OPEN, body.networkBlockAll, body.networkAllowList, body.domainAllowList),
         timers=timers(body),
         dialect_data={mapping.DIALECT: own} if own else {},
         secrets=by_variable(body.secrets or []),

@@ -295,6 +295,7 @@ class Sandbox(WireModel):
     public: bool
     networkBlockAll: bool
     networkAllowList: str | None = None
+    domainAllowList: str | None = None
     kvm: bool
     spot: bool
     cpu: int

@@ -4,14 +4,13 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.answers import sandbox_json
 from moonpool.dialects.daytona.call import Authenticated, Call
-from moonpool.dialects.daytona.creation import UNPROCESSABLE, UNSUPPORTED, mebibytes
+from moonpool.dialects.daytona.creation import mebibytes
 from moonpool.dialects.daytona.extensions import (
     MAX_MINUTES,
     ResizeSandbox,
@@ -104,10 +103,8 @@ async def get_toolbox_proxy_url(call: Authenticated, sandbox: str) -> Response:
 @router.post("/api/sandbox/{sandbox}/network-settings")
 async def update_network_settings(request: Request, call: Authenticated, sandbox: str) -> Response:
     body = await parse(request, UpdateSandboxNetworkSettings)
-    if body.domainAllowList:
-        raise HTTPException(UNPROCESSABLE, f"domainAllowList: {UNSUPPORTED['domainAllowList']}")
     found = await call.services.sandboxes.get(call.principal, sandbox)
-    wanted = policy(found.network, body.networkBlockAll, body.networkAllowList)
+    wanted = policy(found.network, body.networkBlockAll, body.networkAllowList, body.domainAllowList)
     return await change(call, found.id, SandboxChange(network=wanted))
 
 

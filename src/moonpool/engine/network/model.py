@@ -43,15 +43,21 @@ class NetworkPolicy:
     """What a sandbox may reach, within what the operator permits.
 
     `block_all`: nothing, names included. `allow`: only these IPv4 CIDRs, and names; an empty tuple is nothing at all;
-    None is the whole public internet.
+    None is the whole public internet. `domains`: only these names (`*.` in front: every name below), the addresses that
+    they lead to and, where `allow` is given, its networks.
     """
 
     block_all: bool = False
     allow: tuple[str, ...] | None = None
+    domains: tuple[str, ...] = ()
 
     @property
     def blocked(self) -> bool:
-        return self.block_all or self.allow == ()
+        return self.block_all or (self.allow == () and not self.domains)
+
+    @property
+    def restricted(self) -> bool:
+        return self.allow is not None or bool(self.domains)
 
     @property
     def networks(self) -> tuple[IPv4Network, ...]:

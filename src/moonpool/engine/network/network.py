@@ -10,10 +10,11 @@ from pyroute2.netlink.exceptions import NetlinkError
 from moonpool.engine.instance import Instance
 from moonpool.engine.network import conntrack, host, icmp, links, namespaces, pair, passage, ruleset
 from moonpool.engine.network.addresses import RESOLVER_ALIASES, SLOTS, slot_address
+from moonpool.engine.network.domains import Domains, Reached
 from moonpool.engine.network.model import NetworkFailed, NetworkPolicy, Slot, kernel_errors, parse_networks
 from moonpool.engine.network.nftables import Nftables
 from moonpool.engine.network.resolvers import RESOLV_CONF, upstream_resolvers
-from moonpool.engine.network.survey import kept_numbers, link_name, survey
+from moonpool.engine.network.survey import BLOCKED, kept_numbers, link_name, survey
 from moonpool.errors import MoonpoolError
 
 
@@ -33,11 +34,13 @@ class Network:
         self._opened, self._closed = opened, closed
         self._resolv_conf = resolv_conf
         self._nftables = Nftables()
-        self._lock = threading.Lock()  # over the five below, and over the order of transactions
+        self._lock = threading.Lock()  # over the seven below, and over the order of transactions
         self._policies: dict[int, NetworkPolicy] = {}
         self._addressed: set[int] = set()
         self._uncounted: set[int] = set()  # slots whose connections were made under rules since replaced
         self._resolvers = upstream_resolvers(resolv_conf)
+        self._domains = Domains(instance.run / "domains", lambda: self._resolvers, self._learn)
+        self._reached: dict[int, Reached] = {}
         self._claim = host.claim(self._tag, self._nftables)
         self._mtu = links.uplink_mtu()
 
@@ -144,13 +147,14 @@ class Network:
         slot = self.slot(number)
         with self._lock:
             self._change_policy(slot, policy)
+            reached = set(self._reached[number].addresses) if number in self._reached else set()
 
         def unwanted(destination: IPv4Address) -> bool:
-            if policy.allow is None or policy.blocked:
+            if not policy.restricted or policy.blocked:
                 return policy.blocked
-            return not any(destination in network for network in permitted)
+            return str(destination) not in reached and not any(destination in network for network in permitted)
 
-        if policy.allow is not None or policy.blocked:
+        if policy.restricted or policy.blocked:
             self._cut(slot, unwanted)
 
     @kernel_errors("The network cannot be refreshed")
@@ -177,6 +181,8 @@ class Network:
             namespaces.forget(slot.namespace)
             self._cut(slot, lambda destination: True)
         self._policies.clear()
+        self._reached.clear()
+        self._domains.stop()
         passage.close_passage(self._tag, self._nftables)
         host.release(self._tag, self._nftables)
         namespaces.remove_folder(self._folder)
@@ -188,10 +194,21 @@ class Network:
         found = survey(self._tag, self._folder, self._nftables)
         self._policies = dict(found.complete)
         self._addressed = set(found.complete)
+        for number, addresses in found.reached.items():
+            self._adopt_names(number, addresses)
         self._install()
         passage.open_passage(self._tag, self._nftables)
         for number in found.broken:
             self.destroy(number)
+
+    def _adopt_names(self, number: int, addresses: Sequence[str]) -> None:
+        """Answer a slot's names again. Whose domains nobody knows any more is closed until somebody says them."""
+        if domains := self._domains.kept(number):
+            policy = self._policies[number]
+            self._policies[number] = NetworkPolicy(policy.block_all, policy.allow or None, domains)
+            self._reached[number] = self._domains.open(number, domains, addresses)
+        else:
+            self._policies[number] = BLOCKED
 
     def _describe(self, number: int) -> Slot:
         if not 0 <= number < SLOTS:
@@ -213,15 +230,49 @@ class Network:
             conntrack.cut(slot.address, unwanted)
 
     def _change_policy(self, slot: Slot, policy: NetworkPolicy) -> None:
-        before = self._policies.get(slot.number, NetworkPolicy())
-        commands = ruleset.change_policy(self._tag, slot.link, before, policy)
-        self._policies[slot.number] = policy
+        number = slot.number
+        before, old = self._policies.get(number, NetworkPolicy()), self._reached.get(number)
+        new = old if policy.domains == before.domains else None
+        if policy.blocked or not policy.domains:
+            new = None
+        elif new is None:
+            new = self._domains.open(number, policy.domains)
+        commands = [ruleset.change_policy(self._tag, slot.link, before, policy)]
+        if new is not old:
+            names = (None if reached is None else reached.named for reached in (old, new))
+            commands.append(ruleset.change_names(self._tag, slot.link, *names))
+        self._policies[number] = policy
+        self._set_reached(number, new)
         try:
-            if commands:
-                self._apply(commands)
+            if any(commands):
+                self._apply("\n".join(commands))
         except MoonpoolError:
-            self._policies[slot.number] = before
+            self._policies[number] = before
+            self._set_reached(number, old)
+            self._domains.replace(number, new, old)
             raise
+        self._domains.replace(number, old, new)
+
+    def _set_reached(self, number: int, reached: Reached | None) -> None:
+        if reached is None:
+            self._reached.pop(number, None)
+        else:
+            self._reached[number] = reached
+
+    def _learn(self, number: int, domains: tuple[str, ...], addresses: Sequence[str]) -> None:
+        """Open the addresses that a slot's names lead to; nothing happens where it may no longer reach those names."""
+        with self._lock:
+            reached = self._reached.get(number)
+            if reached is None or reached.listener.domains != domains:
+                return
+            new, surplus = reached.add(addresses)
+            link = self._describe(number).link
+            changes = (("delete", surplus), ("add", new))
+            commands = [
+                text for verb, some in changes for text in ruleset.change_addresses(self._tag, link, verb, some)
+            ]
+            if commands:
+                self._apply("\n".join(commands))
 
     def _apply(self, commands: str) -> None:
         """One transaction. Where somebody flushed the rules they are put back, changed state included."""
@@ -248,6 +299,7 @@ class Network:
             {slot.link: slot.address for slot in slots},
             policies,
             self._claim.forwarding_was_off,
+            {self._describe(number).link: reached.named for number, reached in self._reached.items()},
         )
         self._nftables.run(ruleset.install(rules))
         self._uncounted |= set(self._policies)

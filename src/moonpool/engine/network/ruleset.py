@@ -21,8 +21,22 @@ QUOTED_CHAIN = "rewrite_quoted"  # its one rule cannot be written in nft's langu
 FROM_ALIAS = (
     f"ct status dnat ct original ip daddr {{ {', '.join(RESOLVER_ALIASES)} }} meta l4proto {{ tcp, udp }} th dport 53"
 )
+TO_ALIAS = f"ip daddr {{ {', '.join(RESOLVER_ALIASES)} }} meta l4proto {{ tcp, udp }} th dport 53"
+# The same where a sandbox may reach some domains only: the server itself answers, see names.py.
+FROM_NAMED = (
+    f"ct status dnat ct original ip daddr {{ {', '.join(RESOLVER_ALIASES)} }} "
+    "meta l4proto { tcp, udp } ct original proto-dst 53 ip daddr 127.0.0.1"
+)
 # An empty set whose presence says so: like the setting itself it ends with a reboot, and only then.
 FORWARDING_MARKER = "forwarding_was_off"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A link whose names the server answers itself: at which port, and which addresses it may reach because of them."""
+
+    port: int
+    addresses: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,7 @@ class Rules:
     addresses: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, NetworkPolicy] = field(default_factory=dict)
     forwarding_was_off: bool = False
+    named: Mapping[str, Named] = field(default_factory=dict)
 
     @property
     def table(self) -> str:
@@ -101,7 +116,7 @@ def change_policy(tag: str, link: str, old: NetworkPolicy, new: NetworkPolicy) -
     commands = []
     for name, before, after in (
         ("blocked", old.blocked, new.blocked),
-        ("restricted", old.allow is not None, new.allow is not None),
+        ("restricted", old.restricted, new.restricted),
     ):
         if before != after:
             commands.append(f'{"add" if after else "delete"} element inet {table} {name} {{ "{link}" }}')
@@ -111,6 +126,30 @@ def change_policy(tag: str, link: str, old: NetworkPolicy, new: NetworkPolicy) -
             joined = ", ".join(_allowed_element(link, network) for network in sorted(networks))
             commands.append(f"{verb} element inet {table} allowed {{ {joined} }}")
     return "\n".join(commands)
+
+
+def change_names(tag: str, link: str, old: Named | None, new: Named | None) -> str:
+    """The commands after which the server answers a link's names at another port, or no longer."""
+    table = table_name(tag)
+    commands = []
+    if old is not None:
+        commands.append(f'delete element inet {table} named {{ "{link}" }}')
+        commands += change_addresses(tag, link, "delete", old.addresses)
+    if new is not None:
+        commands.append(f"add element inet {table} named {{ {_named_element(link, new)} }}")
+    return "\n".join(commands)
+
+
+def change_addresses(tag: str, link: str, verb: str, addresses: Sequence[str]) -> list[str]:
+    """`verb` ("add" or "delete") addresses that a link may reach because of their names."""
+    if not addresses:
+        return []
+    joined = ", ".join(f'"{link}" . {address}' for address in addresses)
+    return [f"{verb} element inet {table_name(tag)} resolved {{ {joined} }}"]
+
+
+def _named_element(link: str, named: Named) -> str:
+    return f'"{link}" : 127.0.0.1 . {named.port}'
 
 
 def _allowed_element(link: str, network: IPv4Network) -> str:
@@ -140,6 +179,7 @@ def _arrival(ours: str) -> str:
   }}
   chain resolve {{
     type nat hook prerouting priority dstnat; policy accept;
+    iifname {ours} iifname != @blocked {TO_ALIAS} dnat ip to iifname map @named
     iifname {ours} iifname != @blocked meta l4proto {{ tcp, udp }} th dport 53 dnat ip to ip daddr map @resolvers
   }}"""
 
@@ -153,6 +193,7 @@ def _to_the_host(ours: str) -> str:
     ct state established ct direction reply accept
     ct state new jump admit
     iifname != @blocked {FROM_ALIAS} accept
+    iifname != @blocked iifname @restricted {FROM_NAMED} accept
     goto refuse
   }}
   chain answer_locally {{
@@ -183,7 +224,7 @@ def _through_the_host(ours: str) -> str:
     {FROM_ALIAS} accept
     ip daddr @closed goto refuse
     ip daddr != @opened ip daddr @denied goto refuse
-    iifname @restricted iifname . ip daddr != @allowed goto refuse
+    iifname @restricted iifname . ip daddr != @allowed iifname . ip daddr != @resolved goto refuse
     tcp flags syn tcp option maxseg size set rt mtu
     accept
   }}
@@ -219,10 +260,12 @@ def _departure(ours: str, block: IPv4Network) -> str:
 def _sets(rules: Rules) -> str:
     addresses = [f'"{link}" : {address}' for link, address in rules.addresses.items()]
     blocked = [f'"{link}"' for link, policy in rules.policies.items() if policy.blocked]
-    restricted = [f'"{link}"' for link, policy in rules.policies.items() if policy.allow is not None]
+    restricted = [f'"{link}"' for link, policy in rules.policies.items() if policy.restricted]
     allowed = [
         _allowed_element(link, network) for link, policy in rules.policies.items() for network in policy.networks
     ]
+    named = [_named_element(link, one) for link, one in rules.named.items()]
+    resolved = [f'"{link}" . {address}' for link, one in rules.named.items() for address in one.addresses]
     marker = f"set {FORWARDING_MARKER} {{ type ipv4_addr; }}" if rules.forwarding_was_off else ""
     interval = "type ipv4_addr; flags interval; auto-merge;"
     return f"""
@@ -231,6 +274,8 @@ def _sets(rules: Rules) -> str:
   set blocked {{ type ifname; {elements(blocked)} }}
   set restricted {{ type ifname; {elements(restricted)} }}
   set allowed {{ type ifname . ipv4_addr; flags interval; {elements(allowed)} }}
+  map named {{ type ifname : ipv4_addr . inet_service; {elements(named)} }}
+  set resolved {{ type ifname . ipv4_addr; {elements(resolved)} }}
   set denied {{ {interval} {elements(DENIED)} }}
   set opened {{ {interval} {elements(map(str, rules.opened))} }}
   set closed {{ {interval} {elements(map(str, rules.closed))} }}

@@ -14,10 +14,13 @@ BLOCKED = NetworkPolicy(block_all=True)
 
 @dataclass(frozen=True)
 class Survey:
-    """`complete`: number -> policy of the slots that work; `broken`: numbers of which only parts are there."""
+    """`complete`: number -> policy of the slots that work; `broken`: numbers of which only parts are there;
+    `reached`: number -> the addresses that names have led it to, for slots whose names the server answers. Their
+    policies lack the domains, which the kernel does not know."""
 
     complete: dict[int, NetworkPolicy] = field(default_factory=dict)
     broken: frozenset[int] = frozenset()
+    reached: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def link_name(tag: str, number: int) -> str:
@@ -35,12 +38,16 @@ def survey(tag: str, folder: Path, nftables: Nftables) -> Survey:
     kept = kept_numbers(folder)
     routed = {_number(name, prefix) for name in links.routed(prefix)}
     whole = {number for number in linked & routed & kept if namespaces.is_kept(folder / str(number))}
-    policies = _policies(tag, nftables)
+    sets = _sets(tag, nftables)
+    policies = None if sets is None else _policies(sets)
     complete = {
         number: policies.get(link_name(tag, number), NetworkPolicy()) if policies is not None else BLOCKED
         for number in sorted(whole)
     }
-    return Survey(complete, frozenset((linked | kept) - whole))
+    reached = {} if sets is None else _reached(sets)
+    numbers = {number: link_name(tag, number) for number in complete}
+    of_complete = {number: reached[link] for number, link in numbers.items() if link in reached}
+    return Survey(complete, frozenset((linked | kept) - whole), of_complete)
 
 
 def kept_numbers(folder: Path) -> set[int]:
@@ -52,12 +59,27 @@ def _number(link: str, prefix: str) -> int:
     return int(link.removeprefix(prefix), 16)
 
 
-def _policies(tag: str, nftables: Nftables) -> dict[str, NetworkPolicy] | None:
-    """Link -> policy as the kernel's sets have it; links without any restriction are left out. None: no table."""
+def _sets(tag: str, nftables: Nftables) -> dict[str, dict[str, Any]] | None:
+    """Name -> set or map, as the kernel has it. None: no table."""
     table = ruleset.table_name(tag)
     if ("inet", table) not in nftables.tables():
         return None
-    sets = {item["set"]["name"]: item["set"] for item in nftables.query(f"list table inet {table}") if "set" in item}
+    items = [item.get("set") or item.get("map") for item in nftables.query(f"list table inet {table}")]
+    return {item["name"]: item for item in items if item}
+
+
+def _reached(sets: dict[str, dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Link -> addresses that names have led it to."""
+    reached: dict[str, list[str]] = {link: [] for link, _ in _members(sets, "named")}
+    for element in _members(sets, "resolved"):
+        link, address = element["concat"]
+        if link in reached:
+            reached[link].append(address)
+    return {link: tuple(addresses) for link, addresses in reached.items()}
+
+
+def _policies(sets: dict[str, dict[str, Any]]) -> dict[str, NetworkPolicy]:
+    """Link -> policy as the kernel's sets have it; links without any restriction are left out."""
     blocked, restricted = (set(_members(sets, name)) for name in ("blocked", "restricted"))
     allowed: dict[str, list[str]] = {link: [] for link in restricted}
     for element in _members(sets, "allowed"):
