@@ -16,10 +16,15 @@ def kill_all(procs: Path, let_die: Callable[[], None], timeout: float) -> None:
     """SIGKILL all of ``procs`` (a ``cgroup.procs`` file) and wait until none is left.
 
     ``let_die`` is called after each round, to thaw what is frozen. A process may fork while it is being killed, hence
-    the rounds. Raises EngineError when something is alive after ``timeout`` seconds.
+    the rounds. Raises EngineError when something is alive after ``timeout`` seconds; where all have died meanwhile, it
+    does not matter how long this process itself stood still.
     """
     deadline = time.monotonic() + timeout
+    rounds = 0
     while pids := read_pids(procs):
+        if rounds and time.monotonic() > deadline:
+            raise EngineError(f"processes {pids} of {procs.parent.name} do not die")
+        rounds += 1
         with contextlib.ExitStack() as stack:
             descriptors = []
             for pid in pids:
@@ -30,8 +35,6 @@ def kill_all(procs: Path, let_die: Callable[[], None], timeout: float) -> None:
                     descriptors.append(descriptor)
             let_die()
             _wait_for_exits(descriptors, deadline)
-        if time.monotonic() > deadline:
-            raise EngineError(f"processes {read_pids(procs)} of {procs.parent.name} do not die")
 
 
 def _wait_for_exits(descriptors: list[int], deadline: float) -> None:
