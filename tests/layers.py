@@ -52,7 +52,7 @@ class DisksInMemory:
         self._layers.add(layer_id)
         return 10
 
-    async def add_folders(self, parent: str, layer_id: str, folders: Sequence[str]) -> int:
+    async def add_folders(self, parent: str, layer_id: str, folders: Sequence[str], owner: str | None) -> int:
         self._layers.add(layer_id)
         return 0
 

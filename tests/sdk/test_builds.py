@@ -109,7 +109,8 @@ class TestImages:
         said: list[str] = []
         dockerfile = (
             f"FROM {workshop.images['box']}\nENV NAME=world\nWORKDIR /srv\nRUN echo hello $NAME > greeting\n"
-            'RUN chown app greeting\nUSER app\nENTRYPOINT ["sh", "-c", "echo ready > /home/app/ready; sleep 1000"]\n'
+            "RUN chown app greeting\nUSER app\nWORKDIR own/sub\nRUN touch mine\nWORKDIR /srv\n"
+            'ENTRYPOINT ["sh", "-c", "echo ready > /home/app/ready; sleep 1000"]\n'
         )
         path = Path(workshop.server.data) / "Dockerfile.test"
         path.write_text(dockerfile)
@@ -213,9 +214,9 @@ class TestDockerfiles:
         state, _, log = workshop.ended(workshop.build("first", text))
         assert (state, log.count("CACHED")) == ("active", 1)
         again = workshop.ended(workshop.build("second", text))[2]
-        assert again.count("CACHED") == 6
+        assert again.count("CACHED") == 5
         edited = workshop.ended(workshop.build("third", text + "RUN echo last\n"))[2]
-        assert edited.count("CACHED") == 6
+        assert edited.count("CACHED") == 5
         assert "last" in edited
 
     def test_a_step_has_neither_the_host_nor_what_others_left(self, workshop: Workshop) -> None:

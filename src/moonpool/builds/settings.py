@@ -104,7 +104,12 @@ def healthcheck(instruction: Instruction, shell: tuple[str, ...]) -> Mapping[str
     rest = instruction.words[1:]
     test = ["CMD", *rest] if instruction.exec_form else ["CMD-SHELL", " ".join(rest)]
     found: dict[str, object] = {"Test": test}
-    names = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod"}
+    names = {
+        "interval": "Interval",
+        "timeout": "Timeout",
+        "start-period": "StartPeriod",
+        "start-interval": "StartInterval",
+    }
     found |= {
         title: nanoseconds(instruction, text) for name, title in names.items() if (text := instruction.flag(name))
     }

@@ -67,7 +67,7 @@ class Steps(Protocol):
 
     async def copy(self, parent: str, key: str, source: str, selection: Selection, placement: Placement) -> Layer: ...
 
-    async def folders(self, parent: str, key: str, folders: tuple[str, ...]) -> Layer: ...
+    async def folders(self, parent: str, key: str, folders: tuple[str, ...], owner: str | None) -> Layer: ...
 
     def say(self, text: str) -> None: ...
 
@@ -147,7 +147,8 @@ class StageRun:
 
     def _arg(self, instruction: Instruction) -> None:
         """One without a value has that of the file's beginning, or what every build knows."""
-        known = {**predefined(), **self.file.arguments}
+        stage = self.file.stages[self.number].name or "default"
+        known = {**predefined(), "TARGETSTAGE": stage, **self.file.arguments}
         for name, value in argument_values(instruction, self.file.escape, self._variables, self.given):
             resolved = value if value is not None else known.get(name)
             if resolved is not None:
@@ -299,7 +300,9 @@ class StageRun:
             instruction.is_set("parents"),
         )
         digest, single = await self.steps.digest(source, selection)
-        placement = Placement(target, single and not folder, owner)
+        as_file = single and not folder
+        folders = () if as_file else (target,)  # Even where nothing goes into it.
+        placement = Placement(target, as_file, owner, folders, strict=instruction.name == "COPY")
         self.key = key_of("copy", self.key, digest, vars(placement))
         self.layer = (await self.steps.copy(self.layer, self.key, source, selection, placement)).id
 
@@ -319,8 +322,9 @@ class StageRun:
             raise instruction.wrong("WORKDIR needs a folder")
         folder = absolute(self.config.workdir or "/", word)
         self.config = replace(self.config, workdir=folder)
-        self.key = key_of("folder", self.key, folder)
-        self.layer = (await self.steps.folders(self.layer, self.key, (folder,))).id
+        owner = self.config.user or None
+        self.key = key_of("folder", self.key, folder, *([owner] if owner else []))
+        self.layer = (await self.steps.folders(self.layer, self.key, (folder,), owner)).id
 
 
 SCRIPT = 'f=/tmp/.heredoc.$$; printf "%s" "$1" > "$f" && chmod 700 "$f" && "$f"; r=$?; rm -f "$f"; exit $r'

@@ -68,10 +68,12 @@ class BuildSteps:
             run = StageRun(self.file, number, self.recipe.arguments, self)
             try:
                 self._stages[number] = await run.run()
-            except (ImageError, InvalidInput) as error:
-                raise BuildError(
-                    f"Dockerfile line {run.line or self.file.stages[number].line}: {error.message}", hint=error.hint
-                ) from error
+            except (ImageError, InvalidInput, BuildInvalid) as error:
+                if isinstance(error, BuildInvalid) and error.line is not None:
+                    raise
+                line = run.line or self.file.stages[number].line
+                kind = BuildInvalid if isinstance(error, BuildInvalid) else BuildError
+                raise kind(f"Dockerfile line {line}: {error.message}", line=line, hint=error.hint) from error
         return self._stages[number]
 
     async def base(self, name: str, line: int) -> Result:
@@ -185,9 +187,9 @@ class BuildSteps:
 
         return await self._get(key, make)
 
-    async def folders(self, parent: str, key: str, folders: tuple[str, ...]) -> Layer:
+    async def folders(self, parent: str, key: str, folders: tuple[str, ...], owner: str | None) -> Layer:
         async def make(layer_id: str) -> Made:
-            return await self.disks.add_folders(parent, layer_id, folders), None
+            return await self.disks.add_folders(parent, layer_id, folders, owner), None
 
         return await self._get(key, make)
 
@@ -199,7 +201,7 @@ class BuildSteps:
             with self.contexts.joined(self.team_id, self.recipe.context) as archives:
                 return await self.disks.import_archives(archives, layer_id), None
 
-        return await self._get(key, make, reuse=True)
+        return await self._get(key, make, reuse=True, silent=True)
 
     async def fetched(self, remote: Remote, shown: str) -> Layer:
         """What an address has now; it is asked each time, unless its content is known to be always the same."""
@@ -227,13 +229,16 @@ class BuildSteps:
                 file.flush()
                 return await self.disks.import_archives([Path(file.name)], layer_id), None
 
-        return await self._get(key, make, reuse=True)
+        return await self._get(key, make, reuse=True, silent=True)
 
-    async def _get(self, key: str, make: Callable[[str], Awaitable[Made]], *, reuse: bool = False) -> Layer:
-        """``reuse``: even where everything is to be made anew, since it could not be another."""
+    async def _get(
+        self, key: str, make: Callable[[str], Awaitable[Made]], *, reuse: bool = False, silent: bool = False
+    ) -> Layer:
+        """``reuse``: even where everything is to be made anew, since it could not be another. ``silent``: it is not the
+        step's own result, so nothing is said of it."""
         fresh = self.recipe.skip_cache and not reuse
         layer, cached = await self.cache.get(self.team_id, key, self.pins, make, fresh=fresh)
-        if cached:
+        if cached and not silent:
             self.log.line("CACHED")
             await self.begin(self._title, True)
         return layer

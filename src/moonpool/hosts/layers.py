@@ -103,11 +103,11 @@ class Layers:
 
         return await self._made(parent, layer_id, fill)
 
-    async def add_folders(self, parent: str, layer_id: str, folders: Sequence[str]) -> int:
-        """A layer as ``parent``, with these folders made where they are missing."""
+    async def add_folders(self, parent: str, layer_id: str, folders: Sequence[str], owner: str | None) -> int:
+        """A layer as ``parent``, with these folders made where they are missing, for ``owner``."""
 
         async def fill(root: Path) -> int:
-            return await make_folders(root, folders, self._limits)
+            return await make_folders(root, folders, owner, self._limits)
 
         return await self._made(parent, layer_id, fill)
 

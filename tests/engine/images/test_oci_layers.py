@@ -199,8 +199,6 @@ class TestCopies:
         (source / "d/sub/b").write_text("b")
         (source / "secret").symlink_to("/etc/passwd")
         (source / "loop").symlink_to(".." + "/.." * 20 + str(tmp_path))
-        with tarfile.open(source / "x.tar.xz", "w:xz") as archive:
-            archive.add(source / "d/a.txt", "in/a.txt")
         return source
 
     async def copied(self, source: Path, root: Path, *patterns: str, extract: bool = False, **placement: Any) -> None:
@@ -276,9 +274,46 @@ class TestCopies:
         await self.copied(source, root, "secret*", target="/to/")
         assert os.readlink(root / "to/secret") == "/etc/passwd"
 
-    async def test_archives_are_taken_apart(self, source: Path, root: Path) -> None:
-        await self.copied(source, root, "x.tar.xz", target="/to", extract=True)
+    @pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
+    async def test_archives_are_taken_apart(self, source: Path, root: Path, compression: str) -> None:
+        with tarfile.open(source / "x", f"w:{compression}") as archive:
+            archive.add(source / "d/a.txt", "in/a.txt")
+        await self.copied(source, root, "x", target="/to", extract=True)
         assert (root / "to/in/a.txt").read_text() == "a"
+
+    async def test_names_of_one_file_stay_names_of_one_file(self, source: Path, root: Path) -> None:
+        (source / "d/sub/again").hardlink_to(source / "d/sub/b")
+        (source / "e").mkdir()
+        (source / "e/again").hardlink_to(source / "d/sub/b")
+        (source / "e/b").write_text("another")
+        await self.copied(source, root, "d/sub", "e", target="/to")
+        assert (root / "to/again").read_text() == "b"
+        assert (root / "to/b").read_text() == "another"
+        await self.copied(source, root, "d/sub", target="/pair")
+        assert (root / "pair/b").samefile(root / "pair/again")
+
+    async def test_an_empty_folder(self, source: Path, root: Path) -> None:
+        (source / "empty").mkdir()
+        await self.copied(source, root, "empty", target="/a/b", folders=("/a/b",), owner="7:8")
+        assert (root / "a/b").stat().st_uid == 7
+
+    async def test_what_is_of_another_kind_is_not_replaced(self, source: Path, root: Path) -> None:
+        (root / "usr/sub").mkdir(parents=True)
+        (root / "sub").symlink_to("usr/sub")
+        (root / "file").write_text("f")
+        for pattern, target in (("d", "/"), ("d", "/file/x"), ("d/a.txt", "/file/x")):
+            with pytest.raises(BuildInvalid, match="is no folder"):
+                await self.copied(source, root, pattern, target=target, strict=True)
+        (root / "to/a.txt").mkdir(parents=True)
+        with pytest.raises(BuildInvalid, match="is a folder there, and a file here"):
+            await self.copied(source, root, "d", target="/to", strict=True)
+        assert (root / "sub").is_symlink()
+
+    async def test_a_link_in_the_target_is_followed(self, source: Path, root: Path) -> None:
+        (root / "app").symlink_to("/data/app")
+        await self.copied(source, root, "d", target="/app/", strict=True)
+        assert (root / "data/app/a.txt").read_text() == "a"
+        assert (root / "app").is_symlink()
 
     async def test_links_lead_nowhere_else(self, source: Path, root: Path, tmp_path: Path) -> None:
         with pytest.raises(BuildInvalid, match="secret is not there"):
@@ -312,8 +347,8 @@ class TestCopies:
             await self.copied(source, root, "big", target="/")
 
     async def test_folders_and_archives(self, root: Path, tmp_path: Path) -> None:
-        await make_folders(root, ["/a/b"], LIMITS)
+        await make_folders(root, ["/a/b"], "7:8", LIMITS)
         (tmp_path / "context.tar").write_bytes(tarred([Entry("f", b"1", owner=(9, 9)), Entry(".wh.f", b"2")]))
         await unpack_archive(tmp_path / "context.tar", root, LIMITS)
-        assert (root / "a/b").is_dir()
+        assert [(root / name).stat().st_uid for name in ("a", "a/b")] == [7, 7]
         assert ((root / "f").stat().st_uid, (root / ".wh.f").read_bytes()) == (0, b"2")

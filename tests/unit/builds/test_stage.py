@@ -69,8 +69,8 @@ class Steps:
         self.copies.append((source, selection, placement))
         return self._layer("copy", key)
 
-    async def folders(self, parent: str, key: str, folders: tuple[str, ...]) -> Layer:
-        return self._layer(f"folders {folders}", key)
+    async def folders(self, parent: str, key: str, folders: tuple[str, ...], owner: str | None) -> Layer:
+        return self._layer(f"folders {folders}" + (f" of {owner}" if owner else ""), key)
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -113,6 +113,11 @@ class TestRun:
         again, _ = await carried_out(text)
         assert one.key == again.key != other.key
 
+    async def test_what_every_build_knows(self) -> None:
+        text = "FROM base AS one\nARG TARGETSTAGE\nARG TARGETOS\nRUN x\n"
+        _, steps = await carried_out(text)
+        assert [steps.commands[0].env[name] for name in ("TARGETSTAGE", "TARGETOS")] == ["one", "linux"]
+
     async def test_an_argument_that_is_not_declared_says_nothing(self) -> None:
         one, steps = await carried_out("FROM base\nRUN x\n", A="1")
         assert "A" not in steps.commands[0].env
@@ -153,14 +158,15 @@ class TestCopy:
         text = "FROM a AS first\nFROM base\nCOPY x y /to/\nCOPY --from=first /p q\nCOPY --from=other:1 /r /s\n"
         _, steps = await carried_out(text)
         assert steps.copies == [
-            ("context", Selection(("x", "y")), Placement("/to", as_file=False)),
-            ("stage 0", Selection(("/p",), owned=True), Placement("/base/q", as_file=True)),
-            ("image other:1", Selection(("/r",), owned=True), Placement("/s", as_file=True)),
+            ("context", Selection(("x", "y")), Placement("/to", folders=("/to",), strict=True)),
+            ("stage 0", Selection(("/p",), owned=True), Placement("/base/q", as_file=True, strict=True)),
+            ("image other:1", Selection(("/r",), owned=True), Placement("/s", as_file=True, strict=True)),
         ]
 
     async def test_owner_mode_and_variables(self) -> None:
         _, steps = await carried_out("FROM base\nENV W=me D=/d\nCOPY --chown=$W:0 --chmod=0750 a $D/\n")
-        assert steps.copies == [("context", Selection(("a",), mode=0o750), Placement("/d", owner="me:0"))]
+        placement = Placement("/d", owner="me:0", folders=("/d",), strict=True)
+        assert steps.copies == [("context", Selection(("a",), mode=0o750), placement)]
 
     async def test_add_takes_archives_apart(self) -> None:
         _, steps = await carried_out("FROM base\nADD a.tar.gz /d/\nADD --unpack=false a.tar.gz /d/\n")
@@ -171,7 +177,7 @@ class TestCopy:
             "FROM base\nCOPY --link --parents --exclude=*.md --exclude=**/x --chmod=u+x,go=r a/./b /to/\n"
         )
         expected = Selection(("a/./b",), mode="u+x,go=r", exclude=("*.md", "**/x"), parents=True)
-        assert steps.copies == [("context", expected, Placement("/to"))]
+        assert steps.copies == [("context", expected, Placement("/to", folders=("/to",), strict=True))]
 
     async def test_add_fetches_files_and_repositories(self) -> None:
         steps = Steps()
@@ -194,7 +200,7 @@ class TestCopy:
     async def test_documents_in_the_file_itself(self) -> None:
         _, steps = await carried_out("FROM base\nENV V=1\nCOPY <<a <<'b' /d/\nx$V\na\ny$V\nb\n")
         assert steps.contents == {"a": "x1\n", "b": "y$V\n"}
-        assert steps.copies[0][2] == Placement("/d", as_file=False)
+        assert steps.copies[0][2] == Placement("/d", folders=("/d",), strict=True)
 
     async def test_a_step_is_known_by_its_contents(self) -> None:
         one, _ = await carried_out("FROM base\nCOPY a /x\n")
@@ -225,6 +231,8 @@ class TestSettings:
         result, steps = await carried_out("FROM base\nWORKDIR a\nWORKDIR ../b\nWORKDIR /c\n")
         assert result.config.workdir == "/c"
         assert steps.made == ["folders ('/base/a',)", "folders ('/base/b',)", "folders ('/c',)"]
+        _, steps = await carried_out("FROM base\nUSER app\nWORKDIR a\n")
+        assert steps.made == ["folders ('/base/a',) of app"]
 
     async def test_what_the_base_image_wants_is_done_first(self) -> None:
         result, steps = await carried_out("FROM base\nRUN own\n", Steps(ImageConfig(onbuild=("RUN theirs",))))

@@ -23,6 +23,7 @@ PACK = Path(__file__).with_name("pack.py")
 NOT_READ = 32  # exit code of the one program when the other has stopped reading
 KINDS: dict[str, type[EngineError] | type[ImageInvalid] | type[BuildInvalid] | type[ImageTooLarge]] = {
     "missing": BuildInvalid,
+    "conflict": BuildInvalid,
     "invalid": ImageInvalid,
     "damaged": ImageInvalid,
     "too_large": ImageTooLarge,
@@ -55,12 +56,14 @@ class Selected:
 @dataclass(frozen=True)
 class Placement:
     """Where it goes. ``target`` is absolute; ``as_file``: the one file becomes that path, unless there is a folder.
-    ``owner`` is USER[:GROUP] as the target's own files have them; ``folders`` are made where they are missing."""
+    ``owner`` is USER[:GROUP] as the target's own files have them; ``folders`` are made where they are missing.
+    ``strict``: no folder takes the place of a file or a link, nor the other way round."""
 
     target: str = "/"
     as_file: bool = False
     owner: str | None = None
     folders: tuple[str, ...] = ()
+    strict: bool = False
 
 
 async def look(source: Path, selection: Selection, seconds: float) -> Selected:
@@ -112,9 +115,10 @@ async def unpack_archive(archive: Path, root: Path, limits: ImageLimits) -> int:
     return int(_done(said)["bytes"])
 
 
-async def make_folders(root: Path, folders: Sequence[str], limits: ImageLimits) -> int:
+async def make_folders(root: Path, folders: Sequence[str], owner: str | None, limits: ImageLimits) -> int:
+    """New ones belong to ``owner``. BuildInvalid where something else is in the place of one."""
     said: deque[bytes] = deque(maxlen=contained.LINES_KEPT)
-    await _unpack(root, Placement(folders=tuple(folders)), limits, said, [])
+    await _unpack(root, Placement(folders=tuple(folders), owner=owner, strict=True), limits, said, [])
     return int(_done(said)["bytes"])
 
 

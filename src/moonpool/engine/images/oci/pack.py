@@ -12,6 +12,7 @@ The archive goes to standard output, JSON lines to standard error: at last {"don
 """
 
 import bz2  # noqa: F401 - what archives are read with is loaded before there is no library to load it from
+import gzip  # noqa: F401
 import hashlib
 import json
 import lzma  # noqa: F401
@@ -21,7 +22,6 @@ import resource
 import stat
 import sys
 import tarfile
-import zlib  # noqa: F401
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -36,6 +36,9 @@ CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXst]*)+)")
 MASKS = {"u": (0o700, stat.S_ISUID), "g": (0o070, stat.S_ISGID), "o": (0o007, 0)}
 
 
+Inode = tuple[int, int]
+
+
 class Missing(Exception):
     """A pattern that nothing matches, or a path that is none."""
 
@@ -47,6 +50,8 @@ class Archive:
         self._mode, self._owned = order.get("mode"), order.get("owned", False)
         self.digest = hashlib.sha256()
         self.entries = 0
+        self._names: dict[Inode, str] = {}
+        self._inodes: dict[str, Inode] = {}
         self._tar: tarfile.TarFile | None = None
         if not order["digest"]:
             settings: dict[str, Any] = {"format": tarfile.PAX_FORMAT, "bufsize": CHUNK, "errors": "surrogateescape"}
@@ -57,8 +62,18 @@ class Archive:
             self._tar.close()
             sys.stdout.buffer.flush()
 
-    def add(self, member: tarfile.TarInfo, content: IO[bytes] | None) -> None:
+    def name_of(self, inode: Inode | None) -> str | None:
+        """Under which name it is in the archive."""
+        return None if inode is None else self._names.get(inode)
+
+    def add(self, member: tarfile.TarInfo, content: IO[bytes] | None, inode: Inode | None = None) -> None:
+        """``inode`` of a file that may come again under another name."""
         self.entries += 1
+        before = self._inodes.pop(member.name, None)  # What had that name is not there any more.
+        if before is not None:
+            del self._names[before]
+        if inode is not None:
+            self._names[inode], self._inodes[member.name] = member.name, inode
         if not self._owned:
             member.uid = member.gid = 0
         member.uname = member.gname = ""
@@ -248,11 +263,17 @@ def add(archive: Archive, path: str, name: str) -> None:
             if key.startswith(KEPT_XATTRS):
                 value = os.getxattr(path, key, follow_symlinks=False)
                 headers[XATTR + key] = value.decode("utf-8", "surrogateescape")
-    if member.isreg():
-        with open(path, "rb") as file:
-            archive.add(member, file)
-    else:
+    if not member.isreg():
         archive.add(member, None)
+        return
+    inode = (status.st_dev, status.st_ino) if status.st_nlink > 1 else None
+    before = archive.name_of(inode)
+    if before is not None and before != name:
+        member.type, member.linkname, member.size = tarfile.LNKTYPE, before, 0
+        archive.add(member, None)
+        return
+    with open(path, "rb") as file:
+        archive.add(member, file, inode)
 
 
 def is_archive(path: str) -> bool:

@@ -9,7 +9,8 @@ Reads one JSON document from standard input: ``root``; ``layers``, each with ``d
 (bytes) and ``files``, the limits. With ``descriptor`` null, the layer's is received over the socket
 ``socket``. A layer without ``size`` is a tar archive that comes through a pipe, without whiteouts: it goes to folder
 ``target``, or with ``as_file`` its one file becomes that path (or goes into it, where it is a folder), and ``owner``
-("USER:GROUP", names or numbers of the root itself) is everybody's. ``folders`` are made where they are missing.
+("USER:GROUP", names or numbers of the root itself) is everybody's. With ``strict``, no folder takes the place of a file
+or a link, nor the other way round. ``folders`` are made where they are missing, for ``owner``.
 
 Writes JSON lines: {"bytes": so far} now and then, at last {"done": ...} or {"error": ...}.
 """
@@ -46,7 +47,7 @@ SLACK = 64 << 20  # bytes that a layer's archive may be larger than what is in i
 
 
 class Bad(Exception):
-    """``kind`` is "invalid", "damaged" or "too_large"."""
+    """``kind`` is "invalid", "damaged", "too_large" or "conflict"."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -218,15 +219,16 @@ def received(number: int) -> int:
 class Place:
     """Where a plain archive goes."""
 
-    def __init__(self, target: str, as_file: bool, owner: tuple[int, int] | None) -> None:
-        self._target, self.owner = target.rstrip("/"), owner
+    def __init__(self, target: str, as_file: bool, owner: tuple[int, int] | None, strict: bool) -> None:
+        self._target, self.owner, self.strict = target.rstrip("/"), owner, strict
         self._as_file = as_file and not os.path.isdir(target)
 
     @classmethod
     def of(cls, order: dict[str, Any]) -> "Place":
         """From within the root: names of owners are looked up in its own files."""
         owner = order.get("owner")
-        return cls(clean(order.get("target", "/")), order.get("as_file", False), owner_of(owner) if owner else None)
+        target, as_file = clean(order.get("target", "/")), order.get("as_file", False)
+        return cls(target, as_file, owner_of(owner) if owner else None, order.get("strict", False))
 
     def path(self, name: str) -> str:
         return self._target if self._as_file else self._target + clean(name)
@@ -355,6 +357,8 @@ class Tree:
         try:
             return os.open(path, flags, 0o600)
         except FileExistsError:
+            if self._place is not None and self._place.strict and stat.S_ISDIR(os.lstat(path).st_mode):
+                raise conflict(path, "is a folder there, and a file here") from None
             self._remove(path)
             return os.open(path, flags, 0o600)
 
@@ -382,7 +386,8 @@ class Tree:
                 os.setxattr(file, key, value)
         os.utime(file, (member.mtime,) * 2)
 
-    def ensure(self, folder: str) -> None:
+    def ensure(self, folder: str, place: Place) -> None:
+        self._place = place
         self._parents(folder)
 
     def _parents(self, folder: str) -> None:
@@ -396,19 +401,33 @@ class Tree:
             at = os.path.join(at, part)
             if not os.path.isdir(at):
                 if os.path.lexists(at):
-                    os.unlink(at)
-                os.mkdir(at, 0o755)
+                    at = self._instead(at)
+                os.makedirs(at, 0o755)
                 if self._place is not None and self._place.owner is not None:
                     os.chown(at, *self._place.owner)
                 self._new.add(at)
+
+    def _instead(self, path: str) -> str:
+        """Where a folder is to be made, since there is something else in its place: in a layer, there; in a COPY, where
+        a link leads."""
+        if self._place is not None and self._place.strict:
+            target = os.path.realpath(path)
+            if os.path.lexists(target):
+                raise conflict(path, "is no folder")
+            return target
+        os.unlink(path)
+        return path
 
     def _make_room(self, path: str, member: tarfile.TarInfo) -> None:
         try:
             there = os.lstat(path)
         except FileNotFoundError:
             return
-        if not (stat.S_ISDIR(there.st_mode) and member.isdir()):
-            self._remove(path)
+        if stat.S_ISDIR(there.st_mode) and member.isdir():
+            return
+        if self._place is not None and self._place.strict and stat.S_ISDIR(there.st_mode) != member.isdir():
+            raise conflict(path, "is a folder there" if stat.S_ISDIR(there.st_mode) else "is no folder there")
+        self._remove(path)
 
     def _remove(self, path: str) -> None:
         self._last_folder = None
@@ -455,6 +474,10 @@ def clean(name: str) -> str:
     if long and (len(parts) > MAX_DEPTH or any(len(os.fsencode(part)) > MAX_DEPTH for part in parts)):
         raise Bad("invalid", f"The path {shown(name)} is too long")
     return "/" + "/".join(parts)
+
+
+def conflict(path: str, words: str) -> Bad:
+    return Bad("conflict", f"{shown(path)} {words}")
 
 
 def shown(path: str) -> str:
@@ -507,9 +530,9 @@ def unpack(order: dict[str, Any], streams: list[Unpacked]) -> Tree:
     give_up_chroot()
     os.umask(0)
     tree = Tree(order["unpacked"], order["files"])
-    for folder in order.get("folders", ()):
-        tree.ensure(clean(folder))
     place = Place.of(order)
+    for folder in order.get("folders", ()):
+        tree.ensure(clean(folder), place)
     for stream in streams:
         stream.start()
         try:
