@@ -141,7 +141,13 @@ async def test_pages_of_others_send_no_forms(browser: Browser, new_user: NewUser
         assert browser.cookie() is None
     await sign_in(browser, email)
     forms = browser.forms.by_action
-    for action in ("/logout", "/api-keys", "/account/team", "/invitations/some/accept"):
+    for action in (
+        "/logout",
+        "/api-keys",
+        "/account/team",
+        "/account/logins/github/connect",
+        "/invitations/some/accept",
+    ):
         for csrf in ("", "wrong"):
             assert (await browser.post(action, {"csrf": csrf})).status_code == 403
         assert (await browser.post(action, forms["/logout"].fields, Origin="https://evil.example")).status_code == 403
@@ -224,6 +230,48 @@ async def test_a_login_by_a_provider(browser: Browser, provider: Provider) -> No
     assert parse_qs(urlsplit(refused.headers["location"]).query)["error"] == ["invalid_state"]
     assert (await browser.open(refused.headers["location"])).status_code == 401
     assert (await browser.open("/auth/gitlab/callback")).status_code == 404
+
+
+async def test_a_login_is_connected_to_an_account_that_is_there(
+    browser: Browser, browsers: Browsers, provider: Provider, new_user: NewUser
+) -> None:
+    owner = await new_user()
+    provider.person = Person(id=78, email=owner)
+    await sign_in(browser, owner)
+    told = await browser.send("/account/logins/github/connect")
+    (onwards,) = browser.forms.links
+    assert (told.status_code, onwards.startswith(provider.url)) == (200, True)
+    assert await by_provider(browser, onwards) == 200
+    await browser.open("/account")
+    assert "/account/logins/github/disconnect" in browser.forms.by_action
+    other = browsers()
+    await other.open("/login")
+    begun = await other.http.get(next(one for one in other.forms.links if "oauth" in one), follow_redirects=False)
+    assert await by_provider(other, begun.headers["location"]) == 200
+    await other.open("/account")
+    assert owner in other.page.text
+    await browser.send("/account/logins/github/disconnect")
+    assert (browser.path, "/account/logins/github/connect" in browser.forms.by_action) == ("/account", True)
+    begun = await other.http.get("/auth/oauth/github", follow_redirects=False)
+    assert await by_provider(other, begun.headers["location"]) == 401  # An account of that address is there.
+
+
+async def by_provider(browser: Browser, url: str) -> int:
+    """The status of the page on which a login at the provider ends."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        back = urlsplit((await http.get(url)).headers["location"])
+    ended = await browser.http.get(f"{back.path}?{back.query}", follow_redirects=False)
+    return (await browser.open(ended.headers["location"])).status_code
+
+
+async def test_logins_that_cannot_be_connected(browser: Browser, new_user: NewUser, provider: Provider) -> None:
+    await sign_in(browser, await new_user())
+    csrf = browser.forms.by_action["/logout"].fields["csrf"]
+    assert (await browser.post("/account/logins/gitlab/connect", {"csrf": csrf})).status_code == 404
+    assert (await browser.post("/account/logins/github/disconnect", {"csrf": csrf})).status_code == 404
+    assert (await browser.post("/account/logins/github/connect", {"csrf": "x"})).status_code == 403
+    evil = await browser.post("/account/logins/github/connect", {"csrf": csrf}, Origin="https://evil.example")
+    assert (evil.status_code, "wrenn_oauth" in browser.http.cookies) == (403, False)
 
 
 async def test_nobody_sees_an_account(browser: Browser) -> None:

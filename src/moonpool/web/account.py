@@ -21,12 +21,14 @@ async def account_page(request: Request) -> Response:
 async def account(request: Request, error: MoonpoolError | None = None) -> Response:
     services, principal = services_of(request), await visitor(request)
     community = services.community
+    connected = await community.accounts.providers(principal)
     return page(
         "account",
         error=error,
         user=await community.accounts.user(principal),
         teams=await community.teams.of_user(principal),
         current=principal.team_id,
+        logins={name: name in connected for name in dict.fromkeys((*community.logins.names, *connected))},
         manages=principal.allows(Scope.ADMIN),
         invitations=await community.invitations.mine(principal),
         csrf=csrf_of(request),

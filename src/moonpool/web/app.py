@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona.webhooks import PORTAL
 from moonpool.errors import MoonpoolError, PortalClosed, SessionRequired
-from moonpool.web import account, mailed, portal, signing_in
+from moonpool.web import account, logins, mailed, portal, signing_in
 from moonpool.web.pages import message, page
 from moonpool.web.visits import lead_to
 
@@ -50,7 +50,14 @@ async def client_gone(_: Request, __: Exception) -> Response:
 
 def create_app(services: Services) -> ASGIApp:
     app = Starlette(
-        routes=[*signing_in.ROUTES, *mailed.ROUTES, *account.ROUTES, *portal.FROM_ACCOUNT, *portal.ROUTES],
+        routes=[
+            *signing_in.ROUTES,
+            *mailed.ROUTES,
+            *account.ROUTES,
+            *logins.ROUTES,
+            *portal.FROM_ACCOUNT,
+            *portal.ROUTES,
+        ],
         exception_handlers={
             MoonpoolError: domain_error,
             HTTPException: http_error,

@@ -41,6 +41,8 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+PROVIDERS: Mapping[str, str] = {"github": "GitHub", "oidc": "your organization"}
+TEMPLATES.globals["provider_names"] = PROVIDERS
 TEMPLATES.globals["style"] = Markup(STYLE)  # noqa: S704  (a file of this package)
 
 # The nearest class of an error counts.
