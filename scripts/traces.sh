@@ -5,7 +5,7 @@ SETTLE=40  # looks, half a second apart, at what the kernel is still taking down
 # One line for each process, mount, device, group, link, table and folder that a server or its tests make.
 traces() {
   {
-    pgrep -af '^(\S*/)?(runsc|postgres )|moonpool serve|guest/agent' | sed -E 's/^([0-9]+) (.{0,100}).*/process \1 \2/'
+    pgrep -af '^(\S*/)?(runsc|postgres )|moonpool serve|tests\.zygote|guest/agent' | sed -E 's/^([0-9]+) (.{0,100}).*/process \1 \2/'
     awk '{ print "mount " $5 }' /proc/self/mountinfo
     losetup --noheadings --list --output NAME,BACK-FILE | sed 's/^/loop device /'
     find /sys/fs/cgroup -maxdepth 3 -type d -name 'moonpool-*' | sed 's/^/control group /'

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import end_zygote
+
 TEMPLATE = "MOONPOOL_TEST_TEMPLATE"  # a variable: the run's own folder
 VAR_TMP = Path("/var/tmp")  # on a disk, where /tmp may be memory
 MADE = ("pool.img", "agent", "gvisor", "db.sqlite")
@@ -23,6 +25,7 @@ MADE = ("pool.img", "agent", "gvisor", "db.sqlite")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Processes of pytest-xdist inherit the variable."""
+    config.add_cleanup(end_zygote)
     os.environ.setdefault(TEMPLATE, str(VAR_TMP / f"moonpool-test-template-{os.getpid()}"))
 
 

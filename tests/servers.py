@@ -1,4 +1,8 @@
-"""A real server: `moonpool serve`, in a process of its own, on a free loopback port."""
+"""A real server: `moonpool serve`, in a process of its own, on a free loopback port.
+
+The process is a fork of one that has the server's modules (tests/programs.py), or, where a test asks for that as those
+of the command line do, the program itself.
+"""
 
 import asyncio
 import os
@@ -16,6 +20,7 @@ import httpx
 import pytest
 
 from tests.data import VAR_TMP, data_folder
+from tests.programs import Program, begin
 
 START_TIMEOUT = 300.0  # seconds; the first start may have to unpack the base image
 STOP_TIMEOUT = 60.0  # seconds
@@ -26,8 +31,9 @@ class Server:
     url: str
     api_key: str
     data: Path
-    process: subprocess.Popen[bytes]
+    process: "Program | subprocess.Popen[bytes]"
     environment: dict[str, str]
+    forked: bool
 
     def kill(self) -> None:
         """SIGKILL, as a crash would end it."""
@@ -40,26 +46,26 @@ class Server:
         self.process.wait(STOP_TIMEOUT)
 
     def start_again(self, *, on_exit: str = "stop") -> None:
-        self.process = launch(self.url, self.data, self.environment, on_exit=on_exit)
+        self.process = launch(self.url, self.data, self.environment, on_exit=on_exit, forked=self.forked)
         wait_until_ready(self)
 
 
 @contextmanager
-def running_server(*, folder: Path = VAR_TMP, **environment: str) -> Iterator[Server]:
+def running_server(*, folder: Path = VAR_TMP, forked: bool = True, **environment: str) -> Iterator[Server]:
     """A server with its data below ``folder`` and extra environment variables; all of it is gone afterwards."""
-    with data_folder(folder) as data, serving(data, **environment) as server:
+    with data_folder(folder) as data, serving(data, forked=forked, **environment) as server:
         yield server
 
 
 @contextmanager
-def serving(data: Path, **environment: str) -> Iterator[Server]:
+def serving(data: Path, *, forked: bool = True, **environment: str) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
     key = f"mp_{secrets.token_urlsafe(32)}"
     # Half as many warm members as a server has otherwise: each costs its start a quarter of a second of a processor.
     variables = {**os.environ, "MOONPOOL_API_KEY": key, "MOONPOOL_POOL_SIZE": "2", **environment}
-    server = Server(url, key, data, launch(url, data, variables), variables)
+    server = Server(url, key, data, launch(url, data, variables, forked=forked), variables, forked)
     try:
         wait_until_ready(server)
         yield server
@@ -71,12 +77,15 @@ def serving(data: Path, **environment: str) -> Iterator[Server]:
             server.process.kill()
 
 
-def launch(url: str, data: Path, environment: dict[str, str], *, on_exit: str = "stop") -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "moonpool", "serve", "--listen", url.removeprefix("http://"), "--data", str(data)]
+def launch(
+    url: str, data: Path, environment: dict[str, str], *, on_exit: str = "stop", forked: bool
+) -> "Program | subprocess.Popen[bytes]":
+    words = ("serve", "--listen", url.removeprefix("http://"), "--data", str(data), "--on-exit", on_exit)
     with open(data / "server.log", "ab") as log:
-        return subprocess.Popen(
-            [*command, "--on-exit", on_exit], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        if forked:
+            return begin("moonpool", *words, environment=environment, output=log, errors=log)
+        command = [sys.executable, "-m", "moonpool", *words]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 def wait_until_ready(server: Server) -> None:

@@ -4,14 +4,25 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.cli.program import PROGRAM, Cli, environment_for
-from tests.servers import Server, server, server_factory
+from tests.servers import Server, running_server
 
-__all__ = ["server", "server_factory"]
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server(forked=False, MOONPOOL_SSH_LISTEN="127.0.0.1:0") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server_factory() -> Callable[..., object]:
+    """``with server_factory(MOONPOOL_...="...") as server:``"""
+    return partial(running_server, forked=False)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from moonpool.hosts.leftovers import leftovers
 from moonpool.hosts.settings import HostSettings
 from moonpool.ids import new_sandbox_id
 from tests.data import data_folder
+from tests.programs import run
 
 LIMIT = 120.0  # seconds for one server's life
 # Where the server dies, in which state the next one finds the sandbox, and what that one makes of it by itself.
@@ -28,8 +27,7 @@ STEPS = [
 
 def serve(data: Path, source: str, *step: str) -> list[dict[str, Any]]:
     """What a server finds and does; with a step it is killed there."""
-    command = [sys.executable, "-m", "tests.faults.cut_off_archive", str(data), source, *step]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    done = run("tests.faults.cut_off_archive", str(data), source, *step, timeout=LIMIT)
     assert done.returncode == (-signal.SIGKILL if step else 0), done.stderr[-4000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 

@@ -3,8 +3,6 @@
 import itertools
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from moonpool.ids import new_sandbox_id
 from tests.data import data_folder
 from tests.faults.cut_off import WARM
 from tests.faults.inventory import Inventory, expected
+from tests.programs import run
 
 LIMIT = 120.0  # seconds for one server's life
 STEPS = [
@@ -30,8 +29,7 @@ STEPS = [
 
 def serve(data: Path, source: str, *step: str) -> dict[str, Any]:
     """What a server finds when it starts; with a step it is killed there, else it removes all and ends."""
-    command = [sys.executable, "-m", "tests.faults.cut_off", str(data), source, *step]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    done = run("tests.faults.cut_off", str(data), source, *step, timeout=LIMIT)
     assert done.returncode == (-signal.SIGKILL if step else 0), done.stderr[-4000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from moonpool.hosts.leftovers import leftovers
 from moonpool.hosts.settings import HostSettings
 from tests.data import data_folder
 from tests.faults.cut_off_volumes import KEPT, LATE, OTHER, VOLUME
+from tests.programs import run
 
 LIMIT = 120.0  # seconds for one server's life
 READY, BOTH = "ready", [VOLUME, OTHER]
@@ -28,8 +27,7 @@ STEPS: list[tuple[tuple[str, str, str], list[str], list[str]]] = [
 
 def serve(data: Path, *step: str) -> dict[str, Any]:
     """What a server finds when it starts; with a step it is killed there, else it removes all and ends."""
-    command = [sys.executable, "-m", "tests.faults.cut_off_volumes", str(data), *step]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    done = run("tests.faults.cut_off_volumes", str(data), *step, timeout=LIMIT)
     assert done.returncode == (-signal.SIGKILL if step else 0), done.stderr[-4000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

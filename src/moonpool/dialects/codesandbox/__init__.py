@@ -18,6 +18,7 @@ from moonpool.dialects.codesandbox.addresses import PITCHER_PREFIX
 from moonpool.dialects.codesandbox.call import Shared
 from moonpool.dialects.codesandbox.limits import RateLimits, WithFigures
 from moonpool.dialects.codesandbox.pitcher.endpoint import create_routes
+from moonpool.dialects.common.routing import serve_routes
 from moonpool.dialects.common.services import Services
 
 PREFIXES = ("/sandbox", "/vm", "/templates", "/org", "/workspace", "/meta", PITCHER_PREFIX)
@@ -34,7 +35,7 @@ def create_app(services: Services) -> ASGIApp:
     app.router.routes[:0] = create_routes(services)
     errors.install(app)
     for module in ROUTERS:
-        app.include_router(module.router)
+        serve_routes(app, module.router)
     # Outside of the app, so that the answer to an unexpected error passes through them as well.
     return CORSMiddleware(
         WithFigures(app, limits), allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]

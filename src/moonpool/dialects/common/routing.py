@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 NOT_FOUND = json.dumps({"error": {"code": "not_found", "message": "Not found"}}).encode()
@@ -21,6 +22,12 @@ class PrefixRouter:
                 await application(scope, receive, send)
                 return
         await not_found(scope, receive, send)
+
+
+def serve_routes(app: FastAPI, router: APIRouter) -> None:
+    """What ``app.include_router(router)`` does, with the routes as they are: they need neither prefix nor dependencies
+    of the application, for which FastAPI would make each of them anew at the first request."""
+    app.router.routes.extend(router.routes)
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

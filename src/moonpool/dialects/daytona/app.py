@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from moonpool.dialects.common.routing import serve_routes
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.daytona import (
     audit,
@@ -56,7 +57,7 @@ def create_app(services: Services) -> ASGIApp:
     app.state.services = services
     app.state.started_at = services.clock.now()
     app.router.routes[:0] = toolbox.create_routes(services)
-    app.include_router(operations.create_router())
+    serve_routes(app, operations.create_router())
     parts = (
         ssh,
         server,
@@ -81,11 +82,11 @@ def create_app(services: Services) -> ASGIApp:
         secrets,
     )
     for part in parts:
-        app.include_router(part.router)
+        serve_routes(app, part.router)
     app.state.offered = [route for part in parts for route in part.router.routes]
-    app.include_router(storage.store)
+    serve_routes(app, storage.store)
     add_error_handlers(app)
-    app.include_router(usage.router)
+    serve_routes(app, usage.router)
     # Outside of the app, so that the answer to an unexpected error passes through them as well.
     outer = CORSMiddleware(
         WithVersion(WithRateLimits(app, services.access.throttles)),

@@ -5,6 +5,7 @@ table and the routes with the contract: each operation is in exactly one of both
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
@@ -55,6 +56,7 @@ UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
 }
 
 
+@cache
 def create_router() -> APIRouter:
     """To be included before all other routes, whose ``{id}`` would take a literal path of this table for a name."""
     router = APIRouter()

@@ -1,8 +1,11 @@
 """The Wrenn API, version 0.2.0 of its contract and what SDKs up to 0.3.0 add to it."""
 
-from fastapi import FastAPI
+from functools import cache
+
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
+from moonpool.dialects.common.routing import serve_routes
 from moonpool.dialects.common.services import Services
 from moonpool.dialects.wrenn import (
     account,
@@ -44,6 +47,11 @@ def create_app(services: Services) -> ASGIApp:
     app.state.services = services
     errors.install(app)
     for module in ROUTERS:
-        app.include_router(module.router)
-    app.include_router(remaining([route for module in ROUTERS for route in module.router.routes]))
+        serve_routes(app, module.router)
+    serve_routes(app, unserved())
     return app
+
+
+@cache
+def unserved() -> APIRouter:
+    return remaining(route for module in ROUTERS for route in module.router.routes)

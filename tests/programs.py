@@ -1,0 +1,127 @@
+"""Programs of the server's modules in processes of their own, without what the imports cost each time: forks of a
+process that has them already (tests/zygote.py). What starting the real program is like, tests/cli shows."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+from tests.zygote import STATUS, Request
+
+ROOT = Path(__file__).parents[1]
+
+
+class Program:
+    """As ``subprocess.Popen`` has it; its process is the zygote's child."""
+
+    def __init__(self, name: str, pid: int, pidfd: int, status: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._name, self._pidfd, self._status = name, pidfd, status
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            ended, _, _ = select.select([self._status], [], [], timeout)
+            if not ended:
+                raise subprocess.TimeoutExpired(self._name, timeout or 0)
+            told = os.read(self._status, STATUS.size)
+            if not told:
+                raise RuntimeError(f"The zygote has died, and {self._name} (process {self.pid}) is on its own")
+            (self.returncode,) = STATUS.unpack(told)
+            os.close(self._status)
+            os.close(self._pidfd)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Zygote:
+    """Started with the first program of this process."""
+
+    def __init__(self) -> None:
+        self._socket, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._turn = threading.Lock()
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.zygote", str(its.fileno())],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[its.fileno()],
+            )
+
+    def begin(self, request: Request, output: IO[bytes], errors: IO[bytes]) -> Program:
+        status, its = os.pipe()
+        try:
+            with open(os.devnull, "rb") as nothing, self._turn:
+                descriptors = [nothing.fileno(), output.fileno(), errors.fileno(), its]
+                socket.send_fds(self._socket, [request.encoded()], descriptors)
+                answer, (pidfd,), _, _ = socket.recv_fds(self._socket, 64, 1)
+        finally:
+            os.close(its)
+        return Program(" ".join((request.module, *request.arguments)), int(answer), pidfd, status)
+
+    def end(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+
+@cache
+def zygote() -> Zygote:
+    return Zygote()
+
+
+def end_zygote() -> None:
+    if zygote.cache_info().currsize:
+        zygote().end()
+        zygote.cache_clear()
+
+
+def begin(
+    module: str,
+    *arguments: str,
+    output: IO[bytes],
+    errors: IO[bytes],
+    environment: Mapping[str, str] | None = None,
+) -> Program:
+    """``python -m MODULE ARGUMENT...``, with nothing to read."""
+    variables = dict(os.environ if environment is None else environment)
+    return zygote().begin(Request(module, list(arguments), variables, os.getcwd()), output, errors)
+
+
+def run(module: str, *arguments: str, timeout: float) -> "subprocess.CompletedProcess[str]":
+    """What it printed, and how it ended; killed, and TimeoutExpired, after ``timeout`` seconds."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        program = begin(module, *arguments, output=output, errors=errors)
+        try:
+            code = program.wait(timeout)
+        finally:
+            program.kill()
+            program.wait()
+        texts = []
+        for stream in (output, errors):
+            stream.seek(0)
+            texts.append(stream.read().decode(errors="replace"))
+    return subprocess.CompletedProcess([module, *arguments], code, *texts)
