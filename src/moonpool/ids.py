@@ -21,7 +21,11 @@ def new_instance_id() -> str:
 
 def random_word(length: int) -> str:
     """``length`` random characters of ``[a-z0-9]``."""
-    return "".join(secrets.choice(LETTERS_AND_DIGITS) for _ in range(length))
+    number, word = secrets.randbelow(len(LETTERS_AND_DIGITS) ** length), []  # Drawn at once: each request has a word.
+    for _ in range(length):
+        number, digit = divmod(number, len(LETTERS_AND_DIGITS))
+        word.append(LETTERS_AND_DIGITS[digit])
+    return "".join(word)
 
 
 def new_uuid() -> str:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
-from moonpool.errors import AccessDenied, GuestError, InvalidInput, TooLarge
+from moonpool.errors import AccessDenied, InvalidInput, TooLarge
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientConnection, ClientStream, connect, within
 from moonpool.guest.model import (
     DeletedFile,
@@ -33,6 +33,7 @@ from moonpool.guest.model import (
     ProcessResult,
     ProcessSpec,
     ReplaceResult,
+    SeenFile,
     Telemetry,
 )
 from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
@@ -43,7 +44,6 @@ from moonpool.guest.watching import Connections, connections, file_events, port_
 TOKEN_BYTES = 16  # of the word by which the agent knows a connection again
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
 MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
-MAX_OFFSET = (1 << 63) - 1
 Selector = int | str
 # Named here because the client has a method called "list".
 Paths = list[str]
@@ -305,6 +305,25 @@ class AgentClient:
             yield info, _events(stream, info)
 
     @asynccontextmanager
+    async def ask(
+        self, selector: Selector, question: bytes, seen: SeenFile | None = None
+    ) -> AsyncIterator[tuple[ProcessInfo, AsyncIterator[ProcessEvent], bool]]:
+        """As ``find_and_attach`` without what was written before, and ``question`` is written to its input in the same
+        round trip: the whole of it or, where the process does not take that at once or ``seen`` is not so any more,
+        nothing. The last says whether it was."""
+        document: dict[str, Any] = {"selector": selector, "replay": False}
+        if seen is not None:
+            document |= {"path": seen.path, "user": seen.user, "seen": " ".join(map(str, seen.state))}
+        stream = self._connection.open("attach", document, question)
+        try:
+            told = decode((await within(ANSWER_TIMEOUT, stream.next())).payload).document
+            asked = bool(told.pop("asked", False))  # An agent from before there was this does not say, nor write.
+            info = _process_info(told)
+            yield info, _events(stream, info), asked
+        finally:
+            self._connection.release(stream)
+
+    @asynccontextmanager
     async def start_and_attach(
         self, spec: ProcessSpec
     ) -> AsyncIterator[tuple[ProcessInfo, AsyncIterator[ProcessEvent]]]:
@@ -405,7 +424,7 @@ class AgentClient:
                 yield FileReader(stream, FileInfo(**info))
                 return
         assert self.staging is not None
-        lent = _lent(place)
+        lent = Lent.of(place)
         file = self.staging.lent(lent)
         try:
             if await within(WORK_TIMEOUT, file.open()):
@@ -546,18 +565,6 @@ def _process_document(spec: ProcessSpec) -> dict[str, Any]:
     if spec.terminal is not None:
         document["rows"], document["cols"] = spec.terminal.rows, spec.terminal.cols
     return document
-
-
-def _lent(document: Any) -> Lent:
-    """GuestError for what makes no sense."""
-    try:
-        path, (uid, gid, mode) = document["path"], map(int, document["owner"])
-        offset, length, size = (max(0, int(document[name])) for name in ("offset", "length", "size"))
-        if offset + length > MAX_OFFSET:
-            raise ValueError("beyond the end of any file")
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise GuestError("The sandbox does not say where the file is") from error
-    return Lent(str(path), offset, length, size, (uid, gid, mode))
 
 
 def _process_info(document: dict[str, Any]) -> ProcessInfo:

@@ -125,6 +125,15 @@ class FileInfo:
 
 
 @dataclass(frozen=True)
+class SeenFile:
+    """A file as it was: when it was changed, when its content was, and its size; ``user`` is who looks."""
+
+    path: str
+    state: tuple[float, float, int]
+    user: str | None = None
+
+
+@dataclass(frozen=True)
 class FileEvent:
     """What has happened to something that is watched. `moved`: within what is watched, from `old_path`; what moves in
     or out is `created` or `deleted`. `overflow`: there was more than could be told, so look again at everything."""

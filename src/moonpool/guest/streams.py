@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from moonpool.errors import AgentUnavailable, PortClosed
+from moonpool.errors import AgentUnavailable, GuestError, PortClosed
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientStream, within
 from moonpool.guest.model import FileInfo
 from moonpool.guest.protocol import DATA, END, FINAL, Buffer
 
+MAX_OFFSET = (1 << 63) - 1
 LARGE = 4 << 20  # bytes from which on a file takes the way around the agent, where there is one
 
 
@@ -35,6 +36,18 @@ class Lent:
     length: int
     size: int
     owner: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, document: Any) -> "Lent":
+        """As the agent says it; GuestError for what makes no sense."""
+        try:
+            path, (uid, gid, mode) = document["path"], map(int, document["owner"])
+            offset, length, size = (max(0, int(document[name])) for name in ("offset", "length", "size"))
+            if offset + length > MAX_OFFSET:
+                raise ValueError("beyond the end of any file")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise GuestError("The sandbox does not say where the file is") from error
+        return cls(str(path), offset, length, size, (uid, gid, mode))
 
 
 class LentFile(Protocol):

@@ -42,6 +42,10 @@ class Conversation:
         """The result; LanguageServerFailed, LanguageServerGone, LanguageServerTimeout, RequestNotOffered."""
         number = new_uuid()  # Answers to others' requests are none to this one.
         await self._send({"id": number, "method": method, "params": parameters})
+        return await self.answer(number, method)
+
+    async def answer(self, number: str, method: str) -> Any:
+        """As ``request``, to what was sent under that number."""
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 answer = await self._answer(number)

@@ -71,6 +71,15 @@ class Documents:
         known.asked_for = True
         return True
 
+    def asked(self, path: str) -> "Document | None":
+        """The document, where a question about it can be asked at once: if a client holds it, or if the file is as its
+        ``stamp`` says."""
+        known = self.open.get(path)
+        if known is None or not (known.holders or known.stamp):
+            return None
+        known.asked_for = True
+        return known
+
     async def tell(self, notify: Notify, path: str, language: str, text: str, stamp: Stamp | None) -> None:
         """That this file is so now; nothing, when the server knows, or a connected client says what is in it."""
         known = self.open.get(path)

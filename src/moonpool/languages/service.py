@@ -24,12 +24,13 @@ from moonpool.errors import (
     ProcessNotFound,
 )
 from moonpool.guest.client import AgentClient
-from moonpool.guest.model import ProcessEvent, ProcessInfo, ProcessSpec
+from moonpool.guest.model import ProcessEvent, ProcessInfo, ProcessSpec, SeenFile
+from moonpool.ids import new_uuid
 from moonpool.languages import inside
 from moonpool.languages.answers import completions_of, symbols_of, symbols_of_search, understood
 from moonpool.languages.clients import LanguageClient
 from moonpool.languages.conversation import Conversation
-from moonpool.languages.documents import paths_of, stamp_of, uri_of
+from moonpool.languages.documents import stamp_of, uri_of
 from moonpool.languages.errors import (
     LanguageServerFailed,
     LanguageServerGone,
@@ -39,7 +40,9 @@ from moonpool.languages.errors import (
     RequestNotOffered,
     TooManyClients,
 )
+from moonpool.languages.messages import framed
 from moonpool.languages.model import CAPABILITIES, Completions, Position, Project, Symbol, command_for
+from moonpool.languages.questions import Asked, Question, paths_in
 from moonpool.languages.shared import Shared, Shelf
 from moonpool.processes.model import Sandboxes, checked_text
 from moonpool.sandboxes.model import AgentSession
@@ -112,26 +115,26 @@ class LanguageService:
         if position.line < 0 or position.character < 0:
             raise InvalidInput("line and character must not be negative", field="position")
 
+        about: dict[str, Any] = {"position": {"line": position.line, "character": position.character}}
+        about |= {"context": dict(context)} if context else {}
+        question = Question("textDocument/completion", uri, about)
+
         async def action(talk: "Talk") -> Completions:
-            path = await talk.tell(uri)
-            where = {"line": position.line, "character": position.character}
-            asked = {"textDocument": {"uri": uri_of(path)}, "position": where}
-            asked |= {"context": dict(context)} if context else {}
-            answer = await talk.conversation.request("textDocument/completion", asked)
+            _, answer = await talk.ask(question)
             return understood(completions_of, answer)
 
-        return await self._ask(principal, sandbox, project, action)
+        return await self._ask(principal, sandbox, project, action, question)
 
     async def document_symbols(
         self, principal: Principal, sandbox: str, project: Project, uri: str
     ) -> tuple[Symbol, ...]:
+        question = Question("textDocument/documentSymbol", uri)
+
         async def action(talk: "Talk") -> tuple[Symbol, ...]:
-            path = await talk.tell(uri)
-            asked = {"textDocument": {"uri": uri_of(path)}}
-            answer = await talk.conversation.request("textDocument/documentSymbol", asked)
+            path, answer = await talk.ask(question)
             return understood(symbols_of, answer, uri_of(path))
 
-        return await self._ask(principal, sandbox, project, action)
+        return await self._ask(principal, sandbox, project, action, question)
 
     async def workspace_symbols(
         self, principal: Principal, sandbox: str, project: Project, query: str
@@ -181,39 +184,58 @@ class LanguageService:
                 yield session, project
 
     async def _ask(
-        self, principal: Principal, sandbox: str, project: Project, action: Callable[["Talk"], Awaitable[Answer]]
+        self,
+        principal: Principal,
+        sandbox: str,
+        project: Project,
+        action: Callable[["Talk"], Awaitable[Answer]],
+        question: Question | None = None,
     ) -> Answer:
-        """A server that dies in the middle is started again, and asked again, once."""
+        """A server that dies in the middle is started again, and asked again, once. ``question`` is what ``action``
+        will ask."""
         try:
-            async with self._speaking(principal, sandbox, project) as talk:
+            async with self._speaking(principal, sandbox, project, question) as talk:
                 return await action(talk)
         except LanguageServerGone:
             async with self._sandboxes.session(principal, sandbox) as session:
                 tag = (await settled(session, project)).tag
                 with contextlib.suppress(ProcessNotFound):
                     await session.agent.wait(tag, STOP_TIMEOUT)
-            async with self._speaking(principal, sandbox, project) as talk:
+            async with self._speaking(principal, sandbox, project, question) as talk:
                 return await action(talk)
 
     @asynccontextmanager
-    async def _speaking(self, principal: Principal, sandbox: str, project: Project) -> AsyncIterator["Talk"]:
+    async def _speaking(
+        self, principal: Principal, sandbox: str, project: Project, question: Question | None
+    ) -> AsyncIterator["Talk"]:
         async with self._alone(principal, sandbox, project) as (session, project), AsyncExitStack() as stack:
-            info, events = await self._attached(stack, session, project)
+            try:
+                info, events, asked = await self._attached(stack, session, project, question)
+            except ProcessNotFound:
+                raise LanguageServerNotStarted from None
+            if not info.running:
+                info = await self._launch(session, project)
+                events = await stack.enter_async_context(session.agent.attach(info.pid, replay=False))
             shared = self._shelf.of(session.sandbox.id, project.tag)
-            yield Talk(session, project, Conversation(session.agent, info.pid, events, shared), shared)
+            conversation = Conversation(session.agent, info.pid, events, shared)
+            yield Talk(session, project, conversation, shared, asked)
 
     async def _attached(
-        self, stack: AsyncExitStack, session: AgentSession, project: Project
-    ) -> tuple[ProcessInfo, AsyncIterator[ProcessEvent]]:
-        agent = session.agent
-        try:
-            info, events = await stack.enter_async_context(agent.find_and_attach(project.tag, replay=False))
-        except ProcessNotFound:
-            raise LanguageServerNotStarted from None
-        if info.running:
-            return info, events
-        info = await self._launch(session, project)
-        return info, await stack.enter_async_context(agent.attach(info.pid, replay=False))
+        self, stack: AsyncExitStack, session: AgentSession, project: Project, question: Question | None
+    ) -> tuple[ProcessInfo, AsyncIterator[ProcessEvent], Asked | None]:
+        """With the question asked already where its file need not be told of: one round trip to the sandbox less for
+        each of finding, looking, and asking."""
+        agent, shared = session.agent, self._shelf.of(session.sandbox.id, project.tag)
+        if question is not None:
+            path = paths_in(project, question.uri)[0]
+            async with shared.turn:
+                if (known := shared.documents.asked(path)) is not None:
+                    number = new_uuid()
+                    seen = None if known.stamp is None else SeenFile(path, known.stamp, session.sandbox.user)
+                    asking = agent.ask(project.tag, framed(question.message(number, path)), seen)
+                    info, events, asked = await stack.enter_async_context(asking)
+                    return info, events, Asked(number, path) if asked else None
+        return *await stack.enter_async_context(agent.find_and_attach(project.tag, replay=False)), None
 
     async def _shared(self, session: AgentSession, project: Project) -> tuple[Shared, ProcessInfo]:
         """A server that this process has not introduced itself to is started anew: nobody could say what it offers."""
@@ -258,16 +280,29 @@ class LanguageService:
 class Talk:
     """A conversation about the files of a project."""
 
-    def __init__(self, session: AgentSession, project: Project, conversation: Conversation, shared: Shared) -> None:
+    def __init__(
+        self,
+        session: AgentSession,
+        project: Project,
+        conversation: Conversation,
+        shared: Shared,
+        asked: Asked | None = None,
+    ) -> None:
         self.session = session
         self.conversation = conversation
         self.documents = shared.documents
         self.project = project
+        self._asked = asked
 
     def paths(self, uri: str) -> tuple[str, ...]:
-        """Where the file may be: clients name it from the project's folder, or as they named the project's folder."""
-        folders = (self.project.path, self.project.base or self.project.path)
-        return paths_of(uri, *folders)
+        return paths_in(self.project, uri)
+
+    async def ask(self, question: Question) -> tuple[str, Any]:
+        """The file's path, and the answer."""
+        if (asked := self._asked) is not None:
+            return asked.path, await self.conversation.answer(asked.number, question.method)
+        path = await self.tell(question.uri)
+        return path, await self.conversation.request(question.method, question.parameters(path))
 
     async def tell(self, uri: str) -> str:
         """Tell the server what is in the file, where it has changed since; answer with its path."""

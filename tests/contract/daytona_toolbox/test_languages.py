@@ -14,6 +14,7 @@ import pytest
 import websockets
 
 from moonpool.config import Settings
+from moonpool.guest.connection import ClientConnection, ClientStream
 from moonpool.languages.errors import LanguageServerGone
 from moonpool.languages.model import Project
 from moonpool.languages.service import LanguageService
@@ -137,6 +138,35 @@ async def test_single_questions_beside_a_client(socket_to: Any, client: httpx.As
         500,
         "The language server's answer cannot be understood",
     )
+
+
+async def test_a_question_about_a_known_file_is_one_request_to_the_agent(
+    client: httpx.AsyncClient, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, requests = ClientConnection.open, []
+
+    def counted(connection: ClientConnection, operation: str, *rest: Any) -> ClientStream:
+        requests.append(operation)
+        return opened(connection, operation, *rest)
+
+    async def labels() -> list[str]:
+        requests.clear()
+        return [item["label"] for item in (await client.post("/lsp/completions", json=asked)).json()["items"]]
+
+    monkeypatch.setattr(ClientConnection, "open", counted)
+    asked = {**PROJECT, "uri": MAIN, "position": {"line": 0, "character": 0}}
+    (home / "main.py").write_text("one")
+    assert (await client.post("/lsp/start", json=PROJECT)).is_success
+    assert await labels() == ["one"]
+    assert await labels() == ["one"]
+    assert requests == ["attach"]
+    (home / "main.py").write_text("another")
+    assert await labels() == ["another"]
+    assert await labels() == ["another"]
+    assert requests == ["attach"]
+    (home / "main.py").unlink()
+    assert (await client.post("/lsp/completions", json=asked)).status_code == 404
+    assert (await client.post("/lsp/stop", json=PROJECT)).is_success
 
 
 async def test_a_server_that_crashes(socket_to: Any, client: httpx.AsyncClient) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..protocol import Message, Stream
@@ -62,6 +62,12 @@ class Files:
             "accessed_at": found.st_atime,
             **link,
         }
+
+    async def at(self, request: Request, look: Callable[[str], bool]) -> bool:
+        """What ``look`` says of the request's path, on a thread, with its user's rights."""
+        user = self.user(request)
+        path = self._path(request, user)
+        return await self._workers.call(user, lambda: look(path))
 
     # -- operations -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import signal
 import struct
 import termios
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -273,6 +274,20 @@ class Process:
                 await self._write(data)
             else:
                 await self._type(data)
+
+    @contextlib.asynccontextmanager
+    async def own_input(self) -> AsyncIterator[int]:
+        """A descriptor of its input, for a thread too, while nobody else writes; -1 where it is a terminal or takes
+        none, or somebody is writing. Writing to it does not wait."""
+        if self.size is not None or self._input < 0 or self._input_lock.locked():
+            yield -1
+            return
+        async with self._input_lock:
+            descriptor = os.dup(self._input)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
 
     async def _type(self, data: bytes) -> None:
         """Write to a terminal; see ``interrupts``."""

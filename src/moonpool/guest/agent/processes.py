@@ -140,10 +140,9 @@ class Processes:
 
     async def start_and_attach(self, stream: Stream, request: Request) -> dict[str, Any]:
         """The reader is there before the first byte is, so that nothing is dropped however much comes."""
-        return await _follow(self._start(request), stream, replay=True)
-
-    async def attach(self, stream: Stream, request: Request) -> dict[str, Any]:
-        return await _follow(self.find(request), stream, replay=request.flag("replay", True))
+        process = self._start(request)
+        with contextlib.closing(Reader(process.output, replay=True)) as reader:
+            return await follow(process, stream, reader, process.describe())
 
     def _start(self, request: Request) -> Process:
         tag = request.optional_text("tag")
@@ -234,19 +233,16 @@ async def _feed(process: Process, data: bytes) -> None:
         await process.close_input()
 
 
-async def _follow(process: Process, stream: Stream, *, replay: bool) -> dict[str, Any]:
-    reader = Reader(process.output, replay=replay)
-    try:
-        stream.connection.send_message(EVENT, stream.number, encode(process.describe()))
-        while await reader.wait():
-            count = await stream.credit(CHUNK)
-            channel, data = reader.take(count)
-            stream.give_back(count - len(data))
-            if reader.dropped:
-                stream.connection.send_message(EVENT, stream.number, encode({"dropped": reader.dropped}))
-                reader.dropped = 0
-            stream.connection.send(KINDS[channel], stream.number, data)
-            await stream.connection.drain()
-        return process.describe()
-    finally:
-        reader.close()
+async def follow(process: Process, stream: Stream, reader: Reader, told: dict[str, Any]) -> dict[str, Any]:
+    """Send what ``reader`` has, after ``told``; the process's description at its end."""
+    stream.connection.send_message(EVENT, stream.number, encode(told))
+    while await reader.wait():
+        count = await stream.credit(CHUNK)
+        channel, data = reader.take(count)
+        stream.give_back(count - len(data))
+        if reader.dropped:
+            stream.connection.send_message(EVENT, stream.number, encode({"dropped": reader.dropped}))
+            reader.dropped = 0
+        stream.connection.send(KINDS[channel], stream.number, data)
+        await stream.connection.drain()
+    return process.describe()

@@ -37,6 +37,7 @@ from ..protocol import (
 )
 from .accounts import Accounts
 from .archive import Archives
+from .asking import Questions
 from .disks import Disks
 from .elevation import Elevation
 from .errors import AgentError, describe
@@ -213,7 +214,7 @@ class Server:
             "thaw": self._thaw,
             "enter": self._enter,
             **_named(machine.environment, machine.metrics, machine.deleted_files, machine.limit),
-            **_named(processes.run, processes.start, processes.attach, processes.start_and_attach),
+            **_named(processes.run, processes.start, processes.start_and_attach, Questions(files, processes).attach),
             **_named(processes.write_stdin, processes.close_stdin),
             **_named(processes.signal, processes.resize, processes.processes, processes.process, processes.wait),
             **_named(
