@@ -51,7 +51,9 @@ def test_looking_makes_nothing(lonely: Cli) -> None:
 
 
 def test_beside_a_server(cli: Cli) -> None:
+    """What is there needs no building; what is not cannot be built while somebody uses the images."""
     assert [image["name"] for image in json.loads(cli("image", "list", "--json").stdout)] == ["base", "workspace"]
-    said = cli.refused("image", "build")
+    assert "images ready" in cli("image", "build").stderr
+    said = cli.refused("image", "build", MOONPOOL_BASE_PACKAGES="cowsay")
     assert "Another moonpool process uses" in said
     assert cli.environment["MOONPOOL_URL"].removeprefix("http://") in said

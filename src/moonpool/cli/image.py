@@ -58,9 +58,12 @@ def build(
 
         build_folder(folder, file or folder / "Dockerfile", name or folder.resolve().name)
         return
-    from moonpool.hosts.images import build_images
+    from moonpool.hosts.images import build_images, images_are_current
 
     settings = load_settings()
+    if lock_holder(settings.data) and images_are_current(settings.host()):
+        Console(stderr=True).print("images ready")
+        return
     with data_lock(settings.data, "builds images"), showing_progress() as report:
         build_images(settings.host(), report)
 

@@ -1,6 +1,14 @@
 """Images on this host, for the command line: without a running server."""
 
-from moonpool.engine.images import Image
+from moonpool.engine.images import (
+    BASE,
+    CODE_RUNNER,
+    DESKTOP,
+    Image,
+    base_recipe,
+    code_runner_recipe,
+    desktop_recipe,
+)
 from moonpool.engine.images import list_images as images_in
 from moonpool.engine.instance import Instance
 from moonpool.engine.storage import Pool
@@ -24,3 +32,14 @@ def list_images(settings: HostSettings) -> list[Image]:
     finally:
         if not was_open:
             pool.close()
+
+
+def images_are_current(settings: HostSettings) -> bool:
+    """Whether ``build_images`` would have nothing to build; beside a running server too."""
+    wanted = {BASE: base_recipe(settings.base_packages)}
+    if settings.desktop:
+        wanted[DESKTOP] = desktop_recipe(settings.base_packages)
+    if settings.code_runner:
+        wanted[CODE_RUNNER] = code_runner_recipe(settings.base_packages)
+    here = {image.name: image.hash for image in list_images(settings)}
+    return all(here.get(name) == recipe.digest for name, recipe in wanted.items())
