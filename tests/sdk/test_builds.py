@@ -158,9 +158,15 @@ class TestCommandLine:
         (tmp_path / "src/main").write_text("of the folder")
         (tmp_path / "secret").write_text("left out")
         (tmp_path / ".dockerignore").write_text("# what is not sent\nsecret\n")
-        dockerfile = "FROM {box}\nCOPY . /app\nRUN test ! -e /app/secret && cat /app/src/main\n"
+        dockerfile = (
+            "FROM {box} AS one\nARG GIVEN\nARG SECOND\nCOPY . /app\n"
+            'RUN test ! -e /app/secret && cat /app/src/main && test "$GIVEN" = "a=b c"\nFROM one\nRUN false\n'
+        )
         (tmp_path / "Dockerfile").write_text(dockerfile.format(**workshop.images))
-        done = moonpool(workshop, "build", str(tmp_path), "--name", "of-a-folder")
+        done = moonpool(
+            *(workshop, "build", str(tmp_path), "--name", "of-a-folder", "--target", "one", "--no-cache"),
+            *("--build-arg", "GIVEN=a=b c", "--build-arg", "SECOND"),
+        )
         assert (done.returncode, done.stdout) == (0, "of-a-folder\n"), done.stderr
         assert "of the folder" in done.stderr
         (tmp_path / "Dockerfile").write_text("FROM a\nNO\n")

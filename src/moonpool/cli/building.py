@@ -1,9 +1,11 @@
 """Snapshots out of images and folders, made by a running server while its log is shown."""
 
 import hashlib
+import os
 import sys
 import tarfile
 import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -39,7 +41,16 @@ def follow(snapshot: str) -> None:
     print(found["name"])
 
 
-def build_folder(folder: Path, dockerfile: Path, name: str) -> None:
+def arguments_of(given: Sequence[str]) -> dict[str, str]:
+    """Of ``NAME=VALUE`` and ``NAME``, which has its value in the environment, if any."""
+    pairs = [each.partition("=") for each in given]
+    return {
+        name: value if equals else os.environ[name] for name, equals, value in pairs if equals or name in os.environ
+    }
+
+
+def build_folder(folder: Path, dockerfile: Path, name: str, asked: Mapping[str, object]) -> None:
+    """``asked``: further fields of the API's ``buildInfo``."""
     try:
         text = dockerfile.read_text()
         with tempfile.TemporaryFile() as archive:
@@ -49,7 +60,7 @@ def build_folder(folder: Path, dockerfile: Path, name: str) -> None:
         raise CommandFailed(f"Cannot read {folder}: {error}") from error
     except ValueError as error:
         raise CommandFailed(f"{ignore_file(folder, dockerfile)}: {error}") from error
-    follow(make({"name": name, "buildInfo": {"dockerfileContent": text, "contextHashes": [context]}}))
+    follow(make({"name": name, "buildInfo": {**asked, "dockerfileContent": text, "contextHashes": [context]}}))
 
 
 def ignore_file(folder: Path, dockerfile: Path) -> Path:

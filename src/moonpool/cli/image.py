@@ -50,13 +50,19 @@ def build(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="The Dockerfile, when it is another one.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the snapshot; the folder's name when left out.")] = None,
+    build_arg: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of an ARG; NAME alone: as in the environment. May be repeated.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The stage to build; the last one when left out.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Carry out every step anew.")] = False,
 ) -> None:
     """Build a snapshot from a folder with a Dockerfile, by way of a running server. Without a folder: build the base
     image where it is missing or its recipe has changed, which takes seconds where it has not."""
     if folder is not None:
-        from moonpool.cli.building import build_folder
+        from moonpool.cli.building import arguments_of, build_folder
 
-        build_folder(folder, file or folder / "Dockerfile", name or folder.resolve().name)
+        asked = {"buildArgs": arguments_of(build_arg or ()), "target": target, "skipCache": no_cache}
+        build_folder(folder, file or folder / "Dockerfile", name or folder.resolve().name, asked)
         return
     from moonpool.hosts.images import build_images, images_are_current
 

@@ -44,6 +44,21 @@ class TestSnapshots:
         assert "COPY <<A /a" in text
         assert text.rstrip().endswith("Done")
 
+    async def test_arguments_a_stage_and_no_cache(self, client: httpx.AsyncClient, running: Running) -> None:
+        text = "ARG BASE\nFROM $BASE AS one\nARG V\nENV GOT=$V\nFROM missing:1\n"
+        info = {"dockerfileContent": text, "buildArgs": {"BASE": "debian:12", "V": "a b"}, "target": "one"}
+        found = await built(client, running, name="d", buildInfo=info)
+        assert found["state"] == "active", found
+        again = await built(client, running, name="e", buildInfo={**info, "skipCache": True})
+        assert again["state"] == "active", again
+        sandbox = (await client.post("/api/sandbox", json={"snapshot": "d"})).json()["id"]
+        assert running.machines.specs[sandbox].env["GOT"] == "a b"
+        named = set()
+        for change in ({}, {"buildArgs": {"BASE": "debian:12"}}, {"target": None, "buildArgs": {"BASE": "missing:1"}}):
+            made = await client.post("/api/sandbox", json={"buildInfo": {**info, **change}})
+            named.add(made.json()["snapshot"])
+        assert len(named) == 3
+
     async def test_one_that_cannot_be_made(self, client: httpx.AsyncClient, running: Running) -> None:
         found = await built(client, running, name="x", imageName="missing:1")
         assert (found["state"], "There is no image" in found["errorReason"]) == ("error", True)
@@ -61,6 +76,8 @@ class TestSnapshots:
             ({"name": "a", "imageName": "a b:1"}, "Invalid image reference"),
             ({"name": "a", "buildInfo": {"dockerfileContent": "FROM a\nNO\n"}}, "line 2"),
             ({"name": "a", "buildInfo": {"dockerfileContent": ""}}, "dockerfileContent"),
+            ({"name": "a", "buildInfo": {"dockerfileContent": "FROM a", "buildArgs": {"1": "x"}}}, "buildArgs"),
+            ({"name": "a", "buildInfo": {"dockerfileContent": "FROM a", "target": "b"}}, "no stage 'b'"),
             ({"name": "a", "imageName": "b:1", "gpu": 1}, "no GPUs"),
             ({"name": "a", "imageName": "b:1", "memory": 60000}, "exceeds maximum"),
         ],

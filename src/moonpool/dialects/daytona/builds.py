@@ -14,7 +14,7 @@ from moonpool.dialects.daytona import mapping
 from moonpool.dialects.daytona.answers import sandbox_json, snapshot_json
 from moonpool.dialects.daytona.call import Authenticated, Call, default_queue_timeout
 from moonpool.dialects.daytona.creation import mebibytes, new_sandbox
-from moonpool.dialects.daytona.extensions import BuildInfo, CreateSandbox, CreateSnapshot
+from moonpool.dialects.daytona.extensions import BuildInfo, CreateSandbox, CreateSnapshot, SnapshotBuildInfo
 from moonpool.dialects.daytona.requests import parse
 from moonpool.engine.images.oci import parse_reference
 from moonpool.errors import BuildNotFound, InvalidInput, NameTaken, SnapshotNotFound
@@ -59,7 +59,13 @@ def check_tag(image: str) -> None:
 
 
 def recipe_of(build: BuildInfo) -> Recipe:
-    return Recipe(dockerfile=build.dockerfileContent, context=tuple(build.contextHashes))
+    return Recipe(
+        dockerfile=build.dockerfileContent,
+        context=tuple(build.contextHashes),
+        arguments=build.buildArgs,
+        target=build.target,
+        skip_cache=isinstance(build, SnapshotBuildInfo) and build.skipCache,
+    )
 
 
 def info(recipe: Recipe) -> dict[str, object] | None:
@@ -103,7 +109,10 @@ async def create_from_build(call: Call, body: CreateSandbox, build: BuildInfo) -
 async def snapshot_of_build(call: Call, body: CreateSandbox, build: BuildInfo) -> Snapshot:
     """Whole, or on its way: the same recipe and sizes are one snapshot."""
     recipe, resources = recipe_of(build), resources_of(body.cpu, body.memory, body.disk)
-    contents = [recipe.dockerfile, sorted(recipe.context), resources.cpu, resources.memory_mib, resources.disk_mib]
+    contents: list[object] = [recipe.dockerfile, sorted(recipe.context)]
+    contents += [resources.cpu, resources.memory_mib, resources.disk_mib]
+    if recipe.arguments or recipe.target:
+        contents += [sorted(recipe.arguments.items()), recipe.target]
     name = NAME_PREFIX + hashlib.sha256(json.dumps(contents).encode()).hexdigest()[:HASH_SHOWN]
     data = {mapping.DIALECT: {"buildInfo": info(recipe), mapping.BUILD: True}}
     for _attempt in range(2):

@@ -21,6 +21,8 @@ Minutes = Annotated[int, Field(ge=0, le=MAX_MINUTES)]
 MinutesOrNever = Annotated[int, Field(ge=-MAX_MINUTES, le=MAX_MINUTES)]
 ResourceAmount = Annotated[int, Field(ge=1, le=1_000_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH)]
+BuildArgument = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=MAX_NAME_LENGTH)]
+BuildValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=32_768)]
 
 
 class SandboxState(StrEnum):
@@ -78,10 +80,19 @@ class SandboxVolume(RequestModel):
 
 
 class BuildInfo(RequestModel):
-    """A Dockerfile, and the names of the archives with the files that it copies."""
+    """A Dockerfile, and the names of the archives with the files that it copies. ``buildArgs`` and ``target``, as
+    ``docker build`` has them, are this server's own."""
 
     dockerfileContent: Annotated[str, Field(min_length=1, max_length=1_048_576)]
     contextHashes: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=100, default_factory=list)]
+    buildArgs: Annotated[dict[BuildArgument, BuildValue], Field(max_length=200, default_factory=dict)]
+    target: Name | None = None
+
+
+class SnapshotBuildInfo(BuildInfo):
+    """With ``skipCache`` nothing that was made before is used."""
+
+    skipCache: bool = False
 
 
 class CreateSandbox(RequestModel):
@@ -127,7 +138,7 @@ class CreateSnapshot(RequestModel):
     gpu: Annotated[int, Field(ge=0)] | None = None
     memory: Annotated[int, Field(ge=1, le=65536)] | None = None
     disk: Annotated[int, Field(ge=1, le=65536)] | None = None
-    buildInfo: BuildInfo | None = None
+    buildInfo: SnapshotBuildInfo | None = None
     regionId: str | None = None
     sandboxClass: str | None = None
 
