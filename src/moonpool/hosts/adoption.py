@@ -1,6 +1,7 @@
 """What a restarted host does with what it finds: takes over what runs, removes what belongs to nobody."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +16,8 @@ from moonpool.hosts.records import Record, Records
 from moonpool.hosts.threads import Threads
 
 log = structlog.get_logger(__name__)
+
+MEMBER = re.compile(r"m([0-9a-f]{4})")  # how names of members begin: with their slots' numbers
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,20 @@ async def adopt(parts: Parts, foundry: Foundry, records: Records, threads: Threa
 
 
 async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads) -> None:
-    """Removes processes, cgroups, slots and staged subvolumes of nobody."""
+    """Removes processes, cgroups, slots and staged subvolumes of nobody.
+
+    What cannot be removed (a process that the kernel does not let go of) keeps its slot and is left to the next start:
+    it must not keep everybody else's sandboxes from coming back.
+    """
     names = set(await threads.run(parts.driver.names)) | set(await threads.run(parts.cgroups.names))
     for name in names - keep:
         log.info("removing_leftover", member=name)
-        await foundry.clear(name, None)
-    used = {int(name[1:5], 16) for name in keep}
+        try:
+            await foundry.clear(name, None)
+        except MoonpoolError as error:
+            log.error("leftover_stays", member=name, reason=error.message)
+            keep = keep | {name}
+    used = {int(found[1], 16) for name in keep if (found := MEMBER.match(name))}
     for number in set(await threads.run(parts.network.numbers)) - used:
         await threads.run(parts.network.destroy, number)
     foundry.numbers.keep(used)

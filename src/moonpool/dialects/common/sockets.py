@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Sequence
 
 from starlette.types import Scope
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
@@ -79,6 +80,12 @@ class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _limit_messages(self, size: int) -> None:
         self.conn.max_message_size = size
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.close_sent and self.initial_response is not None:
+            # Refused, with an answer: uvicorn takes that for a fault of the application's and logs an error each time.
+            self.handshake_complete = True
 
     def on_task_complete(self, task: "asyncio.Task[None]") -> None:
         super().on_task_complete(task)

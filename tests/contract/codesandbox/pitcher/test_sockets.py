@@ -1,6 +1,7 @@
 """The server's side of a WebSocket, whatever is spoken over it."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +42,22 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.accept"})
     while (message := await receive())["type"] == "websocket.receive":
         await send({"type": "websocket.send", "bytes": message["bytes"]})
+
+
+async def test_a_refusal_is_no_error_of_the_servers(caplog: pytest.LogCaptureFixture) -> None:
+    async def refusing(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    log = logging.getLogger("uvicorn.error")
+    async with server(refusing) as url:
+        caplog.set_level(logging.ERROR, log.name)
+        log.addHandler(caplog.handler)
+        with pytest.raises(websockets.InvalidStatus, match="401"):
+            await websockets.connect(url, proxy=None)
+    log.removeHandler(caplog.handler)
+    assert caplog.messages == []
 
 
 async def test_what_a_message_unpacks_to_is_bounded() -> None:
