@@ -119,7 +119,8 @@ class Dispatcher:
                 return
             rows = [row for event in events for row in self._rows(event)]
             async with self._store.transaction() as transaction:
-                await self._repository.insert(transaction, rows)
+                known = [row for row in rows if self._book.get(row.receiver_id)]  # Some were removed meanwhile.
+                await self._repository.insert(transaction, known)
                 await self._consumer.take(transaction, events[-1].id)
 
     def _rows(self, event: Event) -> list[Delivery]:

@@ -1,7 +1,8 @@
 """The dispatcher over a real database, and receivers on loopback."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -57,7 +58,13 @@ class Sending:
         self.dispatcher.wake()
 
 
-async def started(stack: AsyncExitStack, store: Store, clock: ManualClock, telegram: str = "http://x") -> Sending:
+async def started(
+    stack: AsyncExitStack,
+    store: Store,
+    clock: ManualClock,
+    telegram: str = "http://x",
+    render: Callable[[Event], list[Message]] = render,
+) -> Sending:
     """To be closed by the stack."""
     access = AccessService(store, clock)
     await access.start(None)
@@ -85,9 +92,19 @@ async def receiver() -> AsyncIterator[HttpReceiver]:
 
 
 @pytest.fixture
-async def sending(store: Store, clock: ManualClock) -> AsyncIterator[Sending]:
+def rendered() -> asyncio.Event:
+    """Set once the deliveries of an event were made."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def sending(store: Store, clock: ManualClock, rendered: asyncio.Event) -> AsyncIterator[Sending]:
+    def render_and_tell(event: Event) -> list[Message]:
+        rendered.set()
+        return render(event)
+
     async with AsyncExitStack() as stack:
-        yield await started(stack, store, clock)
+        yield await started(stack, store, clock, render=render_and_tell)
 
 
 def bodies(receiver: HttpReceiver) -> list[dict[str, object]]:

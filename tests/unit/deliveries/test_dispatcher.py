@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import pytest
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from moonpool.access.model import Principal, Scope
 from moonpool.deliveries import dispatcher
 from moonpool.deliveries.dispatcher import AT_ONCE, DISABLED_AFTER, RETRIES
 from moonpool.deliveries.model import Delivery, DeliveryState, EndpointChange, NewEndpoint
 from moonpool.errors import Forbidden, InvalidInput, InvalidState, LimitExceeded, ReceiverNotFound
+from moonpool.events.model import EventType, NewEvent
 from moonpool.store.database import Store
 from tests.conftest import ManualClock
 from tests.receivers import WAIT, HttpReceiver, http_receiver
@@ -118,6 +120,31 @@ async def test_a_receiver_that_hangs_holds_up_no_other(
         await receiver.wait(10)
         await hanging.wait(AT_ONCE)
         assert len(hanging.got) == AT_ONCE
+
+
+async def test_a_receiver_that_is_removed_meanwhile_holds_up_no_other(
+    sending: Sending, receiver: HttpReceiver, rendered: asyncio.Event
+) -> None:
+    """The event is read, and its deliveries are made, while what removes one of the receivers has its turn to write."""
+    removed = await endpoint(sending, receiver.url + "/removed")
+    await endpoint(sending, receiver.url + "/kept")
+
+    async def hold_the_turn() -> None:
+        async with sending.store.transaction():
+            await rendered.wait()
+
+    async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
+        with capture_logs() as logs:
+            async with sending.store.transaction() as transaction:
+                tasks.create_task(hold_the_turn())
+                await asyncio.sleep(0)
+                tasks.create_task(sending.webhooks.delete(sending.admin, removed))
+                await asyncio.sleep(0)
+                told = NewEvent(sending.admin.team_id, EventType.SANDBOX_CREATED, "box", {}, sending.clock.now())
+                await sending.events.append(transaction, told)
+            await receiver.wait(1)
+    assert [got.path for got in receiver.got] == ["/hook/kept"]
+    assert not [entry for entry in logs if entry["event"] == "deliveries_wait"]
 
 
 async def test_nothing_is_lost_between_commit_and_delivery(
