@@ -1,6 +1,5 @@
 """Access without a running server, for commands that an operator runs on the machine itself."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +28,8 @@ def with_access(action: Callable[["AccessService"], Awaitable[T]]) -> T:
 
 def with_database(action: Callable[[str], Coroutine[Any, Any, T]]) -> T:
     """What ``action`` gives, which opens the database of this URL. CommandFailed when it cannot be used."""
+    import asyncio
+
     from sqlalchemy.exc import SQLAlchemyError
 
     settings = load_settings()

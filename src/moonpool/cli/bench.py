@@ -1,6 +1,5 @@
 """``moonpool bench``: measures this machine."""
 
-import asyncio
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,8 @@ def bench(
     data: Annotated[Path | None, typer.Option(help="Empty folder to work in; a temporary one when left out.")] = None,
 ) -> None:
     """Time to interactive, commands, pause, resume, transfer, density, beside plain runsc in the same run."""
+    import asyncio
+
     from moonpool.bench.report import as_json, as_markdown, as_table
     from moonpool.bench.run import QUICK, Plan, run, run_typing
 

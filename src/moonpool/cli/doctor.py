@@ -1,6 +1,5 @@
 """``moonpool doctor``: what this machine can do, what is missing, what is left over."""
 
-import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,8 @@ def doctor(
 
     Ends with 0 when all is well, with 1 when something is missing or left over. Changes nothing.
     """
+    import asyncio
+
     from moonpool.archives.inspection import inspect_store
     from moonpool.cli.diagnosis import diagnose
 
