@@ -196,6 +196,7 @@ class TestFreestyle:
         for vm in vms:
             build = workshop.client.get(f"/v1/vms/{vm['id']}/build").json()
             assert build["state"] == "succeeded"
+            assert workshop.client.get(f"/v1/vms/builds/{build['buildId']}").json() == build
             listed = workshop.client.get(f"/v1/vms/builds/{build['buildId']}/phases").json()["phases"]
             phases.append([phase["name"] for phase in listed])
         assert any("] RUN" in name for name in phases[0])

@@ -105,10 +105,15 @@ async def materialize(
             base = await build_layer(call, layer, base, build, number, code, data)
             build.made.append(base)
     build.finish()
+    await note(call, build)
+    return base
+
+
+async def note(call: Call, build: Build) -> None:
+    """How it ended, beside all that it made."""
     for snapshot in build.made:
         data = {**data_of_snapshot(snapshot), "build": build.document()}
         await call.services.snapshots.update(call.principal, snapshot.id, dialect_data={DATA: data})
-    return base
 
 
 async def build_layer(
@@ -185,6 +190,7 @@ async def set_up(call: Call, sandbox: Sandbox, layer: Layer, base: Snapshot, bui
 async def failed(call: Call, sandbox: Sandbox, failure: SetupFailed, build: Build | None, code: str) -> FreestyleError:
     if build is not None:
         build.finish(failure.message)
+        await note(call, build)
     snapshot_id: str | None = new_id("sc-")
     data = {
         "state": "failed",

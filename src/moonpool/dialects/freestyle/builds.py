@@ -34,15 +34,15 @@ async def get_build_for_vm(call: Call) -> Response:
 
 
 async def build_of(call: Call) -> Mapping[str, Any]:
-    """Kept with what came of it, and so gone with the last of that."""
+    """Kept with what came of it, and so gone with the last of that; the record that was written last."""
     wanted = call.path("build_id")
     page = await call.services.sandboxes.list(call.principal, SandboxQuery(limit=None))
     kept = [data_of_snapshot(snapshot) for snapshot in await all_snapshots(call)]
-    for data in (*kept, *(data_of(sandbox) for sandbox in page.items)):
-        build: Mapping[str, Any] | None = data.get("build")
-        if build is not None and build["buildId"] == wanted:
-            return await so_far(call, build)
-    raise FreestyleError(404, "BUILD_NOT_FOUND", f"Build {wanted[:200]} not found", build_id=wanted[:200])
+    records = [data.get("build") for data in (*kept, *(data_of(sandbox) for sandbox in page.items))]
+    found = [build for build in records if build is not None and build["buildId"] == wanted]
+    if not found:
+        raise FreestyleError(404, "BUILD_NOT_FOUND", f"Build {wanted[:200]} not found", build_id=wanted[:200])
+    return await so_far(call, max(found, key=lambda build: (build["finishedAt"] or "", len(build["phases"]))))
 
 
 async def so_far(call: Call, build: Mapping[str, Any]) -> Mapping[str, Any]:

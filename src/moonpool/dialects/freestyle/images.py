@@ -56,4 +56,6 @@ async def built(call: Call, dockerfile: str, key: str, credentials: DockerCreden
             snapshotId=snapshot.id,
             diagnostics={"log": log.decode(errors="replace")[-SHOWN:]},
         )
-    return await call.services.snapshots.get(call.principal, snapshot.id)
+    snapshot = await call.services.snapshots.get(call.principal, snapshot.id)
+    build.made.append(snapshot)
+    return snapshot
