@@ -80,6 +80,7 @@ async def transfers(
             yield block
 
     async def up() -> float:
+        await calm()
         started = time.perf_counter()
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(TRANSFER)}
         target = {"path": "/home/daytona/big"}
