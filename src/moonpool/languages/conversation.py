@@ -21,7 +21,7 @@ from moonpool.languages.errors import (
 from moonpool.languages.messages import METHOD_NOT_FOUND, Frames, Message, refusal
 from moonpool.languages.shared import Shared
 
-REQUEST_TIMEOUT = 60.0  # seconds; the first completion reads a whole library
+REQUEST_TIMEOUT = 180.0  # seconds; the first completion reads a whole library: pandas takes 30 s of one processor
 
 
 class Conversation:
