@@ -14,6 +14,7 @@ from moonpool.engine.gvisor import Warm
 from moonpool.engine.images import digest_of
 from moonpool.engine.storage import Kind
 from moonpool.errors import (
+    AgentUnavailable,
     CheckpointRefused,
     EngineError,
     InvalidState,
@@ -496,18 +497,20 @@ class Host:
         self._warm.lost(member)
 
     async def _bring_up(self, spec: MachineSpec) -> None:
-        """Runs it on a warm member; on another one where that turns out to be dead, which a frozen one does late."""
+        """Runs it on a warm member; on another one where that turns out to be dead or to answer nothing any more, which
+        a frozen one does late."""
         for spare in reversed(range(self._warm.target + 1)):
             member = await self._warm.claim()
             try:
                 await self._become(member, spec)
                 return
             except BaseException as error:
-                died = isinstance(error, MoonpoolError) and await member.dies_within(DEATH)
+                lost = isinstance(error, AgentUnavailable)
+                lost = lost or (isinstance(error, MoonpoolError) and await member.dies_within(DEATH))
                 await self._abandon(member, spec.id)
-                if not (died and spare):
+                if not (lost and spare):
                     raise
-                log.warning("warm_member_was_dead", member=member.name, sandbox=spec.id)
+                log.warning("warm_member_was_lost", member=member.name, sandbox=spec.id)
 
     async def _become(self, member: LiveMember, spec: MachineSpec) -> None:
         self._threads.run(self._read_ahead.of, spec.image, self._disk_path(spec.id))

@@ -13,6 +13,15 @@ def test_what_is_kept_ready_takes_no_processor(host: Machine) -> None:
     assert {name: cgroups.frozen(name) for name in ready} == dict.fromkeys(ready, True)
 
 
+def test_a_create_finds_another_where_what_was_ready_no_longer_answers(host: Machine) -> None:
+    host.run(host.host.ready())
+    for member in host.host._warm._ready:
+        member.hang_up()  # As after a while without an answer; its processes live.
+    sandbox = host.create()
+    assert host.shell(sandbox, "echo alive") == "alive"
+    host.destroy(sandbox)
+
+
 def test_a_spare_one_is_woken_for_a_resume(host: Machine) -> None:
     sandbox = host.create()
     host.shell(sandbox, "echo kept > /run/kept")
