@@ -301,8 +301,8 @@ class TestCopies:
         (root / "usr/sub").mkdir(parents=True)
         (root / "sub").symlink_to("usr/sub")
         (root / "file").write_text("f")
-        for pattern, target in (("d", "/"), ("d", "/file/x"), ("d/a.txt", "/file/x")):
-            with pytest.raises(BuildInvalid, match="is no folder"):
+        for pattern, target, before in (("d", "/", "link"), ("d", "/file/x", "file"), ("d/a.txt", "/file/x", "file")):
+            with pytest.raises(BuildInvalid, match=f"is a {before} there, and a folder here"):
                 await self.copied(source, root, pattern, target=target, strict=True)
         (root / "to/a.txt").mkdir(parents=True)
         with pytest.raises(BuildInvalid, match="is a folder there, and a file here"):

@@ -413,7 +413,7 @@ class Tree:
         if self._place is not None and self._place.strict:
             target = os.path.realpath(path)
             if os.path.lexists(target):
-                raise conflict(path, "is no folder")
+                raise conflict(path, "is a file there, and a folder here")
             return target
         os.unlink(path)
         return path
@@ -426,7 +426,10 @@ class Tree:
         if stat.S_ISDIR(there.st_mode) and member.isdir():
             return
         if self._place is not None and self._place.strict and stat.S_ISDIR(there.st_mode) != member.isdir():
-            raise conflict(path, "is a folder there" if stat.S_ISDIR(there.st_mode) else "is no folder there")
+            before = (
+                "a folder" if stat.S_ISDIR(there.st_mode) else "a link" if stat.S_ISLNK(there.st_mode) else "a file"
+            )
+            raise conflict(path, f"is {before} there, and {'a folder' if member.isdir() else 'another kind'} here")
         self._remove(path)
 
     def _remove(self, path: str) -> None:
