@@ -46,6 +46,15 @@ async def test_domains(owner: httpx.AsyncClient, door: Door) -> None:
     assert (await owner.delete(path)).json() == {"domain": "app.example.com"}
 
 
+async def test_a_vm_that_is_made_anew_has_its_own_domain_again(owner: httpx.AsyncClient) -> None:
+    made = (await owner.post("/v1/vms", json={"recreate": True})).json()
+    path = f"/v1/vms/{made['id']}"
+    assert len(made["domains"]) == 1
+    await owner.delete(path)
+    assert (await owner.post(f"{path}/start", json={})).json()["domains"] == made["domains"]
+    await owner.delete(path)
+
+
 async def test_logs_are_of_vms(owner: httpx.AsyncClient, door: Door) -> None:
     assert await code(owner, "GET", "/observability/v1/logs", 404) == "LOGS_NOT_FOUND"
     missing = {"vmId": "a" * 20}

@@ -86,7 +86,9 @@ async def recreated(call: Call, deleted: Sandbox) -> Sandbox:
     base = await source_snapshot(call, data_of(deleted).get("snapshot_id"))
     data = {DATA: {**data_of(deleted), "setting_up": needs_setting_up(top)}}
     sandbox = await call.services.sandboxes.recreate(call.principal, deleted.id, dialect_data=data)
-    return await finished(call, sandbox, top, base, replace(sandbox.timers, ttl=None))
+    sandbox = await finished(call, sandbox, top, base, replace(sandbox.timers, ttl=None))
+    await lead_here(call, sandbox)  # By its own domain: those that it was given went with it.
+    return sandbox
 
 
 def recipe_of(top: Layer) -> Mapping[str, Any]:
