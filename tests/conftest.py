@@ -52,9 +52,12 @@ POSTGRESQL = Path("/usr/lib/postgresql")
 LOOPBACK = "127.0.0.1"
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 WRITTEN_TABLES = """
-SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+SELECT oid::regclass::text FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
 AND pg_relation_size(oid) > 0
+"""
+USED_SEQUENCES = """
+SELECT quote_ident(sequencename) FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL
 """
 
 
@@ -198,11 +201,17 @@ async def create_database(server: str, name: str, template: str = "template0") -
 
 
 async def empty_database(url: str) -> None:
-    """Takes a hundredth of a second, where a new database takes some tenths."""
+    """As it was made: no rows, no pages, counters at their beginning. Takes a hundredth of a second, where a new
+    database takes some tenths, and TRUNCATE, which gives each table and index a new file, four times as long."""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute("SET lock_timeout = '1s'")
-        if tables := await connection.fetchval(WRITTEN_TABLES):
-            await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+        await connection.execute("SET lock_timeout = '1s'; SET session_replication_role = replica")  # in any order
+        if tables := [row[0] for row in await connection.fetch(WRITTEN_TABLES)]:
+            sequences = [row[0] for row in await connection.fetch(USED_SEQUENCES)]
+            steps = [f"LOCK TABLE {', '.join(tables)}", *(f"DELETE FROM {table}" for table in tables)]
+            steps += [f"ALTER SEQUENCE {sequence} RESTART" for sequence in sequences]
+            async with connection.transaction():
+                await connection.execute("; ".join(steps))
+            await connection.execute(f"VACUUM (INDEX_CLEANUP ON, PROCESS_TOAST OFF) {', '.join(tables)}")
     finally:
         await connection.close()
