@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,11 +33,13 @@ PYTHON = "python"
 REPLAY_BYTES = 1024 * 1024  # well above what a live reader may lag behind, so that no event is lost
 INTERRUPT_TIMEOUT = 3.0  # seconds for interrupted code to give up before its interpreter is killed
 KILL_TIMEOUT = 5.0  # seconds for a killed interpreter to be gone
+JOINED = 64 * 1024  # characters of output from which on an event is sent as it is
 QUEUED_LINES = 256  # events that wait for a slow reader before the interpreter is held back
 MAX_EVENT = 32 * 1024 * 1024  # bytes; what the programs inside send is half of it at most
 REMEMBERED = 4096  # contexts whose extra variables are known, and interpreters
 FINAL = "control"
-EVENTS = frozenset({"stdout", "stderr", "error", "display", FINAL})
+WRITTEN = frozenset({"stdout", "stderr"})
+EVENTS = WRITTEN | {"error", "display", FINAL}
 
 # node cannot read what it writes itself; see interpret.js.
 JAVASCRIPT_PIPES = """\
@@ -163,6 +165,7 @@ class Run:
         self._deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         # Waiting for a queue may be given up and begun again, which waiting for a stream of events may not.
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_LINES)
+        self._ahead: deque[bytes | None] = deque()  # taken from there too early
         self._reader: asyncio.Task[None] | None = None
         self._finished = False
 
@@ -202,15 +205,33 @@ class Run:
 
     async def _next(self) -> dict[str, Any] | None:
         while not self._finished:
-            line = await self._lines.get()
+            line = self._ahead.popleft() if self._ahead else await self._lines.get()
             if line is None:
                 self._finished = True
                 return await self._last_words()
-            event = event_of(line)
-            if event.pop("id", None) == self._id:
+            if event := self._own(line):
                 self._finished = event["type"] == FINAL
-                return event
+                return self._joined(event)
         return None
+
+    def _own(self, line: bytes) -> dict[str, Any]:
+        """Empty for what is no event of this piece."""
+        event = event_of(line)
+        return event if event.pop("id", None) == self._id else {}
+
+    def _joined(self, event: dict[str, Any]) -> dict[str, Any]:
+        """With what has been written after it meanwhile: for a client each event has a price."""
+        texts = [event["text"]] if event["type"] in WRITTEN and isinstance(event.get("text"), str) else []
+        size = sum(map(len, texts))
+        while texts and size < JOINED and not self._ahead and not self._lines.empty():
+            line = self._lines.get_nowait()
+            further = {} if line is None else self._own(line)
+            if further.get("type") == event["type"] and isinstance(further.get("text"), str):
+                texts.append(further["text"])
+                size += len(texts[-1])
+            else:
+                self._ahead.append(line)
+        return {**event, "text": "".join(texts)} if len(texts) > 1 else event
 
     async def _last_words(self) -> dict[str, Any]:
         """Why there is no more to come: one that goes on has said what cannot be read, and is of no use any more."""
