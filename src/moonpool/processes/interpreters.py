@@ -148,8 +148,13 @@ class InterpreterService:
                     Run(session.agent, info, events, timeout) as run,
                 ):
                     await run.begin(execution)
-                    while (event := await run.next_event()) is not None:
-                        yield event
+                    try:
+                        while (event := await run.next_event()) is not None:
+                            yield event
+                    except ExecutionTimeout:
+                        for event in await run.interrupt():
+                            yield event
+                        raise
 
 
 class Run:
@@ -244,16 +249,25 @@ class Run:
             return exited(f"The interpreter ended with {by}; what it knew is gone")
         return exited("The interpreter ended")
 
-    async def _give_up(self) -> None:
-        """An interpreter that does not hear an interrupt is of no use any more: its next user gets a new one."""
+    async def interrupt(self) -> list[dict[str, Any]]:
+        """What had been written by then, as far as it is not too much. An interpreter that does not hear an interrupt
+        is of no use any more: its next user gets a new one."""
+        written, size = list[dict[str, Any]](), 0
         with contextlib.suppress(ProcessEnded, ProcessNotFound):
             await self._agent.signal(self._info.pid, signal.SIGINT, group=True)
             try:
                 async with asyncio.timeout(INTERRUPT_TIMEOUT):
-                    while await self._next() is not None:
-                        pass
+                    while (event := await self._next()) is not None:
+                        if event["type"] in WRITTEN and size < JOINED:
+                            written.append(event)
+                            size += len(str(event.get("text")))
             except TimeoutError:
+                self._finished = True
                 await end(self._agent, self._info)
+        return written
+
+    async def _give_up(self) -> None:
+        await self.interrupt()
 
 
 async def lines(events: AsyncIterator[ProcessEvent]) -> AsyncIterator[bytes]:
