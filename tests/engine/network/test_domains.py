@@ -11,6 +11,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+import moonpool.engine.network.names as names_module
 from moonpool.engine.network import NetworkPolicy, ruleset
 from moonpool.engine.network.domains import ADDRESSES, Reached
 from moonpool.engine.network.names import Listener, is_within
@@ -57,7 +58,8 @@ class NameServer:
 
 
 @pytest.fixture
-def names(machine):
+def names(machine, monkeypatch):
+    monkeypatch.setattr(names_module, "UPSTREAM_TIMEOUT", 60.0)  # seconds: a slow machine is no fault
     server = NameServer(machine)
     server.socket.settimeout(None)
     yield server
