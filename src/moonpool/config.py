@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     pool_size: int = Field(4, ge=0, le=1000, description="Warm machines kept ready.")
     disk_pool_bytes: int = Field(200 * GIBIBYTE, ge=GIBIBYTE, description="Size of the disk pool where one is made.")
     runsc: str = Field("runsc", description="gVisor's program, by name or path.")
-    mend_runsc: bool = Field(True, description="Run release 20240729 as a copy with its epoll mended.")
+    mend_runsc: bool = Field(True, description="Run release 20240729 as a copy with its epoll mended, and calmer.")
     network_allow: WordList = Field((), description="Private networks that sandboxes may reach.")
     network_deny: WordList = Field((), description="Further networks that they may not.")
 

@@ -13,6 +13,9 @@ from moonpool.cli.settings import SERVING, WRONG_USE, data_lock, load_settings
 
 HIGHEST_PORT = 65535
 GRACE = 10  # seconds for open requests to end after SIGTERM
+# Seconds without a request before a connection is closed. Clients that keep theirs for 5 (httpx) or 15 must be first:
+# whoever sends a request at that moment is told of a broken connection.
+KEEP_ALIVE = 75
 
 
 class OnExit(StrEnum):
@@ -59,6 +62,7 @@ def serve(
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=GRACE,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ssl_certfile=settings.tls_certificate,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moonpool.engine.gvisor.capabilities import probe
-from moonpool.engine.gvisor.mending import PROCESSORS, NotMended, mend, mended, mistaken
+from moonpool.engine.gvisor.mending import CALMER, PERIOD, PROCESSORS, NotMended, mend, mended, mistaken
 
 AFFECTED = "0.0~20240729.0"
 
@@ -18,20 +18,23 @@ def installed() -> Path:
     return Path(shutil.which("runsc") or "")
 
 
-def test_one_instruction_differs(installed, tmp_path):
+def test_two_instructions_differ(installed, tmp_path):
     if not mistaken(probe("runsc").version):
         assert mended(installed, probe("runsc").version, tmp_path) == installed
         return
     copy = mended(installed, AFFECTED, tmp_path / "gvisor")
     old, new = installed.read_bytes(), copy.read_bytes()
     assert len(old) == len(new)
-    changed = [place for place in range(0, len(old), 4096) if old[place : place + 4096] != new[place : place + 4096]]
-    assert len(changed) == 1
-    page = slice(changed[0], changed[0] + 4096)
-    differing = [a != b for a, b in zip(old[page], new[page], strict=True)]
-    leave = PROCESSORS[int.from_bytes(old[18:20], "little")].leave
-    assert 0 < sum(differing) <= len(leave)
-    assert new[changed[0] + differing.index(True) :].startswith(leave)
+    processor = PROCESSORS[int.from_bytes(old[18:20], "little")]
+    period, calmer = PERIOD.to_bytes(4, "little"), CALMER.to_bytes(4, "little")
+    if processor.load:
+        where = old.index(processor.load + period) + len(processor.load)
+        assert new[where : where + 4] == calmer
+        new = new[:where] + period + new[where + 4 :]
+    page = next(place for place in range(0, len(old), 4096) if old[place : place + 4096] != new[place : place + 4096])
+    leaving = next(place for place in range(page, page + 4096) if old[place] != new[place])
+    assert new.startswith(processor.leave, leaving)
+    assert old[leaving + len(processor.leave) :] == new[leaving + len(processor.leave) :]
     assert probe(str(copy)) == probe("runsc")
 
 
