@@ -159,10 +159,10 @@ async def telemetry_is_told_and_taken(host: Host, spec: MachineSpec) -> None:
     host.notices.listen(told.put_nowait)
     async with asyncio.timeout(LIMIT):
         async with host.session(spec.id) as agent:
-            assert "200" in await run(agent, SEND.format(port=TELEMETRY_PORT, body="first"), user="nobody")
+            assert "200" in await run(agent, SEND.format(port=TELEMETRY_PORT, body='{\\"a\\":1}'), user="nobody")
             assert await told.get() == spec.id
             (first,) = await agent.take_telemetry(0)
-            assert (first.signal, first.media_type, first.body) == ("logs", "application/json", b"first")
+            assert (first.signal, first.media_type, first.body) == ("logs", "application/json", b'{"a":1}')
             assert await agent.take_telemetry(first.number) == []
             assert TELEMETRY_PORT not in [port.port for port in await agent.ports()]
             with pytest.raises(errors.PortClosed):
@@ -171,10 +171,10 @@ async def telemetry_is_told_and_taken(host: Host, spec: MachineSpec) -> None:
         await host.pause(spec.id)
         await host.resume(spec)
         async with host.session(spec.id) as agent:
-            await run(agent, SEND.format(port=TELEMETRY_PORT, body="second"), user="nobody")
+            await run(agent, SEND.format(port=TELEMETRY_PORT, body='{\\"a\\":2}'), user="nobody")
             assert await told.get() == spec.id
             (second,) = await agent.take_telemetry(first.number)
-            assert second.body == b"second"
+            assert second.body == b'{"a":2}'
 
 
 async def watching_goes_on_over_a_fork(host: Host, data: Path) -> None:

@@ -70,11 +70,12 @@ async def test_pieces_are_put_together(telemetry: Telemetry) -> None:
         HEAD.replace("logs", "traces").replace("json", "x-protobuf") + "Content-Encoding: gzip\r\nConnection: close\r\n"
     )
     answer = await said(
-        telemetry, f"{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nA: b\r\n\r\n"
+        telemetry,
+        f"{head}Transfer-Encoding: chunked\r\n\r\n3\r\n\x1f\x8bc\r\n2;x=y\r\nde\r\n0\r\nA: b\r\n\r\n".encode("latin-1"),
     )
     assert answer.startswith(b"HTTP/1.1 200")
     ((item, content),) = await taken(telemetry)
-    assert (item["signal"], item["encoding"], content) == ("traces", "gzip", b"abcde")
+    assert (item["signal"], item["encoding"], content) == ("traces", "gzip", b"\x1f\x8bcde")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,9 @@ async def test_pieces_are_put_together(telemetry: Telemetry) -> None:
         (f"{HEAD}Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (f"{HEAD}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (f"{HEAD}Transfer-Encoding: gzip\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: 8\r\n\r\nnot json", 400),
+        (f"{HEAD}Content-Length: 2\r\n\r\n[]", 400),
+        (f"{HEAD}Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{{}}", 400),
         (f"{HEAD}Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
         (f"{HEAD}Transfer-Encoding: chunked\r\n\r\nffffff\r\n", 413),
     ],
@@ -102,7 +106,7 @@ async def test_what_is_refused(telemetry: Telemetry, request_text: str, status: 
 
 async def test_who_is_refused_comes_again(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_telemetry, "MAX_WAITING", 10)
-    request = f"{HEAD}Connection: close\r\nContent-Length: 8\r\n\r\n12345678"
+    request = f"{HEAD}Connection: close\r\nContent-Length: 8\r\n\r\n{{      }}"
     assert (await said(telemetry, request)).startswith(b"HTTP/1.1 200")
     full = await said(telemetry, request)
     assert full.startswith(b"HTTP/1.1 503")

@@ -6,6 +6,7 @@ says with its next question what it has kept. What does not fit is refused as OT
 
 import asyncio
 import contextlib
+import json
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,6 +19,7 @@ SIGNALS = {"/v1/logs": "logs", "/v1/traces": "traces", "/v1/metrics": "metrics"}
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 NOTHING_REJECTED = {PROTOBUF: b"", JSON: b"{}"}
 ENCODINGS = ("", "identity", "gzip")
+GZIP = b"\x1f\x8b"  # how it begins
 MAX_HEAD = 16 << 10  # bytes
 MAX_BODY = 4 << 20  # bytes
 MAX_WAITING = 16 << 20  # bytes of all requests that wait
@@ -124,6 +126,7 @@ class Telemetry:
                 if headers.get("expect", "").lower() == "100-continue":
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 body = await _body(reader, headers)
+            _look(media_type, encoding, body)
             self._keep(signal, media_type, encoding, body)
         except Refusal as refusal:
             writer.write(_answer(refusal.status, media_type, str(refusal).encode(), close=True))
@@ -163,6 +166,20 @@ def _form(headers: dict[str, str]) -> tuple[str, str]:
     if media_type not in NOTHING_REJECTED or encoding not in ENCODINGS:
         raise Refusal(415)
     return media_type, "gzip" if encoding == "gzip" else ""
+
+
+def _look(media_type: str, encoding: str, body: bytes) -> None:
+    """What cannot be OTLP is said to whoever sends it, as far as that shows without unpacking it."""
+    if encoding:
+        if not body.startswith(GZIP):
+            raise Refusal(400)
+    elif media_type == JSON:
+        try:
+            if isinstance(json.loads(body), dict):
+                return
+        except (ValueError, RecursionError):
+            pass
+        raise Refusal(400)
 
 
 async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
