@@ -35,16 +35,26 @@ class Kept:
     folder: str
     names: tuple[str, ...]
     sizes: list[int] = field(default_factory=list)
+    measured: list[int] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
 
+    def measure(self) -> None:
+        self.measured = [
+            max(_size(f"{self.folder}/{name}"), known) for name, known in zip(self.names, self.sizes, strict=True)
+        ]
+
     def grow(self, order: Sequence[int]) -> bool:
-        """Note that these files were written to; whether any has grown."""
-        sizes = [max(_size(f"{self.folder}/{name}"), known) for name, known in zip(self.names, self.sizes, strict=True)]
-        grown = tuple(size - known for size, known in zip(sizes, self.sizes, strict=True))
-        self.sizes = sizes
+        """Note that these files were written to before they were measured; whether that is another round."""
+        grown = tuple(size - known for size, known in zip(self.measured, self.sizes, strict=True))
+        self.sizes = self.measured
         if any(grown):
             self.rounds.append((tuple(order[:MOST_SWITCHES]), grown))
-        return any(grown)
+            return True
+        if self.rounds:  # A file is longer a moment before the kernel tells of it: that was counted already.
+            last, counted = self.rounds[-1]
+            told = _joined(last, [index for index in order if counted[index]])
+            self.rounds[-1] = told[:MOST_SWITCHES], counted
+        return False
 
 
 class Orders:
@@ -96,15 +106,22 @@ class Orders:
         loop.call_later(PAUSE, self._listen)
 
     def _look(self) -> None:
+        """What is written between a look at the sizes and the next question to the kernel is in one round with what
+        came before: nobody knows to which of the two it belongs."""
+        orders: dict[int, tuple[int, ...]] = {}
         for _ in range(MOST_READS):
             records = self._inotify.read() if self._inotify is not None else []
             if not records:
                 break
             for number, order in _sorted(records, self._kept).items():
-                self._rounds += self._kept[number].grow(order)
+                orders[number] = _joined(orders.get(number, ()), order)
+                self._kept[number].measure()
             for record in records:
                 if record.mask & IGNORED:
                     self._forget(record.watch)
+        for number, told in orders.items():
+            if number in self._kept:
+                self._rounds += self._kept[number].grow(told)
         while self._rounds > MOST_ROUNDS:
             self._drop(next(number for number, kept in self._kept.items() if kept.rounds))
 
@@ -128,6 +145,15 @@ def _sorted(records: Sequence[Record], kept: dict[int, Kept]) -> dict[int, list[
             if not order or order[-1] != index:
                 order.append(index)
     return orders
+
+
+def _joined(before: tuple[int, ...], after: Sequence[int]) -> tuple[int, ...]:
+    """One after the other; what follows itself is one."""
+    found = list(before)
+    for index in after:
+        if found[-1:] != [index]:
+            found.append(index)
+    return tuple(found)
 
 
 def _size(path: str) -> int:
