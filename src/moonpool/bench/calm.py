@@ -11,7 +11,7 @@ IDLE = slice(3, 5)  # idle, iowait
 
 
 async def calm() -> None:
-    """What was written is on disk, what was deleted is gone, and the processors are free; after ``PATIENCE`` seconds
+    """What was written is on disk, and the processors are free; after ``PATIENCE`` seconds
     whatever there is. Nobody forks a sandbox while the machine still writes twenty earlier copies of it."""
     await asyncio.to_thread(os.sync)
     try:

@@ -1,5 +1,6 @@
 """Sandboxes that may reach some domains only: the server answers their questions, and opens what the answers name."""
 
+import contextlib
 import socket
 import threading
 
@@ -14,7 +15,7 @@ import pytest
 import moonpool.engine.network.names as names_module
 from moonpool.engine.network import NetworkPolicy, ruleset
 from moonpool.engine.network.domains import ADDRESSES, Reached
-from moonpool.engine.network.names import Listener, is_within
+from moonpool.engine.network.names import OPEN_QUESTIONS, Listener, is_within
 
 REFUSED = (ConnectionRefusedError, ConnectionResetError)
 POLICY = NetworkPolicy(domains=("example.com", "*.example.org"))
@@ -314,3 +315,25 @@ def test_addresses_named_longest_ago_are_closed_again():
     assert reached.add(first) == (first, [])
     assert reached.add(["0"]) == ([], [])
     assert reached.add(["new"]) == (["new"], ["1"])
+
+
+def test_a_flood_of_questions_is_dropped_beyond_a_limit():
+    """However many are there before the server looks: those that wait for an answer are counted as they come."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        upstream.bind(("127.77.0.1", 53))
+        upstream.settimeout(1)
+        server = names_module.NameServer(lambda: ["127.77.0.1"], lambda *_: None)
+        try:
+            client.connect(("127.0.0.1", server.open(0, ("example.com",)).port))
+            for _ in range(150):
+                client.send(dns.message.make_query("example.com", "A").to_wire())
+            asked = 0
+            with contextlib.suppress(TimeoutError):
+                while upstream.recv(4096):
+                    asked += 1
+            assert asked == OPEN_QUESTIONS
+        finally:
+            server.stop()

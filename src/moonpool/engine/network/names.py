@@ -32,6 +32,10 @@ UPSTREAM_TIMEOUT = 2.0  # seconds, for each of the host's name servers
 IDLE_TIMEOUT = 10.0  # seconds that a TCP connection may be silent, as most name servers allow
 OPEN_QUESTIONS = 64  # of one sandbox at a time; what comes beyond is dropped, as a network drops it
 OPEN_CONNECTIONS = 16  # of one sandbox
+# A sandbox that floods is answered no faster than this, and the kernel drops the rest: the server has one interpreter.
+AT_A_TIME, BREATH = 32, 0.02  # datagrams, and seconds until the next ones
+STREAM_BREATH = 0.01  # seconds between two questions of a connection
+RETRY_AFTER = 0.1  # seconds, where a socket cannot be read now
 PAYLOAD = 1232  # bytes of an answer by UDP that fit everywhere, see dnsflagday.net/2020
 PORTS_TRIED = 16
 TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
@@ -116,12 +120,15 @@ class NameServer:
 
     async def _datagrams(self, listener: Listener) -> None:
         while True:
-            try:
-                wire, peer = await self._loop.sock_recvfrom(listener.datagrams, PAYLOAD)
-            except OSError:  # One that asked has gone; the others are still there.
-                continue
-            if listener.questions < OPEN_QUESTIONS:
-                self._begin(listener, self._by_datagram(listener, wire, peer))
+            for _ in range(AT_A_TIME):
+                try:
+                    wire, peer = await self._loop.sock_recvfrom(listener.datagrams, PAYLOAD)
+                except OSError:
+                    break
+                if listener.questions < OPEN_QUESTIONS:
+                    self._begin(listener, self._by_datagram(listener, wire, peer))
+                await asyncio.sleep(0)  # So that it counts: to read what is there already lets nobody else run.
+            await asyncio.sleep(BREATH)
 
     async def _by_datagram(self, listener: Listener, wire: bytes, peer: tuple[str, int]) -> None:
         if answer := await self._answer(listener, wire, datagram=True):
@@ -133,22 +140,26 @@ class NameServer:
             try:
                 connection, _ = await self._loop.sock_accept(listener.stream)
             except OSError:
+                await asyncio.sleep(RETRY_AFTER)
                 continue
             if listener.connections < OPEN_CONNECTIONS:
                 self._begin(listener, self._by_stream(listener, connection), connection)
             else:
                 connection.close()
+            await asyncio.sleep(0)  # So that it counts.
 
     async def _by_stream(self, listener: Listener, connection: socket.socket) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection)
         listener.connections += 1
         try:
-            with suppress(OSError, EOFError, TimeoutError):
-                while await self._next(listener, reader, writer):
-                    pass
+            reader, writer = await asyncio.open_connection(sock=connection)
+            try:
+                with suppress(OSError, EOFError, TimeoutError):
+                    while await self._next(listener, reader, writer):
+                        pass
+            finally:
+                writer.transport.abort()
         finally:
             listener.connections -= 1
-            writer.transport.abort()
 
     async def _next(self, listener: Listener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answers one question of a connection; False where what came is none."""
@@ -160,6 +171,7 @@ class NameServer:
         writer.write(LENGTH.pack(len(answer)) + answer)
         async with asyncio.timeout(IDLE_TIMEOUT):
             await writer.drain()
+        await asyncio.sleep(STREAM_BREATH)
         return True
 
     async def _answer(self, listener: Listener, wire: bytes, *, datagram: bool) -> bytes | None:
