@@ -576,6 +576,14 @@ class AgentUnavailable(EngineError):
     default = "The agent in the sandbox does not answer"
 
 
+class SandboxEnded(AgentUnavailable):
+    """The sandbox was stopped, saved or died while something was done in it, which may have been done or not."""
+
+    code = "sandbox_ended"
+    default = "The sandbox was stopped or paused meanwhile"
+    default_hint = "Start it again: its files are kept."
+
+
 class AgentTimeout(EngineError):
     code = "agent_timeout"
     default = "The agent in the sandbox did not answer in time"

@@ -88,7 +88,7 @@ def test_memory_over_the_limit_ends_the_sandbox_and_no_other(client: httpx.Clien
             answer = client.post(f"{box.toolbox}/process/code-run", json={"code": EAT, "language": "python"})
         else:
             answer = client.post(f"{box.capsule}/exec", json={"cmd": "python3", "args": ["-c", EAT]})
-        refused(answer, 502)
+        assert "out of memory" in refused(answer, 502)
         row = box.becomes("stopped")
         assert row["errorReason"] == "out of memory"
         assert row["recoverable"]

@@ -32,7 +32,7 @@ async def test_killed_during_commands(server: Server, crowd: httpx.AsyncClient, 
     await asyncio.to_thread(box.run, "until [ $(pgrep -cx sleep) = 2 ]; do :; done")
     send_to(server, box, name, signal.SIGKILL)
     for answer in await answers:
-        assert "agent" in refused(answer, 502)
+        assert "ended meanwhile: crashed" in refused(answer, 502)
     row = await asyncio.to_thread(box.becomes, "stopped")
     assert row["errorReason"] == "crashed"
     assert row["recoverable"]
@@ -40,6 +40,22 @@ async def test_killed_during_commands(server: Server, crowd: httpx.AsyncClient, 
         refused(again, 400, 409)
     comes_back(box)
     assert "errorReason" not in box.row()
+
+
+@pytest.mark.parametrize("change", ["stop", "pause"])
+async def test_ended_during_commands(crowd: httpx.AsyncClient, box: Sandbox, change: str) -> None:
+    """Who waits is told that somebody else ended it, not that something is wrong with the server."""
+    toolbox = crowd.post(f"{box.toolbox}/process/execute", json={"command": "sleep 1000"})
+    capsule = crowd.post(f"{box.capsule}/exec", json={"cmd": "sleep", "args": ["1000"], "timeout_sec": 1000})
+    machine = crowd.post(f"/v1/vms/{box.id}/exec-await", json={"command": "sleep 1000"})
+    answers = asyncio.gather(toolbox, capsule, machine)
+    await asyncio.to_thread(box.run, "until [ $(pgrep -cx sleep) = 3 ]; do :; done")
+    accepted(await crowd.post(f"{box.api}/{change}"))
+    *others, freestyle = await answers
+    for answer in others:
+        assert "stopped or paused meanwhile" in refused(answer, 502)
+    assert (freestyle.status_code, freestyle.json()["code"]) == (400, "VM_NOT_RUNNING")
+    assert "stopped or paused meanwhile" in freestyle.json()["message"]
 
 
 @pytest.mark.parametrize("name", [KERNEL, GOFER])

@@ -239,7 +239,7 @@ class Host:
 
     @contextlib.asynccontextmanager
     async def session(self, machine_id: str) -> AsyncIterator[AgentClient]:
-        """The sandbox's agent, woken if it slept; raises InvalidState where the sandbox does not run."""
+        """The sandbox's agent, woken if it slept; InvalidState where it does not run, SandboxEnded once it ended."""
         async with self._running(machine_id).session() as agent:
             yield agent
 
@@ -378,7 +378,7 @@ class Host:
                     await refuse_deleted_files(machine)
                 await self._threads.run(self._parts.pool.sync, self._disk(machine_id))
                 await self._threads.run(self._memory.save_secret, machine_id, machine.member.secret)
-                connected = await machine.member.agent.quiesce()
+                connected = await machine.quiesce()
                 name, target = machine.member.name, self._memory.image(machine_id)
                 await self._threads.run(self._parts.driver.checkpoint, name, target, connected=connected)
             except BaseException as error:
@@ -535,7 +535,7 @@ class Host:
         self._records.remove(machine_id)
 
     async def _end(self, machine: LiveMachine) -> None:
-        machine.ending = True
+        machine.is_over()
         await self._foundry.retire(machine.member)
         self._records.remove(machine.spec.id)
 
@@ -598,13 +598,17 @@ class Host:
         if machine.ending:  # Whoever ends, saves or copies it tells of it.
             return
         del self._machines[machine_id]
-        task = asyncio.create_task(self._bury(machine))
+        machine.is_over(why := asyncio.create_task(self._why(machine)))
+        task = asyncio.create_task(self._bury(machine, why))
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)
 
-    async def _bury(self, machine: LiveMachine) -> None:
+    async def _why(self, machine: LiveMachine) -> ExitReason:
         stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
-        reason = ExitReason.OUT_OF_MEMORY if stats.oom_kills else ExitReason.CRASHED
+        return ExitReason.OUT_OF_MEMORY if stats.oom_kills else ExitReason.CRASHED
+
+    async def _bury(self, machine: LiveMachine, why: asyncio.Future[ExitReason]) -> None:
+        reason = await why
         log.warning("sandbox_died", sandbox=machine.spec.id, reason=reason.value)
         async with self._locks.hold(machine.spec.id):
             await machine.close()

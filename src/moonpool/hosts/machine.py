@@ -9,11 +9,11 @@ import structlog
 
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.network.addresses import AGENT_PORT
-from moonpool.errors import AgentTimeout, AgentUnavailable, MoonpoolError
+from moonpool.errors import AgentTimeout, AgentUnavailable, MoonpoolError, SandboxEnded
 from moonpool.guest.client import AgentClient
 from moonpool.guest.protocol import DISKS
 from moonpool.hosts.members import CONNECT_TIMEOUT, LiveMember, connect
-from moonpool.hosts.model import MachineSpec
+from moonpool.hosts.model import ExitReason, MachineSpec
 from moonpool.hosts.staging import Staging
 from moonpool.hosts.threads import Threads
 
@@ -45,6 +45,8 @@ class LiveMachine:
         self.slept = asyncio.Event()
         self.ending = False  # Set by whoever ends it on purpose, so that the end is no surprise.
         self._cgroups, self._threads = cgroups, threads
+        self._over = False
+        self._died_of: asyncio.Future[ExitReason] | None = None
         self._sessions = 0
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -74,23 +76,42 @@ class LiveMachine:
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[AgentClient]:
-        """The agent, awake and connected, for as long as the block lasts."""
+        """The agent, awake and connected, for as long as the block lasts; SandboxEnded when the sandbox lasts less."""
         self._sessions += 1
         try:
             if self.asleep or self.member.agent.closed.is_set() or self._lock.locked():
                 await self._make_reachable()
             yield self.member.agent
+        except AgentUnavailable as error:
+            if not self._over:
+                raise
+            raise await self._end_as_told() from error
         finally:
             self._sessions -= 1
             if not self._sessions:
                 self.rest_later(REST_AFTER)
+
+    def is_over(self, died_of: "asyncio.Future[ExitReason] | None" = None) -> None:
+        """No session can go on: it is being ended, or died of what ``died_of`` will say."""
+        self.ending = self._over = True
+        self._died_of = self._died_of or died_of
+
+    async def _end_as_told(self) -> SandboxEnded:
+        if self._died_of is None:
+            return SandboxEnded()
+        return SandboxEnded(f"The sandbox's processes ended meanwhile: {(await asyncio.shield(self._died_of)).value}")
 
     async def sync(self, timeout: float) -> None:
         """Have the agent write out what programs wrote, within ``timeout`` seconds; nothing where it cannot answer."""
         with contextlib.suppress(MoonpoolError, TimeoutError):
             async with asyncio.timeout(timeout):
                 await self.stay_awake()
-                await self.member.agent.quiesce()
+                await self.quiesce()
+
+    async def quiesce(self) -> bool:
+        """What was written inside is on disk, and no session goes on; see ``AgentClient.quiesce``."""
+        self.is_over()
+        return await self.member.agent.quiesce()
 
     async def stay_awake(self) -> None:
         """Awake from now on; for an operation of the host's that ends the sandbox or its memory."""
@@ -124,7 +145,7 @@ class LiveMachine:
 
     def may_rest(self) -> None:
         """The operation was called off: sessions come and go as before."""
-        self.ending = False
+        self.ending = self._over = False
         self.rest_later(REST_AFTER)
 
     def rest_later(self, delay: float) -> None:

@@ -103,6 +103,7 @@ STATUSES: Mapping[type[MoonpoolError], int] = {
     errors.NoCapacity: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EngineError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.CheckpointRefused: HTTPStatus.CONFLICT,
+    errors.SandboxEnded: HTTPStatus.CONFLICT,
     errors.AgentTimeout: HTTPStatus.GATEWAY_TIMEOUT,
     errors.GuestError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DiskFull: HTTPStatus.INSUFFICIENT_STORAGE,

@@ -14,7 +14,7 @@ from starlette.types import ExceptionHandler
 
 from moonpool.dialects.common.retry import retry_after
 from moonpool.dialects.freestyle.mapping import FreestyleError, sentence, status_and_code
-from moonpool.errors import InvalidState, LimitExceeded, MoonpoolError, Unauthorized
+from moonpool.errors import InvalidState, LimitExceeded, MoonpoolError, SandboxEnded, Unauthorized
 
 HTTP_CODES: Mapping[int, str] = {404: "NOT_FOUND"}
 
@@ -39,7 +39,7 @@ def error_response(error: MoonpoolError, operation: str = "", path: Mapping[str,
         fields = error.fields
     elif isinstance(error, LimitExceeded):
         fields = {name: error.details[name] for name in ("limit", "current") if name in error.details}
-    elif isinstance(error, InvalidState) and code == "VM_NOT_RUNNING":
+    elif isinstance(error, InvalidState | SandboxEnded) and code == "VM_NOT_RUNNING":
         fields = {"vm_id": (path or {}).get("vm_id") or (path or {}).get("id", "")}
     message = Unauthorized.default if type(error) is Unauthorized else sentence(error)
     answer = envelope(status, code, message, fields)

@@ -59,6 +59,7 @@ ERRORS: Mapping[type[MoonpoolError], tuple[int, str]] = {
     errors.TooLarge: (400, "BAD_REQUEST"),
     errors.NotSupported: (400, "BAD_REQUEST"),
     errors.NoCapacity: (503, "NO_LOCAL_STORAGE_CAPACITY"),
+    errors.SandboxEnded: (400, "VM_NOT_RUNNING"),
     errors.GuestError: (500, "INTERNAL_ERROR"),
     errors.InvalidPath: (400, "FILES_BAD_REQUEST"),
     errors.FileNotFound: (404, "FILE_NOT_FOUND"),
