@@ -625,6 +625,12 @@ class NoCapacity(MoonpoolError):
     default = "This host has no room for another sandbox now"
 
 
+class Overloaded(NoCapacity):
+    code = "overloaded"
+    default = "The server holds as much as it can of what is being sent to it and from it"
+    default_hint = "Try again in a moment, or ask for less at once."
+
+
 class NoDiskSpace(NoCapacity):
     code = "no_disk_space"
     default = "The server's disk is full"

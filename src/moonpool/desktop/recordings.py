@@ -23,6 +23,7 @@ NAME = re.compile(r"([a-z0-9]{12})_(\d{8}T\d{6}Z)(?:_(.+))?\.mp4")
 TIME = "%Y%m%dT%H%M%SZ"
 LABEL = re.compile(r"[A-Za-z0-9 ._-]{1,100}")
 FRAMES = 10  # a second
+MOST_WORDS = 4096  # bytes of what ffmpeg says of why it does not
 BEGIN_TIMEOUT = 20.0  # seconds until ffmpeg films
 END_TIMEOUT = 30.0  # seconds for it to write what is left
 ACTIVE_LIMIT = 4
@@ -81,7 +82,7 @@ class Recordings:
                             return  # Its first report of progress.
                         if isinstance(event, Exited):
                             break
-                        said += event.data
+                        said = (said + event.data)[-MOST_WORDS:]
         except CommandNotFound as error:
             raise RecorderMissing from error
         except TimeoutError:

@@ -88,7 +88,7 @@ class DesktopService:
                 path = log_path(part, errors=errors)
                 size = (await session.agent.stat(path, user=session.sandbox.user)).size
                 offset = max(0, size - LOG_LIMIT)
-                async with session.agent.read(path, offset=offset, user=session.sandbox.user) as reader:
+                async with session.agent.read(path, offset, LOG_LIMIT, user=session.sandbox.user) as reader:
                     return b"".join([chunk async for chunk in reader])
             except FileNotFound:
                 return b""

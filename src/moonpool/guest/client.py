@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
-from moonpool.errors import AccessDenied, InvalidInput, TooLarge
+from moonpool.errors import AccessDenied, GuestError, InvalidInput, TooLarge
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientConnection, ClientStream, connect, within
 from moonpool.guest.model import (
     DeletedFile,
@@ -36,15 +36,33 @@ from moonpool.guest.model import (
     SeenFile,
     Telemetry,
 )
-from moonpool.guest.protocol import CHUNK, DATA, DATA_STDERR, END, EVENT, MAX_MESSAGE, REPLY, Message, decode
+from moonpool.guest.protocol import (
+    CHUNK,
+    DATA,
+    DATA_STDERR,
+    END,
+    EVENT,
+    MAX_MESSAGE,
+    PAYLOADS,
+    REPLY,
+    WINDOW,
+    Message,
+    decode,
+    parsed,
+)
 from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Lent, LentReader, Staging, StagingWriter
 from moonpool.guest.units_client import UnitsClient
 from moonpool.guest.watching import Connections, connections, file_events, port_lists
+from moonpool.headroom import ensure_room
 
 TOKEN_BYTES = 16  # of the word by which the agent knows a connection again
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
 MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
+MAX_COLLECTED = 4 * OUTPUT_LIMIT  # bytes of output, of all commands of a sandbox that are being run
+SMALL = 1 << 20  # bytes of a command's output that there is always room for
+TO_A_FILE = "Send the output to a file, or run fewer such commands at once."
 Selector = int | str
+Pieces = list[bytes]
 # Named here because the client has a method called "list".
 Paths = list[str]
 Matches = list[GrepMatch]
@@ -59,6 +77,7 @@ class AgentClient:
         self.address = address  # at which this sandbox is reached from here, and no other
         self._connection = connection
         self._token = b""
+        self._collected = 0  # bytes of output that running commands have been read of
         self.units = UnitsClient(connection)
         self.closed = connection.closed
         self.staging: Staging | None = None  # set by whoever has the sandbox's disk at hand
@@ -111,6 +130,8 @@ class AgentClient:
         taken, start = [], 0
         for item in message.document["items"]:
             end = start + int(item["size"])
+            if not start <= end <= len(message.body):
+                raise GuestError("The sandbox's telemetry is not as it says")
             body = message.body[start:end]
             taken.append(Telemetry(int(item["number"]), item["signal"], item["type"], item["encoding"], body))
             start = end
@@ -268,7 +289,7 @@ class AgentClient:
         stream = self._connection.open("run", document, stdin)
         seconds = None if spec.timeout is None else spec.timeout + ANSWER_TIMEOUT
         try:
-            output, errors, message = await within(seconds, _collect(stream))
+            output, errors, message = await within(seconds, self._collect(stream, limit))
         finally:
             self._connection.release(stream)
         answer, split = message.document, message.document["stdout"]
@@ -281,6 +302,26 @@ class AgentClient:
             truncated=answer["truncated"],
             duration_ms=(time.perf_counter() - began) * 1000,
         )
+
+    async def _collect(self, stream: ClientStream, limit: int) -> tuple[Pieces, Pieces, Message]:
+        """Output that came ahead of the reply, then the reply. TooLarge where the server has no room for it."""
+        output: Pieces = []
+        errors: Pieces = []
+        size = 0
+        try:
+            while (item := await stream.next()).kind != REPLY:
+                if item.kind not in PAYLOADS:
+                    continue
+                (output if item.kind == DATA else errors).append(item.payload)
+                size += len(item.payload)
+                self._collected += len(item.payload)
+                if size > limit + WINDOW or self._collected > MAX_COLLECTED:
+                    raise TooLarge("The commands of this sandbox print too much at once", hint=TO_A_FILE)
+                if size > SMALL:
+                    ensure_room()
+            return output, errors, decode(item.payload)
+        finally:
+            self._collected -= size
 
     async def start(self, spec: ProcessSpec) -> ProcessInfo:
         """Start it and leave it running, whatever becomes of this connection."""
@@ -378,7 +419,10 @@ class AgentClient:
         """What is below a folder, to that depth, sorted; TooLarge above some 80,000 entries."""
         document = {"path": path, "depth": depth, "user": user}
         message = await self._connection.call("list", document, timeout=WORK_TIMEOUT)
-        return [FileInfo(**entry) for entry in json.loads(message.body)]
+        try:
+            return [FileInfo(**entry) for entry in parsed(message.body)]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise GuestError("The sandbox lists what makes no sense") from error
 
     async def mkdir(
         self, path: str, mode: int = 0o755, parents: bool = True, exist_ok: bool = True, *, user: str | None = None
@@ -569,18 +613,6 @@ def _process_document(spec: ProcessSpec) -> dict[str, Any]:
 
 def _process_info(document: dict[str, Any]) -> ProcessInfo:
     return ProcessInfo(**{**document, "argv": tuple(document["argv"])})
-
-
-async def _collect(stream: ClientStream) -> tuple[list[bytes], list[bytes], Message]:
-    """Output that came ahead of the reply, then the reply."""
-    output: list[bytes] = []
-    errors: list[bytes] = []
-    while (item := await stream.next()).kind != REPLY:
-        if item.kind == DATA:
-            output.append(item.payload)
-        elif item.kind == DATA_STDERR:
-            errors.append(item.payload)
-    return output, errors, decode(item.payload)
 
 
 async def _events(stream: ClientStream, info: ProcessInfo) -> AsyncIterator[ProcessEvent]:

@@ -8,10 +8,16 @@ from typing import Any, TypeVar
 from moonpool import errors
 from moonpool.guest.protocol import (
     CANCEL,
+    CREDIT,
+    END,
     ERROR,
+    EVENT,
     HELLO,
     MAX_FRAME,
+    MAX_MESSAGE,
     NOTICE,
+    PART,
+    PAYLOADS,
     PING,
     PONG,
     REPLY,
@@ -34,6 +40,9 @@ SILENT_BEATS = 3  # heartbeats that an agent with open streams leaves unanswered
 FIRST_ATTEMPT = 0.05  # seconds until a connection attempt is given up: a packet to a starting sandbox is lost
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between refused attempts
 MAX_NUMBER = (1 << 32) - 1
+MAX_WAITING = 2 * MAX_MESSAGE  # bytes of messages that an agent may send beyond what is read of them
+MAX_UNSENT = 2 * MAX_MESSAGE  # bytes of requests that an agent has not read
+MAX_WORDS = 10_000  # characters of an error's message
 Result = TypeVar("Result")
 
 
@@ -45,11 +54,12 @@ def _classes(base: type[errors.MoonpoolError]) -> dict[str, type[errors.Moonpool
 
 
 ERRORS = _classes(errors.MoonpoolError)
+OF_STREAMS = PAYLOADS | {PART, EVENT, END, CREDIT, REPLY}
 
 
 def to_error(document: dict[str, Any]) -> errors.MoonpoolError:
     """The domain's error for the document of an ERROR frame."""
-    return ERRORS.get(str(document.get("code")), errors.GuestError)(str(document.get("message", "")))
+    return ERRORS.get(str(document.get("code")), errors.GuestError)(str(document.get("message", ""))[:MAX_WORDS])
 
 
 async def within(seconds: float | None, waiting: Coroutine[Any, Any, Result]) -> Result:
@@ -77,7 +87,7 @@ class ClientStream(Stream):
 
 class ClientConnection(FrameConnection):
     def __init__(self) -> None:
-        super().__init__(MAX_FRAME)
+        super().__init__(MAX_FRAME, MAX_WAITING)
         loop = asyncio.get_running_loop()
         self.closed = asyncio.Event()
         self.noticed: Callable[[bytes], None] = lambda _about: None
@@ -105,6 +115,8 @@ class ClientConnection(FrameConnection):
         elif kind == ERROR:
             self._finish(stream)
             stream.fail(to_error(decode(payload).document))
+        elif kind not in OF_STREAMS:
+            raise ProtocolError(f"a frame of kind {kind}")
         else:
             stream.feed(kind, payload)
             if kind == REPLY:
@@ -174,6 +186,8 @@ class ClientConnection(FrameConnection):
         """Send a request; whoever opens a stream must `release` it."""
         if self.lost is not None:
             raise errors.AgentUnavailable from self.lost
+        if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNSENT:
+            raise errors.AgentUnavailable
         number = self._next_number
         self._next_number = number + 1 if number < MAX_NUMBER else 1
         stream = ClientStream(self, number)
@@ -187,6 +201,7 @@ class ClientConnection(FrameConnection):
         if not stream.finished:
             self.streams.pop(stream.number, None)
             self.send(CANCEL, stream.number)
+        stream.forget()
 
     async def call(
         self, operation: str, document: dict[str, Any], body: bytes = b"", *, timeout: float | None = ANSWER_TIMEOUT

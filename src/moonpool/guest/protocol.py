@@ -34,6 +34,9 @@ WINDOW = 2 << 20  # bytes of DATA one side may send on a stream before the other
 GRANT = WINDOW // 4  # bytes consumed before more credit is granted
 MAX_HELLO = 256  # bytes of the first frame, which carries the secret
 MAX_ITEMS = 100_000  # frames of a stream that wait to be read: bounds a flood of empty ones
+MAX_VALUES = 4_000_000  # commas and brackets of a document: each may become an object of 20 times its size
+BURST = 1000  # frames that are taken in before others have their turn
+ITEM_SIZE = 128  # bytes that a frame takes up while it waits, beside its payload
 FIRST_BUFFER = 1 << 10  # bytes set aside for a peer that has not proven who it is
 WRITE_BUFFER = 1 << 20  # bytes waiting for the socket before writers are held back
 
@@ -76,7 +79,7 @@ def decode(payload: Buffer) -> Message:
         if length > len(payload) - COUNT.size:
             raise ProtocolError("a document longer than its frame")
         end = COUNT.size + length
-        document = json.loads(bytes(payload[COUNT.size : end]))
+        document = parsed(bytes(payload[COUNT.size : end]))
     except (struct.error, ValueError, RecursionError) as error:
         raise ProtocolError("a document that cannot be read") from error
     if not isinstance(document, dict):
@@ -84,14 +87,24 @@ def decode(payload: Buffer) -> Message:
     return Message(document, bytes(payload[end:]))
 
 
+def parsed(text: bytes) -> Any:
+    """JSON that the other side has written; ValueError, also for more than anybody means, and RecursionError."""
+    if len(text) > MAX_VALUES and sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise ValueError("too many values")
+    return json.loads(text)
+
+
 class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
     """Cuts what arrives into frames and writes frames, with flow control; subclasses say what a frame means."""
 
-    def __init__(self, max_payload: int) -> None:
+    def __init__(self, max_payload: int, max_waiting: int | None = None) -> None:
         self.max_payload = max_payload
+        self.max_waiting = max_waiting  # bytes of messages and events, in parts or whole, that nobody has read
+        self.waiting = 0
         self.streams: dict[int, Stream] = {}
         self.lost: BaseException | None = None
         self._transport: asyncio.Transport | None = None
+        self._source: asyncio.Transport | None = None  # what arrives comes from it, also once it is not written to
         self._buffer = bytearray(FIRST_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = 0
@@ -115,7 +128,7 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
     # -- asyncio's side ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not of this class
+        self._source = self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of this class
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -123,7 +136,7 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._end += nbytes
-        needed = HEADER.size
+        needed, left = HEADER.size, BURST
         try:
             while (target := self._carried or self).lost is None and self._end - self._start >= HEADER.size:
                 kind, number, length = HEADER.unpack_from(self._buffer, self._start)
@@ -132,6 +145,10 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
                 needed = HEADER.size + length
                 if self._end - self._start < needed:
                     break
+                if not left:
+                    self._go_on_later()
+                    return
+                left -= 1
                 payload = self._view[self._start + HEADER.size : self._start + needed]
                 self._start += needed
                 needed = HEADER.size
@@ -139,6 +156,17 @@ class FrameConnection(asyncio.BufferedProtocol, abc.ABC):
         except ProtocolError as error:
             target.abort(error)
         self._make_room(needed)
+
+    def _go_on_later(self) -> None:
+        """Whoever sends nothing but tiny frames does not keep everybody else waiting."""
+        assert self._source is not None
+        self._source.pause_reading()
+        asyncio.get_running_loop().call_soon(self._go_on, self._source)
+
+    def _go_on(self, source: asyncio.Transport) -> None:
+        if not source.is_closing():
+            source.resume_reading()
+            self.buffer_updated(0)
 
     def _make_room(self, needed: int) -> None:
         """See to it that the frame in progress fits, moving or growing as little as possible."""
@@ -275,6 +303,7 @@ class Stream:
         self._items: deque[Item] = deque()
         self._parts: list[bytes] = []
         self._parts_size = 0
+        self._waiting = 0  # this stream's share of the connection's
         self._credit = WINDOW
         self._unread = 0
         self._ungranted = 0
@@ -303,6 +332,9 @@ class Stream:
             self._add_part(payload)
             data = b"".join(self._parts)
             self._parts, self._parts_size = [], 0
+            self._wait(ITEM_SIZE)
+        else:
+            self._wait(len(data) + ITEM_SIZE)
         if len(self._items) >= MAX_ITEMS:
             raise ProtocolError("too many frames that nobody has read")
         self._items.append(Item(kind, data))
@@ -312,7 +344,23 @@ class Stream:
         self._parts_size += len(payload)
         if self._parts_size > MAX_MESSAGE:
             raise ProtocolError("a message that is too long")
+        self._wait(len(payload))
         self._parts.append(bytes(payload))
+
+    def _wait(self, size: int) -> None:
+        """So many bytes more (or less) wait to be read."""
+        self._waiting += size
+        self.connection.waiting += size
+        limit = self.connection.max_waiting
+        if limit is not None and self.connection.waiting > limit:
+            raise ProtocolError("more messages than are read")
+
+    def forget(self) -> None:
+        """Nobody reads what has arrived, and nothing more may arrive."""
+        self.connection.waiting -= self._waiting
+        self._waiting = 0
+        self._items.clear()
+        self._parts = []
 
     def fail(self, error: BaseException) -> None:
         """Nothing more will come; whoever waits gets `error` after what has already arrived."""
@@ -355,6 +403,9 @@ class Stream:
             if self._ungranted >= GRANT:
                 self.connection.send(CREDIT, self.number, COUNT.pack(self._ungranted))
                 self._ungranted = 0
+        else:
+            self._waiting -= (size := len(item.payload) + ITEM_SIZE)
+            self.connection.waiting -= size
         return item
 
     # -- what is sent -----------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """What the agent tells for as long as somebody listens: changes of files and of listening ports, connections."""
 
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
@@ -8,7 +7,9 @@ from typing import Any, TypeVar
 from moonpool.errors import AgentUnavailable
 from moonpool.guest.connection import ClientStream, within
 from moonpool.guest.model import FileEvent, Port
-from moonpool.guest.protocol import DATA, EVENT, REPLY, decode
+from moonpool.guest.protocol import DATA, EVENT, MAX_MESSAGE, REPLY, decode, parsed
+
+MAX_LINE = MAX_MESSAGE  # bytes
 
 Told = TypeVar("Told")
 Connections = AsyncIterator[int]
@@ -33,12 +34,17 @@ async def connections(stream: ClientStream) -> Connections:
 
 async def _documents(stream: ClientStream) -> AsyncIterator[dict[str, Any]]:
     """Lines of JSON, which may be cut anywhere, until the agent has nothing more to tell."""
-    rest = b""
+    rest = bytearray()
     while (item := await within(None, stream.next())).kind != REPLY:
-        if item.kind == DATA:
-            *lines, rest = (rest + item.payload).split(b"\n")
-            for line in lines:
-                yield json.loads(line)
+        if item.kind != DATA:
+            continue
+        *lines, last = item.payload.split(b"\n")
+        for line in lines:
+            whole, rest = bytes(rest + line), bytearray()
+            yield parsed(whole)
+        rest += last
+        if len(rest) > MAX_LINE:
+            raise AgentUnavailable("The sandbox tells something that has no end")
 
 
 @asynccontextmanager

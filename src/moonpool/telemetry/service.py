@@ -38,8 +38,11 @@ from moonpool.telemetry.otlp import Export, Unreadable, attributed, logs_of, rea
 from moonpool.telemetry.targets import TelemetryTargets
 
 AT_ONCE = 2  # sandboxes whose telemetry is read at the same time: it costs this process's processor
+ASKED_AT_ONCE = 16  # sandboxes that are asked for theirs at the same time
+PENANCE = 60.0  # seconds until one is asked again that did not answer: others wait for their turn meanwhile
 RATE = 1 << 20  # bytes a second of one sandbox; what it has beyond that waits inside it, and is refused there
 MAX_PAGE = 1000
+LEAST_PAUSE = 0.05  # seconds between two questions to one sandbox
 PATIENCE = 2.0  # seconds that a question waits for what is on its way
 
 log = structlog.get_logger(__name__)
@@ -77,7 +80,7 @@ class TelemetryService:
         self._files = TelemetryFiles(folder)
         self._reports = FigureReports(records, figures, self._collectors, forwarder, clock)
         self._reporting: asyncio.Task[None] | None = None
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns, self._questions = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(ASKED_AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._removals: set[asyncio.Task[None]] = set()
@@ -174,16 +177,19 @@ class TelemetryService:
         kept = 0
         while True:
             try:
-                async with self._turns, self._source.session(sandbox_id) as agent:
+                async with self._questions, self._source.session(sandbox_id) as agent:
                     items = await agent.take_telemetry(kept)
-                    if items:
-                        await self._keep(sandbox_id, items)
-            except (AgentUnavailable, AgentTimeout, InvalidState, GuestError):
+            except (AgentUnavailable, InvalidState, GuestError):
                 return  # It is at rest by now, or its agent is of an earlier version.
+            except AgentTimeout:
+                await asyncio.sleep(PENANCE)
+                return
             if not items:
                 return
+            async with self._turns:
+                await self._keep(sandbox_id, items)
             kept = items[-1].number
-            await asyncio.sleep(sum(len(item.body) for item in items) / RATE)
+            await asyncio.sleep(max(LEAST_PAUSE, sum(len(item.body) for item in items) / RATE))
 
     async def _keep(self, sandbox_id: str, items: Sequence[Telemetry]) -> None:
         sandbox = self._records.cached(sandbox_id)

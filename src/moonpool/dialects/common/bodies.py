@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from moonpool.errors import InvalidInput, TooLarge
+from moonpool.headroom import ensure_room
 
 MEBIBYTE = 1024 * 1024
 SILENCE = 30.0  # seconds between two pieces of a body
@@ -20,7 +21,7 @@ Problems = Sequence[Mapping[str, Any]]
 
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body; TooLarge, before it is read where it says so itself, beyond ``limit`` bytes. InvalidInput where
-    it does not come: some are read of whoever connects."""
+    it does not come: some are read of whoever connects. Overloaded."""
     too_large = TooLarge(f"The request body is larger than {limit // MEBIBYTE} MiB")
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
@@ -33,6 +34,8 @@ async def read_body(request: Request, limit: int) -> bytes:
                 body += chunk
                 if len(body) > limit:
                     raise too_large
+                if len(body) > MEBIBYTE:
+                    ensure_room()
                 patience.reschedule(min(end, loop.time() + SILENCE))
     except TimeoutError:
         raise InvalidInput("The request's body did not come in time") from None

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
+from moonpool.dialects.common.bulk import json_answer
 from moonpool.dialects.freestyle.lookup import folder_of, open_session
 from moonpool.dialects.freestyle.mapping import timed_out
-from moonpool.dialects.freestyle.requests import Call, Handler, answer
+from moonpool.dialects.freestyle.requests import Call, Handler
 from moonpool.dialects.freestyle.schemas import ExecAwaitRequest, ExecAwaitVmResponse
 from moonpool.dialects.freestyle.shells import run_in_terminal
 from moonpool.errors import TooLarge
@@ -27,7 +28,7 @@ async def exec_await(call: Call) -> Response:
             ran = run_in_terminal(call, session, wanted.terminal, wanted.command, seconds)
         else:
             ran = run(call, session, wanted.command, seconds)
-        return answer(await call.while_connected(ran))
+        return json_answer((await call.while_connected(ran)).model_dump(mode="json", exclude_none=True))
 
 
 async def run(call: Call, session: AgentSession, command: str, seconds: float | None) -> ExecAwaitVmResponse:

@@ -18,6 +18,7 @@ from moonpool.dialects.freestyle.schemas import ExecAwaitVmResponse
 from moonpool.errors import FileNotFound, GuestError, InvalidInput, ProcessNotFound, TooLarge
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessInfo, ProcessSpec, TerminalSize
+from moonpool.headroom import ensure_room
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.ids import random_word
 from moonpool.processes.model import checked_name, checked_text
@@ -107,8 +108,11 @@ async def watched(
 async def until_ready(events: AsyncIterator[ProcessEvent]) -> None:
     seen = b""
     async for event in events:
-        if isinstance(event, Output) and READY in (seen := seen + event.data):
-            return
+        if isinstance(event, Output):
+            seen += event.data
+            if READY in seen:
+                return
+            seen = seen[-len(READY) :]
 
 
 async def outcome(events: AsyncIterator[ProcessEvent], name: bytes) -> tuple[bytes, int]:
@@ -123,6 +127,7 @@ async def outcome(events: AsyncIterator[ProcessEvent], name: bytes) -> tuple[byt
         if found := end.search(seen, max(0, looked - len(begin) - 8)):
             return bytes(seen[: found.start()].partition(begin)[2]), int(found[1])
         looked = len(seen)
+        ensure_room()
         if looked > OUTPUT_LIMIT:
             raise TooLarge(f"The command printed more than {OUTPUT_LIMIT // 1024 // 1024} MiB")
     raise ProcessNotFound("The terminal is gone")

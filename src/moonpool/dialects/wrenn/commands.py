@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from moonpool.dialects.common.bulk import json_answer
 from moonpool.dialects.wrenn.lookup import living
 from moonpool.dialects.wrenn.mapping import MAX_INTEGER, capsule_id
 from moonpool.dialects.wrenn.requests import Caller, Provided, answer, parse, while_connected
@@ -50,7 +51,8 @@ async def execute(id: str, request: Request, services: Provided, principal: Call
     timeout = foreground_timeout(wanted)
     spec = specification(wanted, timeout=timeout)
     result = await while_connected(request, processes.run(principal, sandbox.id, spec, output_limit=OUTPUT_LIMIT))
-    return answer(executed(sandbox, wanted, whole(result, timeout)))
+    ran = executed(sandbox, wanted, whole(result, timeout))
+    return json_answer(ran.model_dump(mode="json", exclude_none=True, by_alias=True))
 
 
 @router.get("/v1/capsules/{id}/processes")

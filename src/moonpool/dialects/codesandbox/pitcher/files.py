@@ -8,6 +8,7 @@ from moonpool.dialects.codesandbox.pitcher.paths import resolved
 from moonpool.errors import FileExists, FileNotFound, IsADirectory, TooLarge
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import FileInfo
+from moonpool.headroom import ensure_room
 
 FILE, FOLDER = 0, 1
 READ_LIMIT = 256 << 20  # bytes of one file in one message; ``fs/download`` has no limit
@@ -27,6 +28,7 @@ async def read_file(call: Call) -> dict[str, Any]:
             content = bytearray()
             async for piece in reader:
                 content += piece
+                ensure_room()
                 if len(content) > READ_LIMIT:  # One that has no size, or grows while it is read.
                     raise TooLarge(f"The file is larger than {READ_LIMIT} bytes: download it")
     return {"content": content}

@@ -2,7 +2,8 @@
 
 from starlette.responses import Response
 
-from moonpool.dialects.daytona.toolbox.call import Call, json_response, text_of
+from moonpool.dialects.common.bulk import json_answer
+from moonpool.dialects.daytona.toolbox.call import Call, json_response
 from moonpool.dialects.daytona.toolbox.errors import ExecutionTimedOut, InvalidBody
 from moonpool.dialects.daytona.toolbox.models import ExecuteRequest
 from moonpool.errors import WorkingDirectoryNotFound
@@ -34,4 +35,4 @@ async def execute(call: Call) -> Response:
         return json_response({"exitCode": NOT_STARTED, "result": error.message})
     if result.timed_out:
         raise ExecutionTimedOut
-    return json_response({"exitCode": result.exit_code, "result": text_of(result.stdout)})
+    return json_answer({"exitCode": result.exit_code, "result": result.stdout})

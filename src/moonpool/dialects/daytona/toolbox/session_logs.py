@@ -1,11 +1,11 @@
 """Logs of session commands: at once, or followed over a websocket."""
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
 
-from moonpool.dialects.daytona.toolbox.call import Call, json_response, text_of
+from moonpool.dialects.common.bulk import json_answer
+from moonpool.dialects.daytona.toolbox.call import Call, text_of
 from moonpool.dialects.daytona.toolbox.sockets import NORMAL_CLOSURE, until_closed
 from moonpool.guest.model import Output, ProcessEvent
 from moonpool.processes.model import CommandLogs, LogChunk
@@ -58,16 +58,16 @@ def command_of(call: Call) -> tuple[str, str]:
 
 def log_response(call: Call, found: CommandLogs) -> Response:
     if wants_split(call):
-        return json_response(log_document(call, found))
+        return json_answer(log_document(call, found))
     return PlainTextResponse(text_of(found.output))
 
 
-def log_document(call: Call, found: CommandLogs) -> dict[str, Any]:
+def log_document(call: Call, found: CommandLogs) -> dict[str, bytes]:
     """The SDKs' users get ``output`` as the vendor sends it: each line with the marker of its stream."""
     return {
-        "output": text_of(marked(found.chunks) if wants_split(call) else found.output),
-        "stdout": text_of(found.stdout),
-        "stderr": text_of(found.stderr),
+        "output": marked(found.chunks) if wants_split(call) else found.output,
+        "stdout": found.stdout,
+        "stderr": found.stderr,
     }
 
 
