@@ -332,6 +332,22 @@ async def test_follow_replays_then_goes_live(session: Session, socket_to: Any) -
     assert runs == [("stdout", b"one\n"), ("stderr", b"two\n"), ("stdout", b"three")]
 
 
+async def test_messages_are_short(session: Session, socket_to: Any) -> None:
+    """The JavaScript SDK fails on one of 120,000 bytes and more, and others decode each by itself."""
+    command_id = (await session.run("python3 -c \"print('x' + 'ä€😀' * 40000)\""))["cmdId"]
+    async with asyncio.timeout(10), socket_to(f"{session.path}/command/{command_id}/logs?follow=true") as socket:
+        messages = [message async for message in socket]
+    assert max(map(len, messages)) < 50_000
+    assert {message[:3] for message in messages} == {b"\x01\x01\x01"}
+    assert "".join(message[3:].decode() for message in messages) == "x" + "ä€😀" * 40000 + "\n"
+
+
+async def test_messages_that_are_no_text(session: Session, socket_to: Any) -> None:
+    command_id = (await session.run("head -c 100000 /dev/zero | tr '\\0' '\\200'"))["cmdId"]
+    async with asyncio.timeout(10), socket_to(f"{session.path}/command/{command_id}/logs?follow=true") as socket:
+        assert await followed(socket) == [("stdout", b"\x80" * 100_000)]
+
+
 async def test_follow_what_has_ended(session: Session, socket_to: Any) -> None:
     command_id = (await session.run("echo one"))["cmdId"]
     async with asyncio.timeout(10), socket_to(f"{session.path}/command/{command_id}/logs?follow=true") as socket:
@@ -379,8 +395,10 @@ async def test_sessions_outlive_a_pause(session: Session, world: Any, sandbox: s
     await session.run("cd /usr; export KEPT=yes")
     command_id = await session.start("sleep 1; echo done")
     await world.core.sandboxes.pause(world.principal, sandbox)
-    refused = await session.run("true", 409)
-    assert refused["code"] == "CONFLICT"
+    refused = await session.run("true", 400)
+    # By these words, each in its own case, clients know that they have to start the sandbox.
+    for words in ("failed to resolve container IP", "sandbox is not running", "paused", "Is the Sandbox started?"):
+        assert words in refused["message"]
     await world.core.sandboxes.resume(world.principal, sandbox)
     assert (await session.run('echo "$PWD $KEPT"'))["stdout"] == "/usr yes\n"
     assert await session.end_of(command_id) == 0

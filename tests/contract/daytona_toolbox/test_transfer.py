@@ -183,7 +183,8 @@ async def test_bulk_download(client: httpx.AsyncClient, home: Path) -> None:
     assert (parts["/mnt/empty"][2], parts['b ü"\\.txt'][2]) == (b"", b"--boundary\r\n")
     error = sdk.ErrorResponse.from_dict(json.loads(parts["missing"][2]))
     assert error is not None
-    assert (error.status_code, error.code) == (404, "FILE_NOT_FOUND")
+    assert (error.status_code, error.code, error.path) == (404, "FILE_NOT_FOUND", "missing")
+    assert error.message.startswith("file not found: no such file or directory")  # words that clients look for
     assert json.loads(parts["~"][2])["code"] == "INVALID_FILE_PATH"
 
 

@@ -15,9 +15,10 @@ from starlette.responses import JSONResponse
 from moonpool.dialects.common.retry import retry_after
 from moonpool.dialects.daytona.mapping import status_of
 from moonpool.dialects.daytona.timestamps import timestamp
-from moonpool.errors import MoonpoolError, Unauthorized
+from moonpool.errors import MoonpoolError, TransitionInProgress, Unauthorized
 
 SOURCE = "DAYTONA_API"  # which of the vendor's services speaks, to the SDK
+IN_PROGRESS = "State change in progress: "  # the vendor's words, by which clients know that they may try again
 
 
 def envelope(request: Request, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -41,9 +42,10 @@ def sentence(error: MoonpoolError) -> str:
     """The message, and the hint after it; bad and missing credentials are answered in the vendor's exact words."""
     if type(error) is Unauthorized:
         return Unauthorized.default
+    message = f"{IN_PROGRESS}{error.message}" if type(error) is TransitionInProgress else error.message
     if not error.hint or isinstance(error, Unauthorized):
-        return error.message
-    return f"{error.message.rstrip('.')}. {error.hint}"
+        return message
+    return f"{message.rstrip('.')}. {error.hint}"
 
 
 def validation_message(errors: Sequence[Mapping[str, Any]]) -> str:

@@ -42,7 +42,7 @@ async def send_part(call: Call, files: OpenFiles, path: str, opening: str) -> No
     except MoonpoolError as error:
         if begun:
             raise
-        text = json.dumps(error_document(call.connection, error))
+        text = json.dumps({**error_document(call.connection, error), "path": path})
         await send_text(call, opening + part_headers("error", path, "application/json", len(text)) + text)
 
 

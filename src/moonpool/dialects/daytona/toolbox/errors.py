@@ -94,6 +94,8 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
     errors.Forbidden: (403, "FORBIDDEN"),
     errors.NotFound: (404, "NOT_FOUND"),
     MethodNotAllowed: (405, "BAD_REQUEST"),
+    errors.TransitionInProgress: (409, "CONFLICT"),
+    errors.InvalidState: (400, "BAD_REQUEST"),
     errors.Conflict: (409, "CONFLICT"),
     errors.RateLimited: (429, "RATE_LIMITED"),
     errors.NotSupported: (501, "NOT_IMPLEMENTED"),
@@ -104,7 +106,10 @@ ERRORS: Mapping[type[errors.MoonpoolError], tuple[int, str]] = {
 }
 
 
-# The vendor's own words, which its clients' users compare with.
+# The vendor's own words, which its clients and their users compare with: by those of NOT_RUNNING they know that the
+# sandbox has to be started, by those of NO_FILE that there is no such file.
+NOT_RUNNING = "failed to resolve container IP: sandbox is not running, it is {state}. Is the Sandbox started?"
+NO_FILE = "file not found: {reason}"
 SENTENCES: Mapping[type[errors.MoonpoolError], str] = {
     process_errors.SessionNotFound: "session not found",
     process_errors.SessionEnded: "session process has exited",
@@ -148,6 +153,10 @@ def error_response(connection: HTTPConnection, error: errors.MoonpoolError) -> J
 def sentence(error: errors.MoonpoolError) -> str:
     if type(error) in SENTENCES:
         return SENTENCES[type(error)]
+    if type(error) is errors.InvalidState:
+        return NOT_RUNNING.format(state=error.state)
+    if type(error) is errors.FileNotFound:
+        return NO_FILE.format(reason=error.message[:1].lower() + error.message[1:])
     if not error.hint or isinstance(error, errors.Unauthorized):
         return error.message
     return f"{error.message.rstrip('.')}. {error.hint}"

@@ -1,6 +1,6 @@
 """Logs of session commands: at once, or followed over a websocket."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from starlette.responses import PlainTextResponse, Response
 
@@ -11,6 +11,8 @@ from moonpool.guest.model import Output, ProcessEvent
 from moonpool.processes.model import CommandLogs, LogChunk
 
 LINE_END = b"\n"
+MESSAGE_SIZE = 32 * 1024  # bytes; the JavaScript SDK makes each an argument of a call, and 120,000 are too many
+LONGEST_CHARACTER = 4  # bytes, in UTF-8
 MARKERS = {"stdout": b"\x01\x01\x01", "stderr": b"\x02\x02\x02"}
 SDK_VERSION_HEADER = "x-daytona-sdk-version"
 SPLIT_HEADER = "x-daytona-split-output"
@@ -48,8 +50,25 @@ async def outputs(events: AsyncIterator[ProcessEvent] | None) -> AsyncIterator[L
 
 async def send(call: Call, chunks: AsyncIterator[LogChunk]) -> None:
     async for chunk in chunks:
-        await call.socket.send_bytes(MARKERS[chunk.stream] + chunk.data)
+        for piece in pieces(chunk.data):
+            await call.socket.send_bytes(MARKERS[chunk.stream] + piece)
     await call.socket.close(NORMAL_CLOSURE)
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    """Cut between characters, since clients decode each message by itself."""
+    start = 0
+    while start < len(data):
+        end = start + MESSAGE_SIZE
+        if end < len(data):
+            end -= next((back for back in range(LONGEST_CHARACTER) if not continues(data[end - back])), 0)
+        yield data[start:end]
+        start = end
+
+
+def continues(byte: int) -> bool:
+    """Whether it is a character's second byte or a later one, in UTF-8."""
+    return byte & 0b1100_0000 == 0b1000_0000
 
 
 def command_of(call: Call) -> tuple[str, str]:
