@@ -51,6 +51,9 @@ class Box:
     async def journalctl(self, *words: str, user: str = "root") -> ProcessResult:
         return await self.run("/usr/bin/python3", "-IS", CLIENT, "journalctl", *words, user=user)
 
+    async def tmpfiles(self, *words: str, user: str = "root") -> ProcessResult:
+        return await self.run("/usr/bin/python3", "-IS", CLIENT, "systemd-tmpfiles", *words, user=user)
+
     def write(self, name: str, text: str) -> None:
         path = self.root / "etc/systemd/system" / name
         path.parent.mkdir(parents=True, exist_ok=True)

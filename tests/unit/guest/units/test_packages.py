@@ -1,5 +1,7 @@
 """What Debian's packages and the scripts of services count on: generators, syslog, systemd-notify."""
 
+import os
+import stat
 from pathlib import Path
 
 from tests.unit.guest.conftest import RunningAgent
@@ -41,6 +43,60 @@ async def test_units_that_a_package_makes_at_a_boot(entered: tuple[RunningAgent,
     assert refused.exit_code == 1
     assert b"assertion" in (await box.journalctl("-u", "part@one-two", "-o", "cat")).stdout
     await box.agent.close()
+
+
+async def test_folders_that_packages_want(entered: tuple[RunningAgent, Path]) -> None:
+    _, root = entered
+    lists = root / "etc/tmpfiles.d"
+    lists.mkdir()
+    (lists / "db.conf").write_text(
+        "# what a database has\nd /run/db/in 2775 daemon bin -\nd /run/db 0750 daemon daemon -\n"
+        "f /run/db/note 0640 - - - two\\twords %t\nL /run/db/link - - - - /etc/passwd\nr! /etc/db.lock\n"
+        "D! /tmp/kept 0700\nd /run/nobodys - no-such-user\nx /run/nothing\nd relative\n"
+    )
+    (root / "etc/db.lock").touch()
+    (root / "tmp/kept").mkdir()
+    (root / "tmp/kept/file").touch()
+    box = await booted(entered, {"db.service": "[Service]\nType=oneshot\nExecStart=/bin/cp /run/db/note /root/seen\n"})
+    folder, inner, note = (root / name for name in ("run/db", "run/db/in", "run/db/note"))
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, inner, note)] == [0o750, 0o2775, 0o640]
+    assert [(path.stat().st_uid, path.stat().st_gid) for path in (folder, inner)] == [(1, 1), (1, 2)]
+    assert (root / "root/seen").read_text() == "two\twords /run"
+    assert (root / "run/db/link").readlink() == Path("/etc/passwd")
+    assert ((root / "etc/db.lock").exists(), (root / "tmp/kept/file").exists()) == (False, True)
+    said = (await box.journalctl("-o", "cat")).stdout
+    assert b"no such user: no-such-user, ignoring line." in said
+    assert b"Path 'relative' is not absolute" in said
+    await box.agent.close()
+
+
+async def test_the_program_that_makes_them(box: Box) -> None:
+    (box.root / "etc/tmpfiles.d").mkdir()
+    (box.root / "etc/tmpfiles.d/web.conf").write_text("d /run/web\nR /run/old\nz /run/web/* 0600\n")
+    for name in ("old/deep", "web"):
+        (box.root / "run" / name).mkdir(parents=True)
+    (box.root / "run/web/file").touch()
+    assert (await box.tmpfiles("--create", "web.conf", "--exclude-prefix=/run/web/")).exit_code == 0
+    assert stat.S_IMODE((box.root / "run/web/file").stat().st_mode) == 0o644
+    assert (await box.tmpfiles("--root=/", "--create", "--remove")).exit_code == 0
+    assert ((box.root / "run/old").exists(), stat.S_IMODE((box.root / "run/web/file").stat().st_mode)) == (False, 0o600)
+    (box.root / "run/web").chmod(0o777)
+    os.chown(box.root / "run/web", 1, 1)
+    (box.root / "run/web/way").symlink_to("/etc")
+    os.chown(box.root / "run/web/way", 1, 1, follow_symlinks=False)
+    (box.root / "etc/tmpfiles.d/trap.conf").write_text("f /run/web/way/made 0644\n")
+    refused = await box.tmpfiles("--create", "trap.conf")
+    assert (refused.exit_code, b"unsafe" in refused.stderr, (box.root / "etc/made").exists()) == (65, True, False)
+    for words, user in ((("--create", "none.conf"), "root"), (("--clean",), "root"), (("--create",), "nobody")):
+        assert (await box.tmpfiles(*words, user=user)).exit_code != 0
+
+
+async def test_what_packages_ask_for_when_they_are_installed(box: Box) -> None:
+    box.write("web.service", "[Service]\nExecStart=/bin/sleep 600\n[Install]\nWantedBy=multi-user.target\n")
+    await box.agent.units.settle(60)
+    assert (await box.systemctl("is-active", "--quiet", "sysinit.target")).exit_code == 0
+    assert (await box.systemctl("--root=/", "--preset-mode=enable-only", "preset", "web.service")).exit_code == 0
+    assert (await box.systemctl("is-enabled", "web.service")).stdout == b"enabled\n"
 
 
 async def test_syslog_is_the_journal(box: Box) -> None:

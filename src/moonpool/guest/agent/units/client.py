@@ -1,4 +1,4 @@
-"""``systemctl`` and ``journalctl`` inside a sandbox: hands its arguments to the service manager, and its answer on;
+"""``systemctl`` and its like inside a sandbox: hands its arguments to the service manager, and its answer on;
 ``systemd-notify``, which speaks to its service's own socket.
 
 Started by the small scripts that ``commands_inside`` writes, with the agent's own interpreter: the first argument is

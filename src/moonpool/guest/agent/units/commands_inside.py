@@ -11,8 +11,12 @@ ELSEWHERE = "/usr/bin"
 PYTHON = "/.agent/lib/ld.so --library-path /.agent/lib /.agent/bin/python3 -I -S /.agent/agent"
 UNITS = "# Speaks to the sandbox's own service manager."
 DISKS = "# Tells the sizes of the sandbox's own disks."
+SPEAKING = ("systemctl", "journalctl", "systemd-notify", "systemd-tmpfiles")
 PROGRAMS = {
-    **{name: (UNITS, f"units/client.py {name}") for name in ("systemctl", "journalctl", "systemd-notify")},
+    **{
+        name: (UNITS, f"units/client.py {name}")
+        for name in ("systemctl", "journalctl", "systemd-notify", "systemd-tmpfiles")
+    },
     "df": (DISKS, f"df.py {SERVICE}"),
 }
 SCRIPT = """#!/bin/sh

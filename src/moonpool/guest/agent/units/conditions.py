@@ -8,7 +8,10 @@ from ..users import read_small
 from . import syntax
 from .settings import Settings
 
-SYSTEMD_ITSELF = ("/lib/systemd/", "/usr/lib/systemd/", "/sbin/agetty", "/usr/sbin/agetty")
+SYSTEMD_ITSELF = (
+    "/lib/systemd/", "/usr/lib/systemd/", "/sbin/agetty", "/usr/sbin/agetty", "systemd-", "/bin/systemd-",
+    "/usr/bin/systemd-",
+)  # fmt: skip
 CONTAINERS = ("yes", "true", "1", "container", "docker", "oci", "gvisor")
 MACHINES = ("vm", "private-users", "no", "false", "0", "kvm", "qemu")
 

@@ -5,10 +5,13 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ..callers import Callers
-from . import journalctl, systemctl
+from ..users import Users
+from ..workers import Workers
+from . import journalctl, systemctl, tmpfiles
 from .client import SERVICE
 from .console import Console
 from .manager import Manager
@@ -18,12 +21,16 @@ LENGTH = struct.Struct("!I")
 MAX_REQUEST = 1 << 20  # bytes
 MAX_CALLERS = 128
 REQUEST_TIMEOUT = 10.0  # seconds
-PROGRAMS = {"systemctl": systemctl.run, "journalctl": journalctl.run}
+Program = Callable[[Console, list[str]], Awaitable[int]]
 
 
 class Control:
-    def __init__(self, manager: Manager, suffix: str) -> None:
-        self._manager = manager
+    def __init__(self, manager: Manager, users: Users, workers: Workers, suffix: str) -> None:
+        self._programs: dict[str, Program] = {
+            "systemctl": partial(systemctl.run, manager),
+            "journalctl": partial(journalctl.run, manager),
+            "systemd-tmpfiles": partial(tmpfiles.run, users, workers),
+        }
         self._callers = Callers(f"\0{SERVICE}{suffix}", MAX_CALLERS, self._serve)
 
     def listen(self) -> None:
@@ -35,7 +42,7 @@ class Control:
                 request, uid = await _request(caller)
             program, *arguments = request
             console = Console(caller, privileged=uid == 0)
-            code = await _until_hung_up(caller, PROGRAMS[program](self._manager, console, arguments))
+            code = await _until_hung_up(caller, self._programs[program](console, arguments))
             await console.end(code)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from ..processes import Processes
 from ..users import Users
-from . import generators, unit_files
+from ..workers import Workers
+from . import generators, tmpfiles, unit_files
 from .jobs import RESTART, START, STARTING, STOP, STRONG, Job, Order, Refused, Transaction
 from .journal import WARNING, Journal
 from .launch import Launcher
@@ -20,12 +21,14 @@ from .unit import Unit
 RUNNING = "/run/systemd/system"  # where programs look whether systemd is there
 DEFAULT_TARGET = "default.target"
 MANAGER_UNIT = "init.scope"  # whose journal has what is about no unit
-TIMERS_TARGET = "timers.target"
+# What packages' scripts ask for before they start anything, and what waits in them.
+MILESTONES = ("sysinit.target", "basic.target", "sockets.target", "paths.target", DEFAULT_TARGET, "timers.target")
 FALLBACK_TARGET = "multi-user.target"
 
 
 class Manager:
-    def __init__(self, users: Users, processes: Processes) -> None:
+    def __init__(self, users: Users, processes: Processes, workers: Workers) -> None:
+        self._users, self._workers = users, workers
         self.journal = Journal()
         self.units: dict[str, Unit] = {}
         self.order = Order(self.units)
@@ -34,7 +37,7 @@ class Manager:
         self.began = time.time()  # what a boot is to other machines
         self.environment: dict[str, str] = {}  # of all services that start from now on
         self._launcher = Launcher(users, processes, self.journal, self.environment)
-        self._generating: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._changes: set[asyncio.Future[None]] = set()
@@ -264,9 +267,9 @@ class Manager:
     @property
     def busy(self) -> bool:
         """Whether something is being done, or is about to be: then the sandbox must not sleep."""
-        generating = self._generating is not None
+        preparing = self._preparing is not None
         return (
-            generating
+            preparing
             or bool(self.jobs)
             or any(service.active in ("activating", "deactivating") for service in self.services())
         )
@@ -288,23 +291,25 @@ class Manager:
         self.booted = True
         with contextlib.suppress(OSError):
             os.makedirs(RUNNING, exist_ok=True)
-        if generators.programs():
-            self._generating = asyncio.get_running_loop().create_task(self._start_after_generators())
+        if generators.programs() or tmpfiles.files():
+            self._preparing = asyncio.get_running_loop().create_task(self._start_prepared())
             self._quiet.clear()
         else:
             self._start_default()
 
     def _start_default(self) -> None:
         with unit_files.one_look():
-            for target in (DEFAULT_TARGET, TIMERS_TARGET):
+            for target in MILESTONES:
                 with contextlib.suppress(Refused):
                     self.begin(START, target)
 
-    async def _start_after_generators(self) -> None:
+    async def _start_prepared(self) -> None:
         try:
+            for problem in await self._workers.call(None, lambda: tmpfiles.at_boot(self._users)):
+                self.journal.write(MANAGER_UNIT, problem, WARNING)
             await self.generate()
         finally:
-            self._generating = None
+            self._preparing = None
             self._start_default()
             self._settle()
 

@@ -27,10 +27,10 @@ class Units:
     """Nothing happens before a root has been entered: until then the files are not the sandbox's."""
 
     def __init__(self, users: Users, processes: Processes, workers: Workers, suffix: str) -> None:
-        self.manager = Manager(users, processes)
+        self.manager = Manager(users, processes, workers)
         self.entered = False
         self._processes, self._workers = processes, workers
-        self._control = Control(self.manager, suffix)
+        self._control = Control(self.manager, users, workers, suffix)
         self._syslog = Syslog(self.manager.journal, self.manager.owner)
         processes.reaping = self._syslog.read  # said by a process before its end: belongs to its service
         self._placing: asyncio.Task[None] | None = None

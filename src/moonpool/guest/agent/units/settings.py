@@ -40,7 +40,10 @@ FOLDERS = {
     "LogsDirectory": ("/var/log", "LOGS_DIRECTORY"),
     "ConfigurationDirectory": ("/etc", "CONFIGURATION_DIRECTORY"),
 }
-TEMPORARY, LONG_TEMPORARY = "/tmp", "/var/tmp"  # noqa: S108 - what two specifiers stand for
+PLACES = {
+    "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc", "s": "/bin/sh",
+    "T": "/tmp", "V": "/var/tmp",  # noqa: S108 - what the specifiers stand for
+}  # fmt: skip
 UNLIMITED = "infinity"
 SIZES = "KMGT"
 Value = TypeVar("Value")
@@ -115,6 +118,20 @@ class Settings:
         return bool(self.limits or self.nice or self.mask is not None)
 
 
+def general_specifier(letter: str) -> str | None:
+    """What a specifier stands for that is not about one unit."""
+    if letter in PLACES:
+        return PLACES[letter]
+    if letter in "Hlq":
+        return socket.gethostname() if letter != "l" else socket.gethostname().partition(".")[0]
+    if letter in "mb":
+        path = "/etc/machine-id" if letter == "m" else "/proc/sys/kernel/random/boot_id"
+        return read_small(path).decode(errors="replace").strip().replace("-", "")
+    if letter in "Uv":
+        return "0" if letter == "U" else os.uname().release
+    return None
+
+
 class Reader:
     """A definition with its specifiers resolved; BadSetting names the key."""
 
@@ -128,23 +145,12 @@ class Reader:
         user = self.definition.last("Service", "User", "root")
         simple = {
             "n": name, "N": name.rpartition(".")[0], "p": prefix, "P": names.unescaped(prefix), "i": instance,
-            "I": names.unescaped(instance), "j": prefix.rpartition("-")[2], "t": "/run",
-            "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc", "u": user, "s": "/bin/sh",
-            "T": TEMPORARY, "V": LONG_TEMPORARY,
+            "I": names.unescaped(instance), "j": prefix.rpartition("-")[2], "u": user,
             "f": "/" + names.unescaped(instance or prefix),
         }  # fmt: skip
         if letter in simple:
             return simple[letter]
-        if letter in "Hlq":
-            return socket.gethostname() if letter != "l" else socket.gethostname().partition(".")[0]
-        if letter == "h":
-            return self._home(user)
-        if letter in "mb":
-            path = "/etc/machine-id" if letter == "m" else "/proc/sys/kernel/random/boot_id"
-            return read_small(path).decode(errors="replace").strip().replace("-", "")
-        if letter in "Uv":
-            return "0" if letter == "U" else os.uname().release
-        return None
+        return self._home(user) if letter == "h" else general_specifier(letter)
 
     def text(self, key: str, default: str | None = None, section: str = "Service") -> str | None:
         value = self.definition.last(section, key)

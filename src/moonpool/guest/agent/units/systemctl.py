@@ -23,14 +23,14 @@ WITH_VALUE = frozenset(
     ("property", "value-of", "type", "state", "lines", "output", "signal", "kill-whom", "kill-who", "job-mode", "root",
      "preset-mode", "host", "machine", "what", "value-of", "timestamp")
 )  # fmt: skip
-KNOWN = WITH_VALUE - {"root", "host", "machine"} | frozenset(
+KNOWN = WITH_VALUE - {"host", "machine"} | frozenset(
     ("quiet", "all", "full", "force", "ignore", "recursive", "help", "version", "failed", "value", "now", "wait",
      "no-block", "no-wall", "no-reload", "no-warn", "legend", "no-legend", "no-pager", "no-ask-password", "runtime",
      "plain", "show-types", "with-dependencies", "reverse", "after", "before", "user", "system", "check-inhibitors",
      "show-transaction", "message")
 )  # fmt: skip
 REFUSED = frozenset(
-    ("root", "host", "machine", "image", "global", "dry-run", "marked", "kill-value", "capsule", "firmware-setup",
+    ("host", "machine", "image", "global", "dry-run", "marked", "kill-value", "capsule", "firmware-setup",
      "boot-loader-menu", "boot-loader-entry", "read-only", "mkdir", "drop-in", "stdin", "when", "image-policy")
 )  # fmt: skip
 HELP = """systemctl [OPTIONS...] COMMAND ...
@@ -46,6 +46,8 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 async def run(manager: Manager, console: Console, words: list[str]) -> int:
     try:
         arguments = Arguments(words, SHORT, WITH_VALUE, KNOWN, REFUSED)
+        if arguments.value("root") not in ("", "/"):
+            raise Usage("option '--root' is not supported in a sandbox for another root than its own")
         name = arguments.rest[0] if arguments.rest else "list-units"
         if arguments.has("version") or arguments.has("help"):
             console.print("systemd 252 (sandbox)" if arguments.has("version") else HELP)
