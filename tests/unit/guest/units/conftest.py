@@ -20,7 +20,7 @@ mkdir -p $root/usr $root/etc/systemd/system $root/run $root/var/log $root/tmp $r
 mount --bind /usr $root/usr
 mount -o remount,ro,bind $root/usr
 mount -t tmpfs tmpfs $root/usr/local/bin
-for folder in /usr/lib/systemd/system /usr/local/lib/systemd/system; do
+for folder in /usr/lib/systemd/system /usr/local/lib/systemd/system /usr/lib/tmpfiles.d; do
   [ ! -d $root$folder ] || mount -t tmpfs tmpfs $root$folder
 done
 for name in bin sbin lib lib64; do ln -sfn usr/$name $root/$name; done
