@@ -70,7 +70,8 @@ async def test_folders_that_packages_want(entered: tuple[RunningAgent, Path]) ->
     await box.agent.close()
 
 
-async def test_the_program_that_makes_them(box: Box) -> None:
+async def test_the_program_that_makes_them(entered: tuple[RunningAgent, Path]) -> None:
+    box = await booted(entered, {})
     (box.root / "etc/tmpfiles.d").mkdir()
     (box.root / "etc/tmpfiles.d/web.conf").write_text("d /run/web\nR /run/old\nz /run/web/* 0600\n")
     for name in ("old/deep", "web"):
@@ -89,14 +90,16 @@ async def test_the_program_that_makes_them(box: Box) -> None:
     assert (refused.exit_code, b"unsafe" in refused.stderr, (box.root / "etc/made").exists()) == (65, True, False)
     for words, user in ((("--create", "none.conf"), "root"), (("--clean",), "root"), (("--create",), "nobody")):
         assert (await box.tmpfiles(*words, user=user)).exit_code != 0
+    await box.agent.close()
 
 
-async def test_what_packages_ask_for_when_they_are_installed(box: Box) -> None:
+async def test_what_packages_ask_for_when_they_are_installed(entered: tuple[RunningAgent, Path]) -> None:
+    box = await booted(entered, {})
     box.write("web.service", "[Service]\nExecStart=/bin/sleep 600\n[Install]\nWantedBy=multi-user.target\n")
-    await box.agent.units.settle(60)
     assert (await box.systemctl("is-active", "--quiet", "sysinit.target")).exit_code == 0
     assert (await box.systemctl("--root=/", "--preset-mode=enable-only", "preset", "web.service")).exit_code == 0
     assert (await box.systemctl("is-enabled", "web.service")).stdout == b"enabled\n"
+    await box.agent.close()
 
 
 async def test_syslog_is_the_journal(box: Box) -> None:
