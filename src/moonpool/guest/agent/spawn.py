@@ -19,6 +19,7 @@ from .users import PATH, User
 
 MAX_ARGUMENT = 128 << 10  # bytes: the kernel's limit for one argument, its end included
 SCRIPT = 9  # descriptor under which a shell reads text that is too long for an argument
+FIRST_PASSED = 3
 RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # what Python ignores, and what a child would inherit so
 NO_SUCH = (errno.ENOENT, errno.ENOTDIR)
 
@@ -40,6 +41,7 @@ class Program:
     streams: tuple[int, int, int] = (-1, -1, -1)
     terminal: str | None = None
     executable: str | None = None
+    descriptors: tuple[int, ...] = ()  # what become 3 and so on; their own numbers are higher
 
 
 def start(program: Program) -> int:
@@ -86,6 +88,7 @@ def _file_actions(program: Program, script: int | None) -> list[tuple[object, ..
         # A session leader without a terminal gets the first one that it opens as its controlling terminal.
         actions = [(os.POSIX_SPAWN_OPEN, 0, program.terminal, os.O_RDWR, 0)]
         actions += [(os.POSIX_SPAWN_DUP2, max(program.streams[to], 0), to) for to in (1, 2)]
+    actions += [(os.POSIX_SPAWN_DUP2, at, to) for to, at in enumerate(program.descriptors, FIRST_PASSED)]
     if script is not None:
         actions.append((os.POSIX_SPAWN_DUP2, script, SCRIPT))
     return actions

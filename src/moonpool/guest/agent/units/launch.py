@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import glob
 import os
 import resource
@@ -18,13 +19,16 @@ from .children import Child
 from .commands import Command
 from .journal import Journal, LineReader
 from .settings import Settings, environment_of_file
+from .socket_unit import Passed
 
 READ = 64 << 10  # bytes
 INVOCATION = "INVOCATION_ID"
 SHELL = "/bin/sh"
+ASIDE = 200  # numbers of descriptors from here on
 # What systemd says when it could not get as far as the program.
 STATUSES = {"working_directory_not_found": 200, "user_not_found": 217}
 EXEC = 203
+NOTHING = Passed()
 STATUS_NAMES = {200: "CHDIR", 203: "EXEC", 216: "GROUP", 217: "USER", 209: "STDOUT", 233: "RUNTIME_DIRECTORY"}
 
 
@@ -90,21 +94,32 @@ class Launcher:
             except OSError as error:
                 raise LaunchFailed(233, f"Failed to set up {folder.path}: {error.strerror}") from error
 
-    def start(self, unit: str, settings: Settings, command: Command, extra: Mapping[str, str]) -> Child:
+    def start(
+        self, unit: str, settings: Settings, command: Command, extra: Mapping[str, str], passed: Passed = NOTHING
+    ) -> Child:
         """Start one command of the unit. LaunchFailed."""
         user = self.user(settings)
+        if passed.descriptors:
+            numbers = {"LISTEN_FDS": str(len(passed.descriptors)), "LISTEN_FDNAMES": ":".join(passed.names)}
+            extra = {**extra, **passed.variables, **numbers}
         environment = self.environment(settings, user, extra)
         acting = self._users.named("root") if command.privileged else user
         name = settings.identifier or os.path.basename(command.executable)
         reader = LineReader(self._journal, unit, name, extra.get(INVOCATION, ""))
         with contextlib.ExitStack() as stack:
-            streams = self._streams(settings, stack, reader)
+            descriptors = _moved(passed.descriptors, stack)
+            for number in descriptors:
+                os.set_blocking(number, not settings.non_blocking)
+            streams = self._streams(settings, stack, reader, descriptors)
             arguments, executable = command.arguments(environment), command.executable
+            if settings.bounded or descriptors:
+                arguments, executable = _by_shell(settings, bool(descriptors), arguments, executable), SHELL
             if settings.bounded:
-                arguments, executable = _held(settings.mask, arguments, executable), SHELL
                 streams = (_gate(stack), *streams[1:])
             folder = _folder(settings, user)
-            program = spawn.Program(arguments, None, folder, acting, environment, streams, executable=executable)
+            program = spawn.Program(
+                arguments, None, folder, acting, environment, streams, None, executable, descriptors
+            )
             try:
                 pid = spawn.start(program)
             except AgentError as error:
@@ -130,25 +145,29 @@ class Launcher:
             child.exited(0)
         return child
 
-    def _streams(self, settings: Settings, stack: contextlib.ExitStack, reader: LineReader) -> tuple[int, int, int]:
+    def _streams(
+        self, settings: Settings, stack: contextlib.ExitStack, reader: LineReader, passed: tuple[int, ...]
+    ) -> tuple[int, int, int]:
         def opened(path: str, flags: int) -> int:
             descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
             stack.callback(os.close, descriptor)
             return descriptor
 
-        source = opened("/dev/null", os.O_RDONLY)
         try:
-            output = self._target(settings.output, opened, stack, reader)
+            source = _source(settings, opened, passed)
+            output = self._target(_output(settings, passed), opened, stack, reader)
             inherited = settings.errors == "inherit"
             errors = output if inherited else self._target(settings.errors, opened, stack, reader)
         except OSError as error:
-            raise LaunchFailed(209, f"Failed to set up standard output: {error.strerror}") from error
+            raise LaunchFailed(209, f"Failed to set up standard input or output: {error.strerror}") from error
         return source, output, errors
 
     def _target(
         self, kind: str, opened: Callable[[str, int], int], stack: contextlib.ExitStack, reader: LineReader
     ) -> int:
         word, _, path = kind.partition(":")
+        if word == "descriptor":
+            return int(path)
         if word == "null":
             return opened("/dev/null", os.O_WRONLY)
         if word in ("file", "append", "truncate"):
@@ -183,14 +202,40 @@ class Drain:
         self._reader.close()
 
 
-def _held(mask: int | None, arguments: tuple[str, ...], executable: str) -> tuple[str, ...]:
-    """By way of a shell that waits at its gate until it has its limits: the agent's own would be its whole process's.
-    The name that a program is called by is its path then. LaunchFailed."""
+def _source(settings: Settings, opened: Callable[[str, int], int], passed: tuple[int, ...]) -> int:
+    word, _, path = settings.input.partition(":")
+    if word == "socket" and passed:
+        return passed[0]
+    return opened(path if word == "file" else "/dev/null", os.O_RDONLY)
+
+
+def _output(settings: Settings, passed: tuple[int, ...]) -> str:
+    """The socket that it reads from, where it is to write there too."""
+    if settings.output == "socket":
+        return f"descriptor:{passed[0]}" if passed else "journal"
+    return settings.output
+
+
+def _moved(descriptors: tuple[int, ...], stack: contextlib.ExitStack) -> tuple[int, ...]:
+    """Copies with numbers that are in nobody's way."""
+    found = tuple(fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, ASIDE) for number in descriptors)
+    for number in found:
+        stack.callback(os.close, number)
+    return found
+
+
+def _by_shell(settings: Settings, listens: bool, arguments: tuple[str, ...], executable: str) -> tuple[str, ...]:
+    """By way of a shell, which knows what its own process is called, and waits at its gate until it has its limits:
+    the agent's own would be its whole process's. The name that a program is called by is its path then. LaunchFailed.
+    """
     if "/" in executable and not os.access(executable, os.X_OK):
         reason = errno.EACCES if os.path.exists(executable) else errno.ENOENT
         raise LaunchFailed(EXEC, f"Failed to execute {executable}: {os.strerror(reason)}")
-    masked = "" if mask is None else f"umask {mask:04o}; "
-    return (SHELL, "-c", f'read -r _; {masked}exec "$@" </dev/null', SHELL, executable, *arguments[1:])
+    held = "read -r _; " if settings.bounded else ""
+    masked = "" if settings.mask is None else f"umask {settings.mask:04o}; "
+    listening = "LISTEN_PID=$$; export LISTEN_PID; " if listens else ""
+    source = "" if not held else " <&3" if listens and settings.input == "socket" else " </dev/null"
+    return (SHELL, "-c", f'{held}{masked}{listening}exec "$@"{source}', SHELL, executable, *arguments[1:])
 
 
 def _gate(stack: contextlib.ExitStack) -> int:

@@ -9,10 +9,11 @@ KEYS = frozenset(
     ("AmbientCapabilities", "BindPaths", "BindReadOnlyPaths", "CPUAffinity", "CPUQuota", "CapabilityBoundingSet",
      "IPAddressAllow", "IPAddressDeny", "InaccessiblePaths", "IOWeight", "MemoryHigh", "MemoryMax", "MountFlags",
      "NoNewPrivileges", "PrivateNetwork", "PrivateTmp", "PrivateUsers", "ProtectHome", "ProtectSystem",
-     "ReadOnlyPaths", "ReadWritePaths", "RestrictAddressFamilies", "RootDirectory", "RootImage", "StandardInput",
+     "ReadOnlyPaths", "ReadWritePaths", "RestrictAddressFamilies", "RootDirectory", "RootImage",
      "SystemCallFilter", "TasksMax", "TTYPath", "TemporaryFileSystem")
 )  # fmt: skip
 NEEDS = ("Requires", "BindsTo")
+KINDS = (".mount", ".automount", ".swap", ".device")
 
 
 def notes(definition: Definition) -> Iterator[str]:
@@ -20,6 +21,6 @@ def notes(definition: Definition) -> Iterator[str]:
     keys = sorted({key for section, key in definition.values if section == "Service" and key in KEYS})
     if keys:
         yield f"Not carried out in a sandbox: {', '.join(f'{key}=' for key in keys)}."
-    names = [name for key in NEEDS for name in definition.names("Unit", key) if name.endswith((".socket", ".path"))]
+    names = [name for key in NEEDS for name in definition.names("Unit", key) if name.endswith(KINDS)]
     if names:
         yield f"Starting without {', '.join(names)}: of a kind that sandboxes do not have."

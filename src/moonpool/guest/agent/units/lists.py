@@ -1,12 +1,14 @@
 """What ``systemctl`` lists."""
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from . import unit_files
 from .call import Call
 from .names import is_template
+from .path_unit import PathUnit
 from .properties import DOTS, date_of
+from .socket_unit import SocketUnit
 
 NEEDS = ("Requires", "Requisite", "Wants", "BindsTo")
 
@@ -75,10 +77,32 @@ async def timers(call: Call) -> int:
     for timer in sorted(timers, key=lambda timer: timer.next_at or float("inf")):
         following, last = (date_of(moment) or "-" for moment in (timer.next_at, timer.last_at))
         rows.append((following, last, timer.name, timer.rules.target))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
+    return _table(call, rows, "timers")
+
+
+async def sockets(call: Call) -> int:
+    rows = [("LISTEN", "UNIT", "ACTIVATES")]
+    for unit in call.manager.everything():
+        if isinstance(unit, SocketUnit) and unit.rules and (unit.is_active or call.arguments.has("all")):
+            rows += [(address, unit.name, unit.rules.target) for _, address in unit.rules.addresses]
+    return _table(call, rows, "sockets")
+
+
+async def paths(call: Call) -> int:
+    rows = [("PATH", "CONDITION", "UNIT", "ACTIVATES")]
+    for unit in call.manager.everything():
+        if isinstance(unit, PathUnit) and (unit.is_active or call.arguments.has("all")):
+            rows += [(path, key, unit.name, str(unit.triggers)) for key, path in unit.rules]
+    return _table(call, rows, "paths")
+
+
+def _table(call: Call, rows: Sequence[tuple[str, ...]], what: str) -> int:
+    """The first row is the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows[1:] if call.bare else rows:
         call.console.print(" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    call.console.print(f"\n{len(timers)} timers listed.")
+    if not call.bare:
+        call.console.print(f"\n{len(rows) - 1} {what} listed.")
     return 0
 
 

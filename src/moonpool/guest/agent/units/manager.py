@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterable
 
@@ -14,7 +15,9 @@ from .jobs import RESTART, START, STARTING, STOP, STRONG, Job, Order, Refused, T
 from .journal import WARNING, Journal
 from .launch import Launcher
 from .names import SUPPORTED, is_template, whole
+from .path_unit import PathUnit
 from .service import Service
+from .socket_unit import Passed, SocketUnit, Visit, instance_name, joined, remote_of
 from .timer import Timer
 from .unit import Unit
 
@@ -40,6 +43,7 @@ class Manager:
         self._preparing: asyncio.Task[None] | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._visited: dict[str, Visit] = {}
         self._changes: set[asyncio.Future[None]] = set()
 
     # -- units ----------------------------------------------------------------------------------------------------
@@ -64,11 +68,20 @@ class Manager:
         if definition.name.endswith(".service"):
             service = Service(definition, self._launcher, self.journal)
             service.on_rest, service.on_restart = self._at_rest, self._again
+            service.on_passed = self._passed
             unit: Unit = service
         elif definition.name.endswith(".timer"):
             timer = Timer(definition, self.load, self.began)
-            timer.on_elapse = self._elapsed
+            timer.on_elapse = self._triggered
             unit = timer
+        elif definition.name.endswith(".socket"):
+            listening = SocketUnit(definition, self._users, self.load, self._warn)
+            listening.on_traffic = self._connected
+            unit = listening
+        elif definition.name.endswith(".path"):
+            path = PathUnit(definition, self.load, self._warn)
+            path.on_event = self._triggered
+            unit = path
         else:
             unit = Unit(definition)
         unit.on_change = self._changed
@@ -203,6 +216,7 @@ class Manager:
     # -- what follows by itself -----------------------------------------------------------------------------------
 
     def _at_rest(self, service: Service, failed: bool) -> None:
+        self._leave(service)
         keys = ("OnFailure",) if failed else ("OnSuccess",)
         for name in service.related(*keys):
             self._follow(START, name, f"Triggering {keys[0]}= dependency {name}", service)
@@ -222,12 +236,58 @@ class Manager:
         except Refused as error:
             service.say(f"Failed to enqueue {name}: {error}", WARNING)
 
-    def _elapsed(self, timer: Timer) -> None:
-        self.journal.write(timer.name, f"Triggering {timer.rules.target}")
+    def _triggered(self, unit: Unit) -> None:
+        target = str(unit.triggers)
+        self.journal.write(unit.name, f"Triggering {target}")
         try:
-            self.begin(START, timer.rules.target)
+            self.begin(START, target)
         except Refused as error:
-            self.journal.write(timer.name, f"Failed to start {timer.rules.target}: {error}", WARNING)
+            self._warn(unit.name, f"Failed to start {target}: {error}")
+            if isinstance(unit, SocketUnit | PathUnit):
+                unit.fail("resources", f"{target} cannot be started.")
+
+    def _warn(self, name: str, message: str) -> None:
+        self.journal.write(name, message, WARNING)
+
+    def _connected(self, unit: SocketUnit, connection: socket.socket | None) -> None:
+        """Somebody is there: for the service, or for one that is started for this connection alone."""
+        if connection is None:
+            self._triggered(unit)
+            return
+        try:
+            service = self.load(instance_name(unit, connection))
+            if not isinstance(service, Service):
+                raise Refused(f"{service.name} is no service", "not-found")
+            self._visited[service.name] = Visit(unit, connection)
+            self.begin(START, service.name).done.add_done_callback(lambda done: self._leave(service, only_if_over=True))
+        except (Refused, OSError, ValueError) as error:
+            self._warn(unit.name, f"Failed to start a service for a connection: {error}")
+            connection.close()
+            unit.left()
+
+    def _leave(self, service: Unit, *, only_if_over: bool = False) -> None:
+        """What was started for a connection is over: nothing of it is kept but its journal."""
+        if only_if_over and not service.at_rest:
+            return
+        visit = self._visited.pop(service.name, None)
+        if visit is not None:
+            visit.connection.close()
+            visit.unit.left()
+            asyncio.get_running_loop().call_soon(self.forget, service.name)
+
+    def _passed(self, service: Service) -> Passed:
+        """The sockets that a service is started with."""
+        visit = self._visited.get(service.name)
+        if visit is not None:
+            return Passed((visit.connection.fileno(),), (visit.unit.ruled.name,), remote_of(visit.connection))
+        sockets = [
+            unit
+            for unit in self.units.values()
+            if isinstance(unit, SocketUnit)
+            and unit.is_active
+            and (unit.triggers == service.name or unit.name in service.ruled.sockets)
+        ]
+        return joined(unit.passed for unit in sockets)
 
     def _again(self, service: Service) -> None:
         """Its time to be started again has come."""
@@ -240,9 +300,8 @@ class Manager:
                 service.set("failed", "failed")
 
     def _changed(self, unit: Unit) -> None:
-        for timer in self.timers() if isinstance(unit, Service) else ():
-            if timer.rules.target == unit.name:
-                timer.schedule()
+        for other in [other for other in self.units.values() if other.triggers == unit.name]:
+            other.follow()
         for change in self._changes:
             if not change.done():
                 change.set_result(None)

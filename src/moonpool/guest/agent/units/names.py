@@ -2,7 +2,7 @@
 
 import re
 
-SUPPORTED = (".service", ".target", ".timer")
+SUPPORTED = (".service", ".target", ".timer", ".socket", ".path")
 SUFFIXES = (
     ".service", ".target", ".socket", ".timer", ".path", ".mount", ".automount", ".slice", ".device", ".swap", ".scope",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from .launch import STATUS_NAMES
 from .manager import Manager
 from .service import Service
 from .settings import COMMANDS, DEFAULT_RESTART, DEFAULT_TIMEOUT
+from .socket_unit import SocketUnit
 from .timer import Timer
 from .unit import Unit
 
@@ -75,6 +76,15 @@ def properties(unit: Unit) -> dict[str, str]:
             "NextElapseUSecRealtime": date_of(unit.next_at),
             "LastTriggerUSec": date_of(unit.last_at),
             "Persistent": "yes" if unit.rules.persistent else "no",
+        }
+    elif unit.triggers is not None:
+        found["Triggers"] = unit.triggers
+    if isinstance(unit, SocketUnit) and unit.rules is not None:
+        found |= {
+            "Listen": "\n".join(f"{address} ({key.removeprefix('Listen')})" for key, address in unit.rules.addresses),
+            "Accept": "yes" if unit.rules.accept else "no",
+            "NAccepted": str(unit.accepted),
+            "NConnections": str(unit.connections),
         }
     return found | (_of_service(unit) if isinstance(unit, Service) else {})
 
@@ -170,7 +180,10 @@ def status(manager: Manager, unit: Unit, lines: int) -> list[str]:
         page += _of_processes(unit)
     if isinstance(unit, Timer):
         page.append(f"    Trigger: {date_of(unit.next_at) or 'n/a'}")
-        page.append(f"   Triggers: ● {unit.rules.target}")
+    if unit.triggers is not None:
+        page.append(f"   Triggers: ● {unit.triggers}")
+    if isinstance(unit, SocketUnit) and unit.rules is not None:
+        page += [f"     Listen: {address} ({key.removeprefix('Listen')})" for key, address in unit.rules.addresses]
     tail = latest(manager.journal, unit.name, lines) if lines else []
     return [*page, "", *tail] if tail else page
 

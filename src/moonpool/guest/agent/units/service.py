@@ -14,38 +14,33 @@ from .children import Child
 from .commands import Command
 from .endings import CLEAN_SIGNALS, RESTARTING, Failed, Skipped, decoded, pid_in, told
 from .journal import ERROR, NOTICE, WARNING, Journal
-from .launch import INVOCATION, STATUS_NAMES, Launcher, LaunchFailed, belongs, members, parent_of
+from .launch import INVOCATION, NOTHING, STATUS_NAMES, Launcher, LaunchFailed, parent_of
 from .notify import NotifySocket
-from .settings import Settings, read
+from .settings import read
 from .signals import name_of
-from .unit import Unit
+from .socket_unit import Passed
+from .supervised import Supervised
 from .unit_files import Definition
 
 PID_FILE_WAIT, PID_FILE_PAUSE = 5.0, 0.05  # seconds
-GONE_PAUSE, GONE_PAUSE_MOST = 0.01, 0.1  # seconds between looks whether a service's processes are gone
 UNSEEN_PAUSE = 1.0  # seconds between looks at a service whose main process nobody knows
 
 
-class Service(Unit):
+class Service(Supervised):
     """``on_rest`` is called when it has ended, with whether it failed; ``on_restart`` when it is to start again."""
 
-    settings: Settings | None
-
     def __init__(self, definition: Definition, launcher: Launcher, journal: Journal) -> None:
-        self._launcher, self._journal = launcher, journal
-        self.main: Child | None = None
+        self._launcher = launcher
+        self.on_passed: Callable[[Service], Passed] = lambda unit: NOTHING
         self.main_pid_last: int | None = None
         self.main_status: int | None = None
         self.main_started: float | None = None
         self.main_ended: float | None = None
-        self.control: Child | None = None
         self.status_text = ""
         self.restarts = 0
-        self.invocation = ""
         self._notify: NotifySocket | None = None
         self.on_rest: Callable[[Service, bool], None] = lambda unit, failed: None
         self.on_restart: Callable[[Service], None] = lambda unit: None
-        self._leaders: set[int] = set()
         self._starts: deque[float] = deque(maxlen=1000)
         self._ready = asyncio.Event()
         self._guarding: asyncio.Task[None] | None = None
@@ -54,19 +49,11 @@ class Service(Unit):
         self._watchdog: float | None = None
         self._up_at = 0.0
         self._completed = False  # whether the start came to its end, so that ExecStop is due
-        super().__init__(definition)
+        super().__init__(definition, journal)
 
     def _understand(self) -> None:
         self.settings = None
         self.settings = read(self.definition, self._launcher.home)
-
-    @property
-    def ruled(self) -> Settings:
-        assert self.settings is not None
-        return self.settings
-
-    def say(self, message: str, priority: int = 6) -> None:
-        self._journal.write(self.name, message, priority, invocation=self.invocation)
 
     @property
     def can_reload(self) -> bool:
@@ -116,7 +103,8 @@ class Service(Unit):
     def _within_limit(self) -> bool:
         now, rule = time.monotonic(), self.ruled
         recent = [moment for moment in self._starts if now - moment < rule.interval]
-        if rule.interval and rule.burst and len(recent) >= rule.burst:
+        self.limited = bool(rule.interval and rule.burst and len(recent) >= rule.burst)
+        if self.limited:
             self.say("Start request repeated too quickly.", WARNING)
             if self.result == "success":
                 self.result = "start-limit-hit"
@@ -168,7 +156,7 @@ class Service(Unit):
                 await self._one_shot(command)
             return
         if self.ruled.kind == "forking":
-            await self._control(commands[0])
+            await self._control(commands[0], passed=self.on_passed(self))
             await self._find_main()
             return
         self._set_main(self._spawn(commands[0]))
@@ -216,7 +204,7 @@ class Service(Unit):
             self._set_main(self._launcher.adopt(orphans[0]))
 
     def _spawn(self, command: Command) -> Child:
-        child = self._launcher.start(self.name, self.ruled, command, self._variables())
+        child = self._launcher.start(self.name, self.ruled, command, self._variables(), self.on_passed(self))
         self._leaders.add(child.pid)
         return child
 
@@ -225,10 +213,15 @@ class Service(Unit):
         self._feed_watchdog()
 
     async def _control(
-        self, command: Command, *, tolerate: bool = False, extra: Mapping[str, str] | None = None
+        self,
+        command: Command,
+        *,
+        tolerate: bool = False,
+        extra: Mapping[str, str] | None = None,
+        passed: Passed = NOTHING,
     ) -> int:
         """Run a command beside the main one to its end; its exit code (128 and more for a signal). Failed."""
-        child = self._launcher.start(self.name, self.ruled, command, {**self._variables(), **(extra or {})})
+        child = self._launcher.start(self.name, self.ruled, command, {**self._variables(), **(extra or {})}, passed)
         self._leaders.add(child.pid)
         self.control = child
         try:
@@ -363,15 +356,6 @@ class Service(Unit):
             guarded.cancel()
             self._guarding = asyncio.get_running_loop().create_task(self._guard())
 
-    def owns(self, pid: int) -> bool:
-        return bool(self.invocation) and not self.at_rest and belongs(pid, self.invocation, self._leaders)
-
-    def members(self) -> set[int]:
-        found = members(self.invocation, self._leaders) if self.invocation else set()
-        if self.main is not None and self.main.alive:
-            found.add(self.main.pid)
-        return found
-
     def _main_has_ended(self, status: int) -> None:
         self.main_status, self.main_ended = status, time.time()
         self._watchdog_at = None
@@ -433,52 +417,6 @@ class Service(Unit):
             self.result = failure.result
         except LaunchFailed as failure:
             self.say(str(failure), ERROR)
-
-    async def _terminate(self) -> bool:
-        """End what is left of it, at first kindly; whether it had to be killed."""
-        mode = self.ruled.kill_mode
-        if mode == "none" or not self.members():
-            return False
-        self.set("deactivating", "stop-sigterm")
-        everyone = mode == "control-group"
-        self._signal(self.ruled.kill_signal, everyone=everyone)
-        self._signal(signal.SIGCONT, everyone=everyone)
-        if self.ruled.send_sighup:
-            self._signal(signal.SIGHUP, everyone=everyone)
-        if await self._gone(self.ruled.stop_timeout, everyone=everyone):
-            if mode == "mixed":
-                self._signal(signal.SIGKILL, everyone=True)
-                await self._gone(self.ruled.stop_timeout, everyone=True)
-            return False
-        self.say("State 'stop-sigterm' timed out. Killing.", WARNING)
-        if self.ruled.send_sigkill:
-            self.set("deactivating", "stop-sigkill")
-            self._signal(signal.SIGKILL, everyone=mode != "process")
-            await self._gone(self.ruled.stop_timeout, everyone=mode != "process")
-        return True
-
-    def _signal(self, number: int, *, everyone: bool) -> None:
-        targets = self.members() if everyone or self.main is None else {self.main.pid} if self.main.alive else set()
-        if self.control is not None:
-            targets = targets | {self.control.pid}
-        for pid in targets:
-            with contextlib.suppress(OSError):
-                os.kill(pid, number)
-
-    async def _gone(self, timeout: float | None, *, everyone: bool) -> bool:
-        """Whether its processes, or just the main one, have ended in time."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if self.main is not None and self.main.alive:
-            await asyncio.wait((self.main.ended,), timeout=timeout)
-            if self.main.alive:
-                return False
-        pause = GONE_PAUSE
-        while everyone and self.members():
-            if deadline is not None and time.monotonic() > deadline:
-                return False
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, GONE_PAUSE_MOST)
-        return True
 
     async def _fail(self, result: str) -> None:
         """A start that did not succeed: whatever runs is ended."""
@@ -583,18 +521,8 @@ class Service(Unit):
         self.say(f"Reloaded {self.label}.")
         return "done"
 
-    def kill(self, number: int, whom: str) -> None:
-        """Send a signal to its processes: ``all``, ``main`` or ``control``."""
-        targets = self.members() if whom == "all" else set()
-        if whom in ("main", "main-fail", "all") and self.main is not None and self.main.alive:
-            targets = targets | {self.main.pid}
-        if whom in ("control", "control-fail") and self.control is not None:
-            targets = {self.control.pid}
-        for pid in targets:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
     def reset_failed(self) -> None:
         self._starts.clear()
+        self.limited = False
         self.restarts = 0
         super().reset_failed()

@@ -101,8 +101,11 @@ class Settings:
     success: Exits
     prevent: Exits
     force: Exits
+    input: str
     output: str
     errors: str
+    sockets: tuple[str, ...]
+    non_blocking: bool
     identifier: str | None
     notify_all: bool
     folders: tuple[Folder, ...] = ()
@@ -213,6 +216,7 @@ def read(definition: Definition, home: Callable[[str], str]) -> Settings:
     default_start = None if kind == "oneshot" else DEFAULT_TIMEOUT
     start = reader.span("TimeoutStartSec", default_start if both == -1.0 else both)
     folder = reader.text("WorkingDirectory")
+    source = reader.text("StandardInput", "null") or "null"
     return Settings(
         kind=kind,
         commands=commands,
@@ -240,8 +244,11 @@ def read(definition: Definition, home: Callable[[str], str]) -> Settings:
         success=reader.exits("SuccessExitStatus"),
         prevent=reader.exits("RestartPreventExitStatus"),
         force=reader.exits("RestartForceExitStatus"),
-        output=reader.text("StandardOutput", "journal") or "journal",
+        input=source,
+        output=reader.text("StandardOutput", "socket" if source == "socket" else "journal") or "journal",
         errors=reader.text("StandardError", "inherit") or "inherit",
+        sockets=tuple(reader.words("Sockets")),
+        non_blocking=reader.flag("NonBlocking"),
         identifier=reader.text("SyslogIdentifier"),
         notify_all=definition.last("Service", "NotifyAccess") in ("all", "exec"),
         folders=_folders(reader),

@@ -89,6 +89,13 @@ class Timer(Unit):
         self.set("inactive", "dead")
         return "done"
 
+    @property
+    def triggers(self) -> str | None:
+        return self.rules.target or None
+
+    def follow(self) -> None:
+        self.schedule()
+
     def schedule(self) -> None:
         """Look anew when it is to elapse: something that it goes by may have happened."""
         if not self.is_active:

@@ -18,6 +18,7 @@ class Unit:
 
     def __init__(self, definition: Definition) -> None:
         self.active, self.sub, self.result = "inactive", "dead", "success"
+        self.limited = False  # whether it was started too often just now
         self.changed_at = time.time()
         self.active_since: float | None = None
         self.inactive_since: float | None = None
@@ -76,6 +77,14 @@ class Unit:
         return [name for name in dict.fromkeys(found) if name.endswith(SUPPORTED) and name != self.name]
 
     # -- what it does ---------------------------------------------------------------------------------------------
+
+    @property
+    def triggers(self) -> str | None:
+        """The unit that it starts when something happens."""
+        return None
+
+    def follow(self) -> None:
+        """What it triggers is doing something else now."""
 
     @property
     def is_active(self) -> bool:
