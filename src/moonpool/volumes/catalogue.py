@@ -34,14 +34,23 @@ class VolumeCatalogue:
         found = self._by_id.get(name_or_id)
         if found is not None and found.team_id == team_id and found.state is not VolumeState.DELETED:
             return found
-        return self.named(team_id, name_or_id)
+        by_name = self._of_name(team_id, name_or_id)
+        if by_name is None:
+            raise VolumeNotFound(f"Volume with ID or name {name_or_id} not found")
+        return by_name
 
     def named(self, team_id: str, name: str) -> Volume:
-        """By name alone; VolumeNotFound."""
+        """By name alone; VolumeNotFound, whose message old SDKs of Daytona read to know that they may create it."""
+        found = self._of_name(team_id, name)
+        if found is None:
+            raise VolumeNotFound(f"Volume with name {name} not found")
+        return found
+
+    def _of_name(self, team_id: str, name: str) -> Volume | None:
         for volume in self._by_id.values():
             if volume.team_id == team_id and volume.name == name and volume.state is not VolumeState.DELETED:
                 return volume
-        raise VolumeNotFound(f"Volume with ID or name {name} not found")
+        return None
 
     def mounts(self, team_id: str, wanted: Iterable[WantedMount], present: Sequence[Mount] = ()) -> tuple[Mount, ...]:
         """``present`` and ``wanted`` together. InvalidInput, LimitExceeded, VolumeNotFound, InvalidState."""

@@ -98,6 +98,25 @@ async def test_cursor(client: httpx.AsyncClient, three: list[dict[str, Any]]) ->
     assert seen == ["alpha", "beta", "beta-2"]
 
 
+async def old_list(client: httpx.AsyncClient, version: str, **query: str) -> Any:
+    """The answer to an SDK of before the document, which is not held against it."""
+    hooks, client.event_hooks = client.event_hooks, {}
+    try:
+        answer = await client.get("/api/sandbox", params=query, headers={"X-Daytona-SDK-Version": version})
+    finally:
+        client.event_hooks = hooks
+    return answer.json()
+
+
+@pytest.mark.parametrize("query", [{"limit": "1"}, {"labels": "null"}, {}])
+async def test_sdks_before_pages_get_a_whole_list(
+    client: httpx.AsyncClient, conforms: Conforms, three: list[dict[str, Any]], query: dict[str, str]
+) -> None:
+    listed = await old_list(client, "0.103.0", **query)
+    assert [conforms("Sandbox", item)["name"] for item in listed] == ["beta-2", "beta", "alpha"]
+    assert await old_list(client, "0.27.1", labels='{"no": "such"}') == []
+
+
 async def test_pages(client: httpx.AsyncClient, conforms: Conforms, three: list[dict[str, Any]]) -> None:
     first = conforms("PaginatedSandboxes", (await client.get("/api/sandbox/paginated?limit=2")).json())
     second = conforms("PaginatedSandboxes", (await client.get("/api/sandbox/paginated?limit=2&page=2")).json())

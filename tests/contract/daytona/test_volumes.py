@@ -29,7 +29,8 @@ async def test_made_found_and_deleted(client: httpx.AsyncClient, conforms: Confo
     assert (await client.get("/api/volumes")).json() == []
     (deleted,) = (await client.get("/api/volumes", params={"includeDeleted": "true"})).json()
     assert (deleted["id"], deleted["state"]) == (made["id"], "deleted")
-    assert (await client.get("/api/volumes/by-name/data")).status_code == 404
+    gone = await client.get("/api/volumes/by-name/data")
+    assert (gone.status_code, gone.json()["message"]) == (404, "Volume with name data not found")
     assert machines.sizes == {}
 
 

@@ -1,6 +1,7 @@
 """One-shot commands and code."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,29 @@ async def test_both_streams_in_order_and_the_exit_code(client: httpx.AsyncClient
 async def test_runs_as_the_sandbox_user_at_home_with_its_environment(client: httpx.AsyncClient) -> None:
     answer = await execute(client, 'id -un; pwd; echo "$HOME $FROM_SANDBOX $MINE"', envs={"MINE": "b c"})
     assert answer["result"] == "daytona\n/mnt\n/mnt yes b c\n"
+
+
+VALUES = ["two  words", 'it\'s "quoted"', "$HOME `id` \\n", "line\nline", "", "a=b;c"]
+
+
+@pytest.mark.parametrize("value", VALUES)
+async def test_environment_as_old_sdks_write_it(client: httpx.AsyncClient, value: str) -> None:
+    command = encoded('printf "%s|" "$OTHER" "$VALUE"')
+    exports = f"export OTHER=$(echo '{encoded('x')}' | base64 -d);export VALUE=$(echo '{encoded(value)}' | base64 -d);"
+    answer = await execute(client, f"sh -c \"{exports} echo '{command}' | base64 -d | sh\"")
+    assert answer == {"exitCode": 0, "result": f"x|{value}|"}
+
+
+@pytest.mark.parametrize("value", ["gA==", "AA==", "A"])  # no text, a NUL, no base64
+async def test_environment_of_old_sdks_that_is_none_is_left_to_the_shell(client: httpx.AsyncClient, value: str) -> None:
+    export = f"export VALUE=$(echo '{value}' | base64 -d);"
+    answer = await execute(client, f"sh -c \"{export} echo '{encoded('echo x')}' | base64 -d | sh\"")
+    assert answer["exitCode"] == 0
+    assert answer["result"].endswith("x\n")
+
+
+def encoded(text: str) -> str:
+    return b64encode(text.encode()).decode()
 
 
 async def test_folder(client: httpx.AsyncClient, home: Path) -> None:

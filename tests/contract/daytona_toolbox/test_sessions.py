@@ -16,6 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SDK = {"X-Daytona-SDK-Version": "0.226.1"}
 OLD_SDK = {"X-Daytona-SDK-Version": "0.166.0"}
+OLDEST_SDK = {"X-Daytona-SDK-Version": "0.26.0"}
 
 
 class Session:
@@ -72,7 +73,7 @@ async def test_output_is_in_the_order_in_which_it_was_written(session: Session) 
     answer = await session.run("echo e1 >&2; echo o1; echo e2 >&2; printf o2")
     assert answer["output"] == "e1\no1\ne2\no2"
     assert (answer["stdout"], answer["stderr"]) == ("o1\no2", "e1\ne2\n")
-    plain = await session.logs(answer["cmdId"], OLD_SDK)
+    plain = await session.logs(answer["cmdId"], OLDEST_SDK)
     assert plain.text == "e1\no1\ne2\no2"
 
 
@@ -202,11 +203,28 @@ async def test_log_formats(session: Session) -> None:
         "stdout": "out\n",
         "stderr": "err\n",
     }
-    for headers in (OLD_SDK, {"X-Other": "1"}):
+    for headers, text in (
+        ({"X-Other": "1"}, "out\nerr\n"),
+        (OLDEST_SDK, "out\nerr\n"),
+        (OLD_SDK, "\x01\x01\x01out\n\x02\x02\x02err\n"),
+    ):
         answer = await session.logs(command_id, headers)
         assert answer.headers["content-type"].startswith("text/plain")
-        assert answer.text == "out\nerr\n"
+        assert answer.text == text
     assert (await session.logs(command_id, {"X-Daytona-Split-Output": "true"})).json()["stderr"] == "err\n"
+
+
+@pytest.mark.parametrize("version", ["0.27.1", "0.166.0", "v0.226.1", "0.0.0-dev", "unknown"])
+async def test_sdks_take_an_output_apart_by_its_markers(session: Session, version: str) -> None:
+    body = {"command": "echo out; echo err >&2"}
+    answer = await session.client.post(f"{session.path}/exec", json=body, headers={"X-Daytona-SDK-Version": version})
+    assert answer.json()["output"] == "\x01\x01\x01out\n\x02\x02\x02err\n"
+
+
+async def test_the_oldest_sdks_know_no_markers(session: Session) -> None:
+    body = {"command": "echo out; echo err >&2"}
+    answer = await session.client.post(f"{session.path}/exec", json=body, headers=OLDEST_SDK)
+    assert answer.json()["output"] == "out\nerr\n"
 
 
 async def test_listing(session: Session, client: httpx.AsyncClient) -> None:

@@ -2,6 +2,7 @@
 
 from asyncio import timeout
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from moonpool.dialects.daytona.answers import listed_json, sandbox_json
 from moonpool.dialects.daytona.builds import create_from_build
 from moonpool.dialects.daytona.call import Authenticated, Call, default_queue_timeout
+from moonpool.dialects.daytona.clients import sdk_version
 from moonpool.dialects.daytona.creation import checked, new_sandbox
 from moonpool.dialects.daytona.extensions import CreateSandbox
 from moonpool.dialects.daytona.listing import ListQuery, PaginatedQuery, nothing_matches, sandbox_query
@@ -28,6 +30,7 @@ from moonpool.errors import (
 from moonpool.sandboxes.model import Sandbox, SandboxState
 
 ANSWER_WITHIN = 30.0  # seconds that a change of state may keep the client; then it is told the state as it is
+PAGES_SINCE = (0, 113)  # version of the SDK
 
 router = APIRouter()
 
@@ -63,7 +66,10 @@ async def create_sandbox(request: Request, call: Authenticated) -> Response:
 
 
 @router.get("/api/sandbox")
-async def list_sandboxes(call: Authenticated, query: Annotated[ListQuery, Query()]) -> Response:
+async def list_sandboxes(request: Request, call: Authenticated, query: Annotated[ListQuery, Query()]) -> Response:
+    version = sdk_version(request.headers)
+    if version is not None and version < PAGES_SINCE:
+        return JSONResponse(await whole_list(call, query))
     items: list[dict[str, Any]] = []
     next_cursor = None
     if not nothing_matches(query, call.view.region):
@@ -71,6 +77,18 @@ async def list_sandboxes(call: Authenticated, query: Annotated[ListQuery, Query(
         items = [listed_json(sandbox, call.view) for sandbox in page.items]
         next_cursor = page.next_cursor
     return JSONResponse({"items": items, "nextCursor": next_cursor})
+
+
+async def whole_list(call: Call, query: ListQuery) -> list[dict[str, Any]]:
+    """What SDKs take a list for that know neither cursors nor pages."""
+    items: list[dict[str, Any]] = []
+    wanted = sandbox_query(query)
+    while True:
+        page = await call.services.sandboxes.list(call.principal, wanted)
+        items += [sandbox_json(sandbox, call.view) for sandbox in page.items]
+        if page.next_cursor is None:
+            return items
+        wanted = replace(wanted, cursor=page.next_cursor)
 
 
 @router.get("/api/sandbox/paginated")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from starlette.responses import PlainTextResponse, Response
 
 from moonpool.dialects.common.bulk import json_answer
+from moonpool.dialects.daytona.clients import Version, sdk_version
 from moonpool.dialects.daytona.toolbox.call import Call, text_of
 from moonpool.dialects.daytona.toolbox.sockets import NORMAL_CLOSURE, until_closed
 from moonpool.guest.model import Output, ProcessEvent
@@ -14,9 +15,9 @@ LINE_END = b"\n"
 MESSAGE_SIZE = 32 * 1024  # bytes; the JavaScript SDK makes each an argument of a call, and 120,000 are too many
 LONGEST_CHARACTER = 4  # bytes, in UTF-8
 MARKERS = {"stdout": b"\x01\x01\x01", "stderr": b"\x02\x02\x02"}
-SDK_VERSION_HEADER = "x-daytona-sdk-version"
 SPLIT_HEADER = "x-daytona-split-output"
-SPLIT_SINCE = (0, 167)  # SDK version from which on logs are JSON
+# SDK versions: those from the first on take an output apart by its markers, those from the second on get it taken apart
+MARKED_SINCE, SPLIT_SINCE = (0, 27), (0, 167)
 
 
 async def logs(call: Call) -> Response:
@@ -76,18 +77,18 @@ def command_of(call: Call) -> tuple[str, str]:
 
 
 def log_response(call: Call, found: CommandLogs) -> Response:
-    if wants_split(call):
+    if wants(call, SPLIT_SINCE):
         return json_answer(log_document(call, found))
-    return PlainTextResponse(text_of(found.output))
+    return PlainTextResponse(text_of(output_of(call, found)))
 
 
 def log_document(call: Call, found: CommandLogs) -> dict[str, bytes]:
-    """The SDKs' users get ``output`` as the vendor sends it: each line with the marker of its stream."""
-    return {
-        "output": marked(found.chunks) if wants_split(call) else found.output,
-        "stdout": found.stdout,
-        "stderr": found.stderr,
-    }
+    return {"output": output_of(call, found), "stdout": found.stdout, "stderr": found.stderr}
+
+
+def output_of(call: Call, found: CommandLogs) -> bytes:
+    """Both streams in one. SDKs get it as the vendor sends it: each line with the marker of its stream."""
+    return marked(found.chunks) if wants(call, MARKED_SINCE) else found.output
 
 
 def marked(chunks: Iterable[LogChunk]) -> bytes:
@@ -103,11 +104,10 @@ def marked(chunks: Iterable[LogChunk]) -> bytes:
     return b"".join(pieces)
 
 
-def wants_split(call: Call) -> bool:
-    """Old clients and those that are no SDK want plain text, unless they ask for more."""
+def wants(call: Call, since: Version) -> bool:
+    """Whether this is an SDK of that age or younger. What is no SDK wants plain text, unless it asks for more."""
     headers = call.connection.headers
-    version = headers.get(SDK_VERSION_HEADER)
+    version = sdk_version(headers)
     if version is None:
         return headers.get(SPLIT_HEADER, "").lower() == "true"
-    numbers = version.removeprefix("v").split(".")[:2]
-    return not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) >= SPLIT_SINCE
+    return version >= since

@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from moonpool.dialects.common.bulk import json_answer
 from moonpool.dialects.daytona.toolbox.call import Call, json_response
 from moonpool.dialects.daytona.toolbox.models import (
     CreateSessionRequest,
@@ -61,7 +62,7 @@ async def execute(call: Call) -> Response:
         unknown = dict.fromkeys(("output", "stdout", "stderr", "exitCode"))
         return json_response({"cmdId": command.id, **unknown}, ACCEPTED)
     command, logs = await call.unless_gone(sessions.execute(call.principal, call.sandbox, session_id, request.command))
-    return json_response({"cmdId": command.id, "exitCode": command.exit_code, **log_document(call, logs)})
+    return json_answer({"cmdId": command.id, "exitCode": command.exit_code, **log_document(call, logs)})
 
 
 async def get_command(call: Call) -> Response:
