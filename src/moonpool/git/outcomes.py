@@ -52,11 +52,20 @@ MEANINGS: Sequence[tuple[type[errors.GitFailed], str]] = (
     (errors.NothingToCommit, r"nothing to commit|nothing added to commit|no changes added to commit"),
 )
 PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in MEANINGS)
+MOST_OUTPUT = 64 * 1024  # characters
+LONGEST_LINE = 1000  # characters
 NOISE = re.compile(r"^(hint|warning|Cloning into|remote: (Enumerating|Counting|Compressing|Total)).*$", re.MULTILINE)
+
+
+def excerpt(output: str) -> str:
+    """The end of what git said, without the rest of endless lines: patterns are looked for in it, and programs of the
+    repository have their say there too."""
+    return "\n".join(line[:LONGEST_LINE] for line in output[-MOST_OUTPUT:].splitlines())
 
 
 def failure(output: str) -> errors.GitFailed:
     """The error that ``output``, both streams of a failed git, stands for."""
+    output = excerpt(output)
     kind = next((kind for kind, pattern in PATTERNS if pattern.search(output)), errors.GitFailed)
     said = "\n".join(line for line in NOISE.sub("", output).splitlines() if line.strip())
     return kind(said[-MESSAGE_LIMIT:] or kind.default)

@@ -1,6 +1,5 @@
 """Code of a language, run once."""
 
-import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -10,11 +9,12 @@ from typing import Any
 from moonpool.access.model import Principal
 from moonpool.errors import InvalidInput
 from moonpool.guest.model import ProcessResult, ProcessSpec
+from moonpool.guest.protocol import parsed
 from moonpool.processes.inside import source
 from moonpool.processes.service import ProcessService
 
 # Code that may be a module, which older Nodes do not find out by themselves: then it takes the way of TypeScript.
-MODULE_WORDS = re.compile(r"^\s*(import|export)\b|\bawait\b", re.MULTILINE)
+MODULE_WORDS = re.compile(r"^[^\S\n]*(import|export)\b|\bawait\b", re.MULTILINE)
 
 # The first of these that the image has. esbuild only drops the types, in milliseconds; what it cannot make a plain
 # script of (await at the top) becomes a module. The result goes to the input of node, as JavaScript does: packages are
@@ -117,7 +117,7 @@ def split_charts(output: bytes, word: str) -> tuple[bytes, tuple[dict[str, Any],
     if not found:
         return output, ()
     try:
-        told = json.loads(charts)
+        told = parsed(charts)
     except (ValueError, RecursionError):
         return text, ()
     return text, tuple(chart for chart in told if isinstance(chart, dict)) if isinstance(told, list) else ()

@@ -15,6 +15,7 @@ from moonpool.cancellation import to_the_end
 from moonpool.errors import AgentTimeout, CommandNotFound, InvalidInput, ProcessEnded, ProcessNotFound
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Exited, Output, ProcessEvent, ProcessInfo, ProcessSpec
+from moonpool.guest.protocol import parsed
 from moonpool.ids import new_uuid
 from moonpool.processes.errors import InterpreterNotFound
 from moonpool.processes.inside import source
@@ -291,7 +292,7 @@ async def lines(events: AsyncIterator[ProcessEvent]) -> AsyncIterator[bytes]:
 def event_of(line: bytes) -> dict[str, Any]:
     """Empty for what is none."""
     try:
-        event = json.loads(line)
+        event = parsed(line)
     except (ValueError, RecursionError):
         return {}
     known = isinstance(event, dict) and isinstance(event.get("type"), str) and event["type"] in EVENTS

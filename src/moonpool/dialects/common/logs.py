@@ -24,7 +24,7 @@ SECRETS = re.compile(
     r"""(?ix)
       (?<![a-z0-9]) (?P<key> mp_ ) [a-z0-9_-]{8,}                                             # our own API keys
     | (?P<scheme> \b(?: bearer | basic ) \s+ ) [a-z0-9._~+/=-]{6,}                            # an Authorization header
-    | (?P<url> \b[a-z][a-z0-9+.-]*://[^\s/:@]* : ) [^\s/@]+ (?=@)                             # a password in an address
+    | (?P<url> \b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]* : ) [^\s/@]+ (?=@)                      # a password in an address
     | (?P<query> [?&][a-z0-9_.-]*(?: token | key | secret | password | signature )= ) [^\s&"'\\]+
     """
 )

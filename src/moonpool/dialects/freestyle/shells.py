@@ -27,7 +27,7 @@ from moonpool.sandboxes.model import AgentSession
 
 OUTPUT_LIMIT = 64 * 1024 * 1024  # bytes of one command
 FOLDER = "/tmp"  # noqa: S108 (in the sandbox, under a random name)
-MARK = re.compile(rb"\x1b\]777;moonpool;[^\x07]*\x07")
+MARK = re.compile(rb"\x1b\]777;moonpool;[^\x07\x1b]*\x07")
 READY = b"\x1b]777;moonpool;ready\x07"
 # Written for bash and for POSIX sh. A key press that ends a command must not end the shell.
 DRIVER = r"""stty -echo 2>/dev/null

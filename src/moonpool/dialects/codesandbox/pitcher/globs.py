@@ -4,10 +4,13 @@ import re
 
 BRACES = re.compile(r"\{([^{}]*)\}")
 MAX_CHOICES = 64  # patterns that one with braces may stand for
+LONGEST = 4096  # characters of a pattern whose braces are looked at; no path is longer
 
 
 def choices(pattern: str) -> list[str]:
     """What the braces in it stand for; of one with too many only the first are taken."""
+    if len(pattern) > LONGEST:
+        return [pattern]
     found: list[str] = []
     waiting = [pattern.removeprefix("./")]
     while waiting and len(found) < MAX_CHOICES:

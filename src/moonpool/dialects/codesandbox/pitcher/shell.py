@@ -1,7 +1,6 @@
 """One shell as clients know it, and how it is written down where it outlives this server: in its process's tag."""
 
 import json
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -17,7 +16,7 @@ SHARE = "umask 002"  # What sessions make, the workspace's group may change: so 
 ENVIRONMENT = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
 SHORT = 80  # characters of a command that name its shell
 # How the SDK wraps what it is to run; its terminals are not wrapped in a second bash.
-WRAPPED = re.compile(r"source \$HOME/\.private/\.env 2>/dev/null \|\| true && (?:env .*)?bash -c '", re.DOTALL)
+WRAPPING = "source $HOME/.private/.env 2>/dev/null || true && "
 
 Kind = Literal["TERMINAL", "COMMAND"]
 
@@ -90,7 +89,8 @@ def default_name(command: str | None) -> str:
 
 def is_command(identity: Identity) -> bool:
     """Whether its output is a program's, to be read as text, and no screen. The SDK also says so in the name."""
-    if identity.command and WRAPPED.search(identity.command):
+    _, _, wrapped = (identity.command or "").partition(WRAPPING)
+    if wrapped.startswith("bash -c '") or (wrapped.startswith("env ") and "bash -c '" in wrapped):
         return True
     try:
         said = json.loads(identity.name)

@@ -17,8 +17,10 @@ MAX_TASKS = 256
 MAX_FILES = 32  # on which a task is started again
 HIGHEST_PORT = 65535
 # The file may hold comments and commas at the end of a list, as its editors have it; texts are left alone.
-COMMENTS = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-TRAILING = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
+# What has no end is taken to the end of the file: to look for it again from each place further on would take for ever.
+TEXT = r'"(?:\\.?|[^"\\])*+(?:"|\Z)'
+COMMENTS = re.compile(rf"({TEXT}|/\*(?:(?!\*/).)*+\Z)|//[^\n]*|/\*.*?\*/", re.DOTALL)
+TRAILING = re.compile(rf"({TEXT})|,(?=\s*[}}\]])", re.DOTALL)
 
 
 @dataclass(frozen=True)
