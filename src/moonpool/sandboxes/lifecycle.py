@@ -37,6 +37,7 @@ BringUp = Callable[[MachineSpec], Awaitable[str | None]]
 """Answers with what could not be had, in a sentence, where the sandbox runs all the same."""
 
 Ready = Callable[[], Awaitable[None]]
+Known = Callable[[], bool]
 
 log = structlog.get_logger(__name__)
 
@@ -69,13 +70,21 @@ class Lifecycle:
         self.archiving = archiving
         self._clock = clock
         self._exits: dict[str, MachineExit] = {}
+        self._known: dict[str, Known] = {}
         self.flights = Flights(background, self._landed)
         machines.on_exit(self.exited)
 
     async def create(
-        self, principal: Principal, new: NewSandbox, *, wait: bool = True, ready: Ready | None = None
+        self,
+        principal: Principal,
+        new: NewSandbox,
+        *,
+        wait: bool = True,
+        ready: Ready | None = None,
+        known: Known | None = None,
     ) -> Sandbox:
-        """``ready`` is waited for before it is started, when its snapshot is still being built."""
+        """``ready`` is waited for before it is started, when its snapshot is still being built. ``known`` is asked
+        when it does not come up: nothing is left of one of which nobody knows."""
         sandbox = self._admission.admit(principal, new, unbuilt=ready is not None)
         lacking = self._admission.lacking(principal, new) if new.memory and ready is None else None
         bring_up = self._create if new.memory and lacking is None else partial(self._create_from_disk, lacking=lacking)
@@ -86,7 +95,13 @@ class Lifecycle:
             await self._records.insert(sandbox, within=self._admission.reserve)
             self._admission.note_use(sandbox)
             accept(sandbox)
-            return await self.boot(sandbox if ready is None else await self._built(sandbox, new, ready), bring_up)
+            if known is not None:
+                self._known[sandbox.id] = known
+            try:
+                return await self.boot(sandbox if ready is None else await self._built(sandbox, new, ready), bring_up)
+            finally:
+                self._known.pop(sandbox.id, None)
+                await self._forsake(sandbox.id)
 
         return await self.flights.launch(sandbox.id, Operation.CREATE, work).outcome(wait=wait)
 
@@ -223,20 +238,28 @@ class Lifecycle:
         if current.state is SandboxState.DESTROYED:
             return current
 
-        async def work(accept: Accept) -> Sandbox:
-            destroying = current
-            if current.state is not SandboxState.DESTROYING:
-                destroying = await self._records.move(
-                    current, SandboxState.DESTROYING, desired=DesiredState.DESTROYED, reason=reason
-                )
-            accept(destroying)
-            await self._attempt(destroying, self._remove(destroying))
-            destroyed = await self._reach(destroying, SandboxState.DESTROYED, reason=reason, backup=NO_BACKUP)
-            if destroying.backup.archive is not None:
-                await self.archiving.forget_bases()
-            return destroyed
+        return await self._launch(current, Operation.DESTROY, partial(self._end, current, reason), wait=wait)
 
-        return await self._launch(current, Operation.DESTROY, work, wait=wait)
+    async def _end(self, current: Sandbox, reason: str | None, accept: Accept) -> Sandbox:
+        destroying = current
+        if current.state is not SandboxState.DESTROYING:
+            destroying = await self._records.move(
+                current, SandboxState.DESTROYING, desired=DesiredState.DESTROYED, reason=reason
+            )
+        accept(destroying)
+        await self._attempt(destroying, self._remove(destroying))
+        destroyed = await self._reach(destroying, SandboxState.DESTROYED, reason=reason, backup=NO_BACKUP)
+        if destroying.backup.archive is not None:
+            await self.archiving.forget_bases()
+        return destroyed
+
+    async def _forsake(self, sandbox_id: str) -> None:
+        """Remove one that did not come up and of which nobody knows. Where this fails or is killed, the rule for those
+        that are doomed, or the next start, does it."""
+        current = self._records.cached(sandbox_id)
+        if current is not None and current.doomed and current.state is SandboxState.ERROR:
+            with contextlib.suppress(MoonpoolError):
+                await self._end(current, current.reason, lambda _: None)
 
     def exited(self, exit_: MachineExit) -> None:
         """A sandbox's processes ended unasked; what is under way for it comes first."""
@@ -391,9 +414,14 @@ class Lifecycle:
                 await self.machines.destroy(sandbox.id)
         sandbox = self._records.current(sandbox.id)
         outcome = after_failure(sandbox, await self._found(sandbox.id), error)
-        await self._write(sandbox, outcome)
+        known = self._known.get(sandbox.id)
+        if known is not None and not known():
+            outcome = Outcome(SandboxState.ERROR, error.message, recoverable=False)
+            await self._write(sandbox, outcome, desired=DesiredState.DESTROYED)
+        else:
+            await self._write(sandbox, outcome)
 
-    async def _write(self, sandbox: Sandbox, outcome: Outcome) -> Sandbox:
+    async def _write(self, sandbox: Sandbox, outcome: Outcome, **more: Any) -> Sandbox:
         fields: dict[str, Any] = {"reason": outcome.reason, "recoverable": outcome.recoverable}
         if outcome.state is SandboxState.STOPPED and sandbox.state is not SandboxState.ARCHIVING:
             fields["stopped_at"] = self._clock.now()
@@ -403,7 +431,7 @@ class Lifecycle:
             fields["desired"] = DesiredState.ARCHIVED
         if outcome.state is SandboxState.RUNNING:
             fields["desired"] = DesiredState.RUNNING
-        return await self._records.move(sandbox, outcome.state, **fields)
+        return await self._records.move(sandbox, outcome.state, **fields, **more)
 
     def _require(self, sandbox: Sandbox, *states: SandboxState) -> None:
         if sandbox.state not in states:

@@ -19,7 +19,7 @@ from moonpool.sandboxes.changes import Changes
 from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.giving_secrets import GivingSecrets
 from moonpool.sandboxes.holdings import Holdings, held_together
-from moonpool.sandboxes.lifecycle import Lifecycle, Ready
+from moonpool.sandboxes.lifecycle import Known, Lifecycle, Ready
 from moonpool.sandboxes.machines import Machines
 from moonpool.sandboxes.model import AT_REST, AgentSession, Fork, NewSandbox, Sandbox, SandboxChange, SandboxState
 from moonpool.sandboxes.mounting import Mounting
@@ -30,6 +30,11 @@ from moonpool.secrets.model import TeamSecret
 from moonpool.volumes.model import WantedMount
 
 SETTLE_TIMEOUT = 30.0  # seconds
+
+
+def unheard_of() -> bool:
+    """For a client that learns the id with the success of its creation alone."""
+    return False
 
 
 class SandboxService:
@@ -116,20 +121,27 @@ class SandboxService:
     # -- changing state ------------------------------------------------------------------------------------------------
 
     async def create(
-        self, principal: Principal, new: NewSandbox, *, wait: bool = True, ready: Ready | None = None
+        self,
+        principal: Principal,
+        new: NewSandbox,
+        *,
+        wait: bool = True,
+        ready: Ready | None = None,
+        known: Known | None = None,
     ) -> Sandbox:
         """Make a sandbox and run it. One database write before, one after. Where its snapshot is still being built,
         ``ready`` returns when it is there, or raises why it will not be.
 
         InvalidInput, LimitExceeded, RateLimited, SnapshotNotFound, NameTaken: nothing was made. NoCapacity, EngineError
-        (raised with ``wait`` alone): the sandbox is there in state ``error``, with its reason.
+        (raised with ``wait`` alone): the sandbox is there in state ``error``, with its reason; unless ``known`` says
+        then that nobody has heard of it, and it is removed.
         """
         self._access.require(principal, Scope.SANDBOXES_WRITE)
         require_team(principal)
         if new.mounts:
             self._access.require(principal, Scope.VOLUMES_READ)
         self._access.throttles.spend(principal, Throttle.CREATES)
-        return await self._lifecycle.create(principal, new, wait=wait, ready=ready)
+        return await self._lifecycle.create(principal, new, wait=wait, ready=ready, known=known)
 
     async def start(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Run it: a stopped or failed one from its disk, a paused one with its memory, an archived one from its

@@ -243,3 +243,10 @@ async def test_the_contract_knows_what_the_start_schema_knows() -> None:
     contract = json.loads((Path(__file__).parents[1] / "codesandbox.contract.json").read_text())
     declared = contract["components"]["schemas"]["VMStartResponse"]["allOf"][1]["properties"]["data"]
     assert set(declared["required"]) == set(START_SCHEMA["required"])
+
+
+async def test_nothing_is_left_of_one_that_did_not_come_up(api: Any, core: Any, machines: Any) -> None:
+    before = set(machines.states)
+    machines.fail("create", EngineError("It broke"))
+    await api.call("sandbox/fork", 500, path={"id": "pcz35m"}, json={})
+    assert set(machines.states) == before

@@ -138,9 +138,7 @@ async def test_ping_and_commands_count_as_use(api: Any, capsule: str, core: Any)
 async def test_failing_creations(api: Any, machines: Any, failure: Exception, status: int, code: str) -> None:
     machines.failing = failure
     assert (await api.call("createCapsule", status, json={}))["code"] == code
-    (failed,) = await api.call("listCapsules", 200)
-    assert failed["status"] == "error"
-    await api.call("destroyCapsule", 202, {"id": failed["id"]})
+    assert await api.call("listCapsules", 200) == [], "its id was told to nobody"
 
 
 @pytest.mark.parametrize("operation", ["getCapsule", "destroyCapsule", "pauseCapsule", "resumeCapsule", "pingCapsule"])

@@ -22,6 +22,7 @@ from moonpool.errors import (
 from moonpool.hosts.model import ExitReason, MachineState, NetworkPolicy
 from moonpool.ids import new_sandbox_id
 from moonpool.sandboxes.model import DesiredState, NewSandbox, SandboxState, Timers
+from moonpool.sandboxes.service import unheard_of
 from tests.unit.sandboxes.conftest import STRANGER, World, cancelled
 
 S = SandboxState
@@ -103,6 +104,46 @@ class TestCreate:
         assert world.machines.calls[-1] == ("destroy", failed.id)
         assert (await world.sandboxes.start(world.admin, "one")).state is S.RUNNING
         assert ("create", failed.id) in world.machines.calls
+
+    async def test_nothing_is_left_of_one_that_nobody_knows_of(self, world: World) -> None:
+        for error in (EngineError("no"), NoCapacity(), ZeroDivisionError()):
+            world.machines.fail("create", error)
+            with pytest.raises(type(error)):
+                await world.sandboxes.create(world.admin, NewSandbox(name="one"), known=unheard_of)
+        assert (world.sandboxes.holdings(world.admin).sandboxes, world.machines.states) == (0, {})
+        assert (await world.sandboxes.create(world.admin, NewSandbox(name="one"), known=unheard_of)).state is S.RUNNING
+
+    async def test_one_that_somebody_has_heard_of_by_then_stays(self, world: World) -> None:
+        world.machines.fail("create", EngineError("no"))
+        with pytest.raises(EngineError):
+            await world.sandboxes.create(world.admin, NewSandbox(name="one"), known=lambda: True)
+        assert (await world.sandboxes.get(world.admin, "one")).state is S.ERROR
+
+    async def test_nothing_is_left_where_the_client_has_left_meanwhile(self, world: World) -> None:
+        gate = world.machines.hold("create")
+        world.machines.fail("create", EngineError("no"))
+        new = NewSandbox(id=new_sandbox_id())
+        await cancelled(world.sandboxes.create(world.admin, new, known=unheard_of), gate.reached.wait)
+        gate.open()
+        found = await world.sandboxes.get(world.admin, new.id or "", include_destroyed=True)
+        assert (await world.reaches(found, S.DESTROYED)).reason == "no"
+
+    async def test_what_could_not_be_removed_is_removed_by_the_next_start(self, world: World) -> None:
+        world.machines.fail("create", EngineError("no"))
+        new = NewSandbox(id=new_sandbox_id())
+        tidied = world.machines.hold("destroy")
+        creating = asyncio.ensure_future(world.sandboxes.create(world.admin, new, known=unheard_of))
+        await tidied.reached.wait()
+        removed = world.machines.hold("destroy")
+        tidied.open()
+        await removed.reached.wait()
+        world = await world.restart()
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+        found = await world.sandboxes.get(world.admin, new.id or "", include_destroyed=True)
+        assert (await world.reaches(found, S.DESTROYED)).state is S.DESTROYED
+        await world.core.background.close(timeout=0)
+        await world.core.stop()
 
     async def test_a_bug_below_leaves_no_sandbox_in_mid_transition(self, world: World) -> None:
         world.machines.fail("create", ZeroDivisionError())

@@ -17,6 +17,7 @@ from moonpool.dialects.codesandbox.starting import make_workspace
 from moonpool.dialects.codesandbox.steps import insist
 from moonpool.errors import InvalidInput, SandboxNotFound, SnapshotNotFound, TagNotFound
 from moonpool.sandboxes.model import Fork, NewSandbox, Sandbox, SandboxChange, Timers
+from moonpool.sandboxes.service import unheard_of
 from moonpool.sandboxes.tags import TAG_PREFIX
 from moonpool.snapshots.model import Snapshot
 
@@ -83,7 +84,7 @@ async def create(call: Call, snapshot: Snapshot, wanted: Wanted) -> Sandbox:
         timers=Timers(idle_timeout=wanted.idle_timeout or DEFAULT_HIBERNATION),
         dialect_data=details.stored,
     )
-    made = await call.services.sandboxes.create(call.principal, new)
+    made = await call.services.sandboxes.create(call.principal, new, known=unheard_of)
     if snapshot.name != DEFAULT_TEMPLATE:
         await make_workspace(call, made)
     return made

@@ -18,6 +18,7 @@ from moonpool.dialects.freestyle.vms import moment
 from moonpool.errors import InvalidInput, MoonpoolError, NameTaken, SandboxNotFound
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.sandboxes.model import NewSandbox, Sandbox, Timers
+from moonpool.sandboxes.service import unheard_of
 from moonpool.snapshots.model import Snapshot, SnapshotState
 
 SETUP_LIFETIME = 7200.0  # seconds after which a VM that was never set up is removed
@@ -164,13 +165,13 @@ async def boot(call: Call, layer: Layer, base: Snapshot, timers: Timers, data: M
 async def labelled(call: Call, new: NewSandbox) -> Sandbox:
     """Freestyle's names need not be unique nor follow our rules: such a one is kept in the VM's data alone."""
     try:
-        return await call.services.sandboxes.create(call.principal, new)
+        return await call.services.sandboxes.create(call.principal, new, known=unheard_of)
     except NameTaken:
         pass
     except InvalidInput as error:
         if error.field != "name":
             raise
-    return await call.services.sandboxes.create(call.principal, replace(new, name=None))
+    return await call.services.sandboxes.create(call.principal, replace(new, name=None), known=unheard_of)
 
 
 async def set_up(call: Call, sandbox: Sandbox, layer: Layer, base: Snapshot, build: Build | None, code: str) -> None:

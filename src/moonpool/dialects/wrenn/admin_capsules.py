@@ -28,8 +28,7 @@ async def create_capsule(request: Request, services: Provided, principal: Admini
             raise NotFound("Team not found")
         principal = services.oversight.in_team(principal, team_id)
     wanted = replace(new_sandbox(body), id=new_sandbox_id(), public=services.server.wrenn_previews_are_public)
-    made = services.sandboxes.create(principal, wanted)
-    return answer(capsule(await capsules.patiently(services, principal, made, str(wanted.id))), 201)
+    return answer(capsule(await capsules.create(services, principal, wanted)), 201)
 
 
 @router.get("")

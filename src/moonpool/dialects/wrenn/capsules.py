@@ -22,7 +22,7 @@ from moonpool.dialects.wrenn.mapping import capsule, new_sandbox, sandbox_id
 from moonpool.dialects.wrenn.requests import Caller, Provided, answer, answer_list, parse
 from moonpool.errors import EngineError, InvalidState, SandboxNotFound
 from moonpool.ids import new_sandbox_id
-from moonpool.sandboxes.model import Sandbox, SandboxState
+from moonpool.sandboxes.model import NewSandbox, Sandbox, SandboxState
 from moonpool.sandboxes.query import SandboxQuery
 
 PATIENCE = 20.0  # seconds; the SDK's own HTTP timeout is 30
@@ -38,7 +38,7 @@ async def create_capsule(request: Request, services: Provided, principal: Caller
     # The id is chosen here, so that a creation that takes too long can be answered with it.
     # Its ports are open, since the SDK's get_url has no place for a token.
     wanted = replace(wanted, id=new_sandbox_id(), public=services.server.wrenn_previews_are_public)
-    return await changed(services, principal, services.sandboxes.create(principal, wanted), str(wanted.id))
+    return answer(capsule(await create(services, principal, wanted)), 202)
 
 
 @router.get("/v1/capsules")
@@ -86,6 +86,17 @@ async def ping_capsule(id: str, services: Provided, principal: Caller) -> Respon
 
 async def changed(services: Services, principal: Principal, change: Coroutine[Any, Any, Sandbox], id: str) -> Response:
     return answer(capsule(await patiently(services, principal, change, id)), 202)
+
+
+async def create(services: Services, principal: Principal, wanted: NewSandbox) -> Sandbox:
+    """The capsule, or as it is when that takes too long. One that fails before is told of by its error alone, so
+    nothing is left of it."""
+    told = False
+    try:
+        return await asyncio.wait_for(services.sandboxes.create(principal, wanted, known=lambda: told), PATIENCE)
+    except TimeoutError:
+        told = True
+        return await find(services, principal, str(wanted.id))
 
 
 async def patiently(services: Services, principal: Principal, change: Coroutine[Any, Any, Sandbox], id: str) -> Sandbox:
