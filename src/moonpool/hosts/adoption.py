@@ -1,7 +1,9 @@
 """What a restarted host does with what it finds: takes over what runs, removes what belongs to nobody."""
 
 import asyncio
+import contextlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -17,6 +19,10 @@ from moonpool.hosts.threads import Threads
 
 log = structlog.get_logger(__name__)
 
+# Members that are taken over or removed at the same time: each is thawed for that. Hundreds that are awake at once keep
+# each other from answering in time.
+AT_ONCE = 8
+
 MEMBER = re.compile(r"m([0-9a-f]{4})")  # how names of members begin: with their slots' numbers
 
 
@@ -26,20 +32,28 @@ class Adopted:
     member: LiveMember
 
 
-async def adopt(parts: Parts, foundry: Foundry, records: Records, threads: Threads) -> list[Adopted]:
-    """Every recorded sandbox whose processes live and whose agent answers; the other records are removed."""
+async def adopt(
+    parts: Parts, foundry: Foundry, records: Records, threads: Threads, taken: Callable[[Adopted], None]
+) -> set[str]:
+    """Tells ``taken`` at once of every recorded sandbox whose processes live and whose agent answers, so that it may
+    rest while others are taken over; the other records are removed. Answers with the members' names."""
     running = {one.name: one for one in await threads.run(parts.driver.running)}
     slots = set(await threads.run(parts.network.numbers))
     foundry.numbers.keep(slots)
+    turn, names = asyncio.Semaphore(AT_ONCE), set[str]()
 
-    async def take(record: Record) -> Adopted | None:
+    async def take(record: Record) -> None:
         if record.member not in running or record.slot not in slots:
             records.remove(record.spec.id)
-            return None
-        return await _take_over(record, running[record.member], parts, foundry, records, threads)
+            return
+        async with turn:
+            adopted = await _take_over(record, running[record.member], parts, foundry, records, threads)
+        if adopted is not None:
+            names.add(record.member)
+            taken(adopted)
 
-    found = await asyncio.gather(*(take(record) for record in records.read_all()))
-    return [one for one in found if one is not None]
+    await asyncio.gather(*(take(record) for record in records.read_all()))
+    return names
 
 
 async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads) -> None:
@@ -49,14 +63,19 @@ async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads
     it must not keep everybody else's sandboxes from coming back.
     """
     names = set(await threads.run(parts.driver.names)) | set(await threads.run(parts.cgroups.names))
-    for name in names - keep:
-        log.info("removing_leftover", member=name)
-        try:
-            await foundry.clear(name, None)
-        except MoonpoolError as error:
-            log.error("leftover_stays", member=name, reason=error.message)
-            keep = keep | {name}
-    used = {int(found[1], 16) for name in keep if (found := MEMBER.match(name))}
+    turn, kept = asyncio.Semaphore(AT_ONCE), set(keep)
+
+    async def remove(name: str) -> None:
+        async with turn:
+            log.info("removing_leftover", member=name)
+            try:
+                await foundry.clear(name, None)
+            except MoonpoolError as error:
+                log.error("leftover_stays", member=name, reason=error.message)
+                kept.add(name)
+
+    await asyncio.gather(*(remove(name) for name in names - keep))
+    used = {int(found[1], 16) for name in kept if (found := MEMBER.match(name))}
     for number in set(await threads.run(parts.network.numbers)) - used:
         await threads.run(parts.network.destroy, number)
     foundry.numbers.keep(used)
@@ -82,6 +101,8 @@ async def _take_over(
     except MoonpoolError as error:
         log.warning("sandbox_not_adopted", sandbox=record.spec.id, error=str(error))
         records.remove(record.spec.id)
+        with contextlib.suppress(MoonpoolError):  # Until it is removed, it is not to keep others from answering.
+            await threads.run(parts.cgroups.freeze, record.member)
         return None
 
 

@@ -521,7 +521,7 @@ class Host:
         self._records.complete(spec.id)
         self._track(spec, member)
 
-    def _track(self, spec: MachineSpec, member: LiveMember) -> None:
+    def _track(self, spec: MachineSpec, member: LiveMember) -> LiveMachine:
         disk = self._disk_path(spec.id)
         asked = self._disk_sizes.asked
         machine = LiveMachine(
@@ -529,6 +529,7 @@ class Host:
         )
         self._machines[spec.id] = machine
         machine.rest_later(REST_AFTER)
+        return machine
 
     async def _abandon(self, member: LiveMember, machine_id: str) -> None:
         await self._foundry.retire(member)
@@ -578,16 +579,14 @@ class Host:
                 self._on_scarce()
 
     async def _adopt(self) -> None:
-        adopted = await adopt(self._parts, self._foundry, self._records, self._threads)
-        for one in adopted:
-            self._take_over(one)
-        await sweep(self._parts, self._foundry, {one.member.name for one in adopted}, self._threads)
+        adopted = await adopt(self._parts, self._foundry, self._records, self._threads, self._take_over)
+        await sweep(self._parts, self._foundry, adopted, self._threads)
         await self._threads.run(self._memory.prune)
         await self._threads.run(self._kept.prune)
 
     def _take_over(self, adopted: Adopted) -> None:
         sweep_staged(self._disk_path(adopted.record.spec.id))
-        self._track(adopted.record.spec, adopted.member)
+        self._track(adopted.record.spec, adopted.member).rest_later(0)
         self._memory.remove(adopted.record.spec.id)  # It runs, so a checkpoint of it is out of date.
 
     def _died(self, machine_id: str) -> None:

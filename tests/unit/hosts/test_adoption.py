@@ -1,13 +1,18 @@
 """What a start does with what nobody owns, and with what cannot be removed."""
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from moonpool.engine.gvisor import Held
 from moonpool.errors import EngineError
-from moonpool.hosts.adoption import sweep
+from moonpool.hosts.adoption import AT_ONCE, Adopted, adopt, sweep
 from moonpool.hosts.members import Foundry
+from moonpool.hosts.model import MachineSpec, Resources
 from moonpool.hosts.parts import Parts
+from moonpool.hosts.records import Record, Records
 from moonpool.hosts.threads import Threads
 
 OWNED, DEAD, STUCK = "m0001aaaaaaaa", "m0002bbbbbbbb", "m0003cccccccc"
@@ -50,3 +55,55 @@ async def test_what_cannot_be_removed_keeps_its_slot_and_nobody_else_waiting() -
     assert machine.members == {OWNED, STUCK, "warm-build"}
     assert machine.slots == {1, 3}
     assert machine.numbers == {1, 3}
+
+
+class Crowd:
+    """Members that run, whose agents answer once ``answering`` is set; ``awake`` are those that do not rest yet."""
+
+    def __init__(self, size: int, records: Records) -> None:
+        self.records = [
+            Record(spec(f"box{number}"), f"m{number:04x}aaaaaaaa", number, "") for number in range(1, size + 1)
+        ]
+        for record in self.records:
+            records.replace(record)
+        self.awake, self.most, self.rested = set[str](), 0, list[str]()
+        self.full, self.answering = asyncio.Event(), asyncio.Event()
+
+    @property
+    def parts(self) -> Parts:
+        running = [SimpleNamespace(name=record.member) for record in self.records]
+        driver = SimpleNamespace(running=lambda: running, held=lambda _member: Held.NO)
+        network = SimpleNamespace(numbers=lambda: [record.slot for record in self.records], slot=lambda number: number)
+        return cast(Parts, SimpleNamespace(driver=driver, network=network))
+
+    @property
+    def foundry(self) -> Foundry:
+        return cast(Foundry, SimpleNamespace(adopt=self.adopt, numbers=SimpleNamespace(keep=lambda _numbers: None)))
+
+    async def adopt(self, running: Any, _slot: int, _secret: str) -> Any:
+        self.awake.add(running.name)
+        self.most = max(self.most, len(self.awake))
+        if len(self.awake) == AT_ONCE:
+            self.full.set()
+        await self.answering.wait()
+        return running
+
+    def rest(self, adopted: Adopted) -> None:
+        self.awake.discard(adopted.record.member)
+        self.rested.append(adopted.record.member)
+
+
+def spec(name: str) -> MachineSpec:
+    return MachineSpec(name, "image", Resources(1, 1, 1), name)
+
+
+async def test_a_crowd_is_taken_over_by_a_few_at_a_time(tmp_path: Path) -> None:
+    """All awake at once, hundreds would answer too late, and be taken for dead."""
+    records = Records(tmp_path)
+    crowd = Crowd(5 * AT_ONCE, records)
+    adopting = asyncio.ensure_future(adopt(crowd.parts, crowd.foundry, records, cast(Threads, InPlace()), crowd.rest))
+    await crowd.full.wait()
+    crowd.answering.set()
+    assert await adopting == {record.member for record in crowd.records}
+    assert sorted(crowd.rested) == [record.member for record in crowd.records]
+    assert crowd.most == AT_ONCE
