@@ -7,7 +7,7 @@ import pytest
 
 from moonpool.hosts.programs import lay_programs
 
-NAMES = {"systemctl", "journalctl", "systemd-notify", "df"}
+NAMES = {"systemctl", "journalctl", "systemd-notify", "systemd-tmpfiles", "df"}
 
 
 @pytest.fixture
