@@ -57,6 +57,24 @@ async def test_ports_open_and_close(sandbox: str, peer: Peer) -> None:
         )
 
 
+async def test_a_port_that_opens_at_an_answer_is_told_after_it(
+    world: World, sandbox: str, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK listens once it has read the answer: what comes with it is lost, and with it the wait for the port."""
+    port = free_port()
+    async with world.connected(sandbox) as other:
+        await other.call("port/list")
+        monkeypatch.setattr("moonpool.dialects.codesandbox.pitcher.client.HOLD", 3600.0)
+        assert port not in numbers((await peer.call("port/list"))["list"])
+        await other.call("shell/create", command=LISTEN.format(port=port), type="COMMAND")
+        await until_told(other, "port/changed", lambda told: port in numbers(told["list"]))
+        await peer.call("shell/list")
+        assert not any(name == "port/changed" and port in numbers(told["list"]) for name, told in peer.told)
+        monkeypatch.undo()
+        assert port in numbers((await peer.call("port/list"))["list"])
+        await until_told(peer, "port/changed", lambda told: port in numbers(told["list"]))
+
+
 async def test_no_tasks(peer: Peer) -> None:
     assert await peer.call("task/list") == {"tasks": {}, "setupTasks": [], "validationErrors": []}
     for method in ("task/run", "task/stop"):

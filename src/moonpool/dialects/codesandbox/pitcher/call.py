@@ -21,6 +21,6 @@ class Call:
     def grant(self) -> Grant:
         return self.client.grant
 
-    def hold(self, shell_id: str) -> None:
-        """What is told of this shell comes after the response, with a little time between."""
-        self.client.hold(shell_id, self.number)
+    def hold(self, subject: str) -> None:
+        """What is told of it, a shell by its id or ``PORTS``, comes after the response, with a little time between."""
+        self.client.hold(subject, self.number)

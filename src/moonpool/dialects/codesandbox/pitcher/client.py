@@ -16,7 +16,8 @@ from moonpool.dialects.codesandbox.pitcher.wire import Incoming
 from moonpool.errors import MoonpoolError
 from moonpool.ids import random_word
 
-HOLD = 0.03  # seconds from the response that names a new shell to its first notification
+HOLD = 0.03  # seconds from a response to the first notification of what it speaks of
+PORTS = "the ports"  # what notifications may speak of, beside a shell by its id
 # The SDK asks for the ports at its connection, and brings its program down when it is let go before it is told. A
 # program may be done with its first answer. So nothing that is asked later is answered earlier.
 FIRST_ASKED = "port/list"
@@ -30,9 +31,9 @@ Answer = Callable[["Client", Incoming], Awaitable[Any]]
 
 @dataclass
 class Held:
-    """Notifications of a shell that wait until the client can know that shell: until the response to ``request``."""
+    """Notifications that wait until the client listens: until it has had the responses to ``requests``."""
 
-    request: int | None
+    requests: set[int | None] = field(default_factory=set)
     frames: list[bytes] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
 
@@ -59,23 +60,27 @@ class Client:
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
         self.send(wire.notification(method, params), params.get("shellId"))
 
-    def send(self, frame: bytes, shell_id: object = None) -> None:
-        """A packed notification; ``shell_id`` is the shell it speaks of."""
-        held = self._held.get(shell_id) if isinstance(shell_id, str) else None
+    def send(self, frame: bytes, subject: object = None) -> None:
+        """A packed notification; ``subject`` is what it speaks of: ``PORTS``, or the id of a shell."""
+        held = self._held.get(subject) if isinstance(subject, str) else None
         if held is None:
             self.outbox.put(frame)
         else:
             held.frames.append(frame)
 
-    def hold(self, shell_id: str, request: int | None) -> None:
+    def hold(self, subject: str, request: int | None) -> None:
         """From now on until a little after the response to ``request``, or the client's next word on this shell.
 
         The SDK listens only once the response's promise has resolved: what arrives with the response is lost to it.
         """
-        self._held.setdefault(shell_id, Held(request))
+        held = self._held.setdefault(subject, Held())
+        held.requests.add(request)
+        if held.timer is not None:
+            held.timer.cancel()
+            held.timer = None
 
-    def release(self, shell_id: str) -> None:
-        held = self._held.pop(shell_id, None)
+    def release(self, subject: str) -> None:
+        held = self._held.pop(subject, None)
         if held is None:
             return
         if held.timer is not None:
@@ -83,9 +88,12 @@ class Client:
         for frame in held.frames:
             self.outbox.put(frame)
 
-    def _release_soon(self, shell_id: str, held: Held) -> None:
-        if held.timer is None:
-            held.timer = asyncio.get_running_loop().call_later(HOLD, self.release, shell_id)
+    def _answered(self, request: int | None) -> None:
+        for subject, held in self._held.items():
+            if request in held.requests:
+                held.requests.remove(request)
+                if not held.requests:
+                    held.timer = asyncio.get_running_loop().call_later(HOLD, self.release, subject)
 
     # -- what it asks --------------------------------------------------------------------------------------------------
 
@@ -142,9 +150,7 @@ class Client:
             log.exception("request_failed", method=request.method[:80])
             frame = wire.failure(request, wire.Failure(wire.Code.CRITICAL_ERROR, "Internal server error"))
         await self.outbox.answer(frame)
-        for shell_id, held in self._held.items():
-            if held.request == request.number:
-                self._release_soon(shell_id, held)
+        self._answered(request.number)
 
     # -- end -----------------------------------------------------------------------------------------------------------
 

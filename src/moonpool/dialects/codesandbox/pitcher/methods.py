@@ -6,6 +6,7 @@ from typing import Any
 
 from moonpool.dialects.codesandbox.pitcher import downloads, files, terminals, watches
 from moonpool.dialects.codesandbox.pitcher.call import Call
+from moonpool.dialects.codesandbox.pitcher.client import PORTS
 from moonpool.dialects.codesandbox.pitcher.tasks import Starter
 from moonpool.dialects.codesandbox.pitcher.wire import Code, Failure
 from moonpool.ids import random_word
@@ -58,6 +59,7 @@ async def begin_setup(call: Call) -> dict[str, Any]:
 
 
 async def list_ports(call: Call) -> dict[str, Any]:
+    call.hold(PORTS)  # The SDK listens for a port that is not in the answer once it has read that.
     return {"list": await call.hub.ports.look()}
 
 

@@ -61,12 +61,12 @@ class Place:
         sandbox = await self.services.sandboxes.settled(self.principal, self.sandbox_id)
         return sandbox.state is not SandboxState.RUNNING
 
-    def tell_all(self, method: str, params: Mapping[str, Any]) -> None:
+    def tell_all(self, method: str, params: Mapping[str, Any], subject: object = None) -> None:
         if not self.clients:
             return
         frame = wire.notification(method, params)
         for client in self.clients:
-            client.send(frame, params.get("shellId"))
+            client.send(frame, subject or params.get("shellId"))
 
 
 async def cancel(*tasks: "asyncio.Task[Any] | None") -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from moonpool.dialects.codesandbox.pitcher.client import PORTS
 from moonpool.dialects.codesandbox.pitcher.place import Place, cancel
 from moonpool.errors import AgentTimeout, AgentUnavailable, InvalidState
 from moonpool.guest.model import Port
@@ -17,6 +18,7 @@ class Ports:
         self._changed = changed
         self._found: dict[int, Port] = {}
         self._known = asyncio.Event()
+        self._told = 0  # how often the watch has said something
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -36,9 +38,15 @@ class Ports:
         return {"port": port.port, "url": f"{self._place.sandbox_id}-{port.port}.{domain}"}
 
     async def look(self) -> list[dict[str, Any]]:
-        """As it is now: a program that said that it listens is in it."""
+        """As it is now: a program that said that it listens is in it.
+
+        An answer that the watch overtook may be the older one, and the watch says nothing twice: so it is not taken.
+        """
         async with self._place.agent() as agent:
-            self._take(tuple(await agent.ports()))
+            told: int | None = None
+            while told != self._told:
+                told, ports = self._told, tuple(await agent.ports())
+            self._take(ports)
         return self.shown()
 
     def shown(self) -> list[dict[str, Any]]:
@@ -50,7 +58,7 @@ class Ports:
             return
         self._found = found
         self._known.set()
-        self._place.tell_all("port/changed", {"list": self.shown()})
+        self._place.tell_all("port/changed", {"list": self.shown()}, PORTS)
         self._changed()
 
     async def _watch(self) -> None:
@@ -58,6 +66,7 @@ class Ports:
             try:
                 async with self._place.watching() as agent, agent.watch_ports() as changes:
                     async for ports in changes:
+                        self._told += 1
                         self._take(ports)
                     raise AgentUnavailable
             except (AgentUnavailable, AgentTimeout, InvalidState):
