@@ -6,6 +6,7 @@ import io
 import os
 import random
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,20 @@ class TestCommands:
 
 
 class TestSessions:
+    def test_typescript_as_sdks_before_0_167_sent_it(self, sandbox: Any) -> None:
+        code = b64encode(b"const x: number = 6 * 7; console.log(x, process.argv.slice(2), process.env.WHOSE)").decode()
+        program = (
+            f" sh -c 'echo {code} | base64 --decode | npx ts-node -O "
+            r'"{\"module\":\"CommonJS\"}" -e "$(cat)" x a b 2>&1 | grep -vE "npm notice"'
+            "' "
+        )
+        command = b64encode(program.encode()).decode()
+        whose = b64encode(b"my own").decode()
+        answer = sandbox.process.exec(
+            f"sh -c \"export WHOSE=$(echo '{whose}' | base64 -d); echo '{command}' | base64 -d | sh\""
+        )
+        assert (answer.result, answer.exit_code) == ("42 [ 'a', 'b' ] my own\n", 0)
+
     def test_state_and_end(self, sandbox: Any) -> None:
         from daytona import DaytonaError, SessionExecuteRequest
 

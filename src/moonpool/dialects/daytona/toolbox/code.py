@@ -23,6 +23,10 @@ async def run(call: Call) -> Response:
         environment=request.envs or {},
         timeout=checked_timeout(request.timeout),
     )
+    return await outcome(call, code)
+
+
+async def outcome(call: Call, code: Code) -> Response:
     result = await call.unless_gone(call.tools.code.run(call.principal, call.sandbox, code))
     if result.process.timed_out:
         raise ExecutionTimedOut
