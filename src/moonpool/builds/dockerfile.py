@@ -14,6 +14,7 @@ from e2b_dockerfile_utils import (
     parse_dockerfile_ast,
 )
 
+from moonpool.builds.expansion import check_expansion
 from moonpool.engine.images.oci.layout import architecture
 from moonpool.errors import BuildInvalid
 
@@ -208,6 +209,7 @@ def heredoc_of(parsed: DockerfileHeredoc) -> Heredoc:
 def expanded(instruction: Instruction, word: str, escape: str, variables: Mapping[str, str]) -> str:
     """One word, with its variables replaced and its quotes gone."""
     try:
+        check_expansion(word, variables)
         return ShellLex(escape, env=variables, skip_unset_env=False).process_word(word)
     except (ValueError, RecursionError) as error:
         raise instruction.wrong(str(error)) from error
@@ -216,6 +218,7 @@ def expanded(instruction: Instruction, word: str, escape: str, variables: Mappin
 def split(instruction: Instruction, word: str, escape: str, variables: Mapping[str, str]) -> list[str]:
     """What a word becomes when what a variable holds may be several."""
     try:
+        check_expansion(word, variables)
         return ShellLex(escape, env=variables, skip_unset_env=False).process_words(word)
     except (ValueError, RecursionError) as error:
         raise instruction.wrong(str(error)) from error

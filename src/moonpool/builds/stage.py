@@ -20,6 +20,7 @@ from moonpool.builds.dockerfile import (
     predefined,
 )
 from moonpool.builds.dockerfile import split as split_words
+from moonpool.builds.expansion import check_expansion
 from moonpool.builds.machine import Command
 from moonpool.builds.model import Layer
 from moonpool.builds.mounts import StepMount, Wanted, wanted
@@ -247,6 +248,7 @@ class StageRun:
             skip_unset_env=False,
         )
         try:
+            check_expansion(text, self._variables)
             return lex.process_word(text)
         except ValueError as error:
             raise instruction.wrong(str(error)) from error
