@@ -26,6 +26,7 @@ async def test_what_there_is_not(owner: httpx.AsyncClient, path: str, words: str
         answer = await owner.request(method, path)
         assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
         assert words in answer.json()["message"]
+        assert answer.json()["description"] == answer.json()["message"]  # what SDKs that do not know the code show
 
 
 async def test_domains(owner: httpx.AsyncClient, door: Door) -> None:

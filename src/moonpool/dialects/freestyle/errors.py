@@ -22,7 +22,9 @@ HTTP_CODES: Mapping[int, str] = {404: "NOT_FOUND"}
 def envelope(status: int, code: str, message: str, fields: Mapping[str, Any] | None = None) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     named = {spelling: value for name, value in (fields or {}).items() for spelling in (name, camel(name))}
-    return JSONResponse({"code": code, "error": code, "message": message, **named}, status, headers)
+    # Of a code that they do not know, the SDKs tell their users the description.
+    body = {"code": code, "error": code, "message": message, "description": message, **named}
+    return JSONResponse(body, status, headers)
 
 
 def camel(name: str) -> str:
