@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from moonpool.guest.agent.units.commands_inside import ELSEWHERE, PLACE, scripts
+from moonpool.guest.agent.units.commands_inside import ASKS_FOR_INIT, ELSEWHERE, INIT, PLACE, scripts
 from moonpool.hosts.beneath import FOLDER_FLAGS, open_beneath
 from moonpool.hosts.identity import replace_file
 
@@ -28,6 +28,10 @@ def lay_programs(root: Path) -> None:
                 replace_file(place, name, text, MODE)
             with contextlib.suppress(FileExistsError):
                 os.symlink(f"{PLACE}/{name}", name, dir_fd=elsewhere)
+    folder, asking = os.path.split(ASKS_FOR_INIT)
+    with contextlib.suppress(OSError), _folder(root, folder) as programs:
+        os.lstat(asking, dir_fd=programs)
+        os.symlink(f"{PLACE}/systemctl", os.path.basename(INIT), dir_fd=programs)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,20 @@ def test_the_images_own_stay_in_usr_bin_and_changed_ones_are_put_right(disk: Pat
     assert (disk / "usr/bin/df").read_text() == "the image's own"
 
 
+def test_debians_scripts_find_an_init(disk: Path) -> None:
+    init = disk / "usr/sbin/init"
+    init.parent.mkdir()
+    lay_programs(disk)
+    assert not os.path.lexists(init)
+    (disk / "usr/sbin/invoke-rc.d").touch()
+    lay_programs(disk)
+    assert os.readlink(init) == "/usr/local/bin/systemctl"
+    init.unlink()
+    init.write_text("the image's own")
+    lay_programs(disk)
+    assert init.read_text() == "the image's own"
+
+
 def test_links_lead_nowhere(disk: Path, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (disk / "usr/local/bin").rmdir()

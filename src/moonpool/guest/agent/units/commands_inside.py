@@ -8,6 +8,8 @@ from ..users import read_small
 
 PLACE = "/usr/local/bin"  # found before a systemctl of the image's own, which has nobody to talk to here
 ELSEWHERE = "/usr/bin"
+# Scripts of Debian's packages start nothing where there is no init; there is one, though not as a file.
+INIT, ASKS_FOR_INIT = "/usr/sbin/init", "/usr/sbin/invoke-rc.d"
 PYTHON = "/.agent/lib/ld.so --library-path /.agent/lib /.agent/bin/python3 -I -S /.agent/agent"
 UNITS = "# Speaks to the sandbox's own service manager."
 DISKS = "# Tells the sizes of the sandbox's own disks."
@@ -43,6 +45,8 @@ def install() -> None:
                 _write(f"{PLACE}/{name}", text)
             if not os.path.lexists(f"{ELSEWHERE}/{name}"):
                 os.symlink(f"{PLACE}/{name}", f"{ELSEWHERE}/{name}")
+        if not os.path.lexists(INIT) and os.path.exists(ASKS_FOR_INIT):
+            os.symlink(f"{PLACE}/systemctl", INIT)
 
 
 def _write(path: str, text: bytes) -> None:
