@@ -61,6 +61,7 @@ class Dispatcher:
         self._clock = clock
         self._repository = DeliveryRepository()
         self._wake = asyncio.Event()
+        self._rows_changed = True
         self._sending: dict[int, asyncio.Task[None]] = {}
         self._busy: Counter[str] = Counter()
         self._loop: asyncio.Task[None] | None = None
@@ -78,11 +79,12 @@ class Dispatcher:
         await self._consumer.save()
 
     def heard(self, _event: Event) -> None:
-        """There is something in the outbox."""
-        self.wake()
+        """There is something in the outbox. That alone makes nothing due: mostly nobody wants to hear of it."""
+        self._wake.set()
 
     def wake(self) -> None:
         """Look again: rows have changed, or time has passed."""
+        self._rows_changed = True
         self._wake.set()
 
     async def save(self) -> None:
@@ -95,19 +97,23 @@ class Dispatcher:
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        until: float | None = None
         while True:
             self._wake.clear()
             try:
                 await self._take_events()
-                wait = await self._begin_due()
+                if self._rows_changed:
+                    self._rows_changed = False
+                    until = moment_after(await self._begin_due())
             except (SQLAlchemyError, MoonpoolError) as error:
                 log.warning("deliveries_wait", error=type(error).__name__)
-                wait = PAUSE_AFTER_FAILURE
+                self._rows_changed = True
+                until = moment_after(PAUSE_AFTER_FAILURE)
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout_at(until):
                     await self._wake.wait()
             except TimeoutError:
-                continue
+                self._rows_changed = True
 
     async def _take_events(self) -> None:
         while self._consumer.is_behind:
@@ -122,6 +128,7 @@ class Dispatcher:
                 known = [row for row in rows if self._book.get(row.receiver_id)]  # Some were removed meanwhile.
                 await self._repository.insert(transaction, known)
                 await self._consumer.take(transaction, events[-1].id)
+            self._rows_changed = self._rows_changed or bool(known)
 
     def _rows(self, event: Event) -> list[Delivery]:
         now = self._clock.now()
@@ -218,6 +225,11 @@ class Dispatcher:
         if receiver.kind is Kind.ENDPOINT:
             return posted(config, letter)
         return put(receiver.provider, config, letter, self._telegram)
+
+
+def moment_after(seconds: float | None) -> float | None:
+    """By the loop's clock; None: never."""
+    return None if seconds is None else asyncio.get_running_loop().time() + seconds
 
 
 def new_delivery(receiver: Receiver, subject_id: str, message_type: str, body: str, now: datetime) -> Delivery:

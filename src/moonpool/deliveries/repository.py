@@ -15,6 +15,15 @@ from moonpool.store.database import Transaction
 from moonpool.store.tables import deliveries, receivers, webhook_teams
 
 PENDING = deliveries.c.state == DeliveryState.PENDING
+EARLIER = deliveries.alias("earlier")
+OVERTAKEN = exists().where(
+    and_(
+        EARLIER.c.receiver_id == deliveries.c.receiver_id,
+        EARLIER.c.subject_id == deliveries.c.subject_id,
+        EARLIER.c.state == DeliveryState.PENDING,
+        EARLIER.c.id < deliveries.c.id,
+    )
+)
 
 
 class ReceiverRepository:
@@ -71,16 +80,7 @@ class DeliveryRepository:
     ) -> list[Delivery]:
         """The oldest ones whose time has come, of all teams: of each receiver and subject only the first that is
         pending, and none of the ``full`` receivers."""
-        earlier = deliveries.alias("earlier")
-        overtaken = exists().where(
-            and_(
-                earlier.c.receiver_id == deliveries.c.receiver_id,
-                earlier.c.subject_id == deliveries.c.subject_id,
-                earlier.c.state == DeliveryState.PENDING,
-                earlier.c.id < deliveries.c.id,
-            )
-        )
-        wanted = select(deliveries).where(PENDING, deliveries.c.next_attempt_at <= now, ~overtaken)
+        wanted = select(deliveries).where(PENDING, deliveries.c.next_attempt_at <= now, ~OVERTAKEN)
         if full:
             wanted = wanted.where(deliveries.c.receiver_id.not_in(full))
         return [delivery_of(row) for row in await connection.execute(wanted.order_by(deliveries.c.id).limit(limit))]

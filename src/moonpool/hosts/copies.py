@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from moonpool.engine.storage import Kind
-from moonpool.errors import SnapshotNotFound
+from moonpool.errors import CheckpointRefused, SnapshotNotFound
 from moonpool.hosts.machine import LiveMachine
 from moonpool.hosts.members import limits_of, unhurried
 from moonpool.hosts.memory import MemoryStore
@@ -76,8 +76,7 @@ class Copies:
 
     async def _copy_live(self, source_id: str, machine: LiveMachine, copies: Sequence[MachineSpec]) -> bool:
         disk = self._disk(Kind.SANDBOXES, source_id)
-        bytes_held = (await self._threads.run(self._cgroups.stats, machine.member.name)).memory_bytes
-        staging = self._memory.staging(source_id, fast=bytes_held)
+        staging = await self._staging(source_id, machine)
         secret = machine.member.secret
         try:
             # Only one copy of the disk is made while the source waits; the others are copies of that one.
@@ -122,13 +121,26 @@ class Copies:
             async with machine.held():
                 await self._threads.run(take)
             return
-        staging = self._kept.staging(snapshot_id)
+        staging = await self._staging(snapshot_id, machine)
         try:
             await self._freeze(source_id, machine, staging, take)
             self._kept.save_secret(snapshot_id, machine.member.secret)
-            await self._threads.run(self._driver.publish, staging, self._kept.image(snapshot_id))
+            await self._threads.run(self._keep, staging, snapshot_id)
         finally:
             await self._threads.run(shutil.rmtree, staging, ignore_errors=True)
+
+    def _keep(self, staging: Path, snapshot_id: str) -> None:
+        """On the disk; the source, which goes on by now, did not wait for that."""
+        try:
+            folder = self._kept.brought(snapshot_id, staging)
+        except OSError as error:
+            raise CheckpointRefused(
+                f"The memory of snapshot {snapshot_id} cannot be written: {error.strerror}"
+            ) from error
+        try:
+            self._driver.publish(folder, self._kept.image(snapshot_id))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _capture_at_rest(self, source_id: str, snapshot_id: str, memory: bool) -> None:
         self._pool.snapshot(self._disk(Kind.SANDBOXES, source_id), Kind.SNAPSHOTS, snapshot_id, read_only=True)
@@ -140,6 +152,11 @@ class Copies:
         return Captured(self._kept.has(snapshot_id), written + self._kept.size(snapshot_id))
 
     # -- the moment ----------------------------------------------------------------------------------------------------
+
+    async def _staging(self, name: str, machine: LiveMachine) -> Path:
+        """Where its memory is written to: in the machine's memory where there is room for it, which is quicker."""
+        bytes_held = (await self._threads.run(self._cgroups.stats, machine.member.name)).memory_bytes
+        return self._memory.staging(name, fast=bytes_held)
 
     async def _freeze(self, source_id: str, machine: LiveMachine, staging: Path, take: Callable[[], None]) -> None:
         """Memory into ``staging``, and ``take``, while nothing in the source moves; it goes on afterwards.

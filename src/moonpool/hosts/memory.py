@@ -45,6 +45,18 @@ def has_room(folder: Path, size: int) -> bool:
     return shutil.disk_usage(folder).free > 2 * size and available > 3 * size + SPARE
 
 
+def _shared(folder: Path, target: Path) -> Path:
+    """A fresh folder beside ``target`` with the same files; nothing is left of it where that fails."""
+    partial = partial_folder(target)
+    try:
+        for file in folder.iterdir():
+            _share(file, partial / file.name)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return partial
+
+
 def _share(file: Path, target: Path) -> None:
     try:
         os.link(file, target)
@@ -84,9 +96,9 @@ class MemoryStore:
         """Ids whose saving was begun, finished or not."""
         return {path.stem for path in self._folder.glob(f"*{SECRET}")}
 
-    def staging(self, machine_id: str, *, fast: int | None = None) -> Path:
-        """A fresh folder for a checkpoint to be written to; for a short-lived one, ``fast`` is its size in bytes."""
-        if self.fast is None or fast is None or not has_room(self.fast, fast):
+    def staging(self, machine_id: str, *, fast: int) -> Path:
+        """A fresh folder for a checkpoint to be written to and soon to be elsewhere; ``fast`` is its size in bytes."""
+        if self.fast is None or not has_room(self.fast, fast):
             return partial_folder(self.image(machine_id))
         return partial_folder(self.fast / machine_id)
 
@@ -96,12 +108,13 @@ class MemoryStore:
         home = self.image(machine_id)
         if self.fast is not None and _home(folder).parent == self.fast:
             home = self.fast / machine_id
-        partial = partial_folder(home)
-        for file in folder.iterdir():
-            _share(file, partial / file.name)
-        partial.rename(home)
+        _shared(folder, home).rename(home)
         if home != self.image(machine_id):
             self.image(machine_id).symlink_to(home)
+
+    def brought(self, machine_id: str, folder: Path) -> Path:
+        """Blocking. A fresh folder with the files in ``folder``, beside where this one's checkpoint belongs."""
+        return _shared(folder, self.image(machine_id))
 
     def size(self, machine_id: str) -> int:
         """Bytes; 0 where there is none."""

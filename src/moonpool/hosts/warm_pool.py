@@ -14,6 +14,7 @@ from moonpool.errors import EngineError, NoCapacity
 CLAIM_TIMEOUT = 60.0  # seconds a create waits for a member before it is told that there is no room
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0  # seconds between attempts while members cannot be made
 FAILURES_BEFORE_REFUSAL = 3  # attempts in a row that fail before waiting creates are told so
+REST = 0.1  # seconds after a create in which its first command, or the next step of a fork, has the processor
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,8 @@ class WarmPool(Generic[M]):
         self._failures = 0
         self._closed = False
         self._retry: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None
+        self._overdue = False
         self.filled = asyncio.Event()
         self._parallel = os.cpu_count() or 1
 
@@ -110,7 +113,7 @@ class WarmPool(Generic[M]):
         finally:
             self._busy -= 1
             if not self._busy:
-                self.fill()
+                self._settle()
 
     def fill(self) -> None:
         """Starts as many makers as are needed now; called whenever something changes."""
@@ -125,8 +128,9 @@ class WarmPool(Generic[M]):
     async def close(self) -> None:
         """Stops refilling and retires every member that nobody claimed."""
         self._closed = True
-        if self._retry:
-            self._retry.cancel()
+        for timer in (self._retry, self._rest):
+            if timer is not None:
+                timer.cancel()
         while self._making:
             await asyncio.wait(self._making)
         for future in self._waiting:
@@ -171,6 +175,21 @@ class WarmPool(Generic[M]):
     def _try_again(self) -> None:
         self._retry = None
         self.fill()
+
+    def _settle(self) -> None:
+        """Refill a moment later; at once where the moment before ended within the next create, as in a row of them."""
+        if self._overdue:
+            self._overdue = False
+            self.fill()
+        elif self._rest is None and not self._closed:
+            self._rest = asyncio.get_running_loop().call_later(REST, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        if self._busy:
+            self._overdue = True
+        else:
+            self.fill()
 
     def _note_level(self) -> None:
         if len(self._ready) >= self.target:

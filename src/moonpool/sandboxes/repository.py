@@ -41,9 +41,9 @@ class SandboxRepository:
         """Write ``new`` where the row still is ``old``; False when it is not. NameTaken as for ``insert``."""
         before, after = values_of(old), values_of(new)
         changed = {name: value for name, value in after.items() if before[name] != value}
-        unchanged = (sandboxes.c.id == old.id) & (sandboxes.c.state == old.state) & (sandboxes.c.version == old.version)
+        row = {"old_id": old.id, "old_state": old.state, "old_version": old.version}
         try:
-            result = await transaction.connection.execute(update(sandboxes).where(unchanged).values(**changed))
+            result = await transaction.connection.execute(UPDATE_UNCHANGED, changed | row)
         except IntegrityError as error:
             raise name_taken(new) from error
         return result.rowcount == 1

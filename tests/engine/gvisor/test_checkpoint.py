@@ -9,7 +9,8 @@ import pytest
 
 from moonpool.engine.gvisor import Capabilities, Driver
 from moonpool.engine.gvisor import checkpoint as images
-from moonpool.engine.gvisor.linux import memory_filesystem
+from moonpool.engine.gvisor.digests import Digests
+from moonpool.engine.gvisor.linux import host_takes_free_memory, memory_filesystem
 from moonpool.errors import CheckpointCorrupt, CheckpointIncompatible, CheckpointRefused, EngineError
 
 HERE = Capabilities(
@@ -28,13 +29,13 @@ def image(tmp_path):
     partial = images.partial_folder(tmp_path / "image")
     (partial / "pages.img").write_bytes(b"p" * 5000)
     (partial / "checkpoint.img").write_bytes(b"c" * 300)
-    images.publish(partial, tmp_path / "image", HERE, checksum=True, extra={"key": "value"})
+    images.publish(partial, tmp_path / "image", HERE, digests=Digests(), extra={"key": "value"})
     return tmp_path / "image"
 
 
 class TestManifest:
     def test_whole_and_of_this_machine_it_passes(self, image):
-        images.verify(image, HERE, checksum=True)
+        images.verify(image, HERE, digests=Digests())
         assert images.load(image)["extra"] == {"key": "value"}
         assert [entry.name for entry in image.parent.iterdir()] == ["image"]
 
@@ -54,7 +55,7 @@ class TestManifest:
         (image / "pages.img").write_bytes(b"p" * 4999 + b"q")
         images.verify(image, HERE)
         with pytest.raises(CheckpointCorrupt, match="checksum"):
-            images.verify(image, HERE, checksum=True)
+            images.verify(image, HERE, digests=Digests())
 
     @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"format": 1}'])
     def test_no_manifest_or_half_of_one_is_corrupt(self, image, text):
@@ -89,8 +90,8 @@ class TestManifest:
     def test_a_new_one_replaces_the_old(self, image):
         partial = images.partial_folder(image)
         (partial / "pages.img").write_bytes(b"new")
-        images.publish(partial, image, HERE, checksum=False, extra={})
-        images.verify(image, HERE, checksum=True)
+        images.publish(partial, image, HERE, digests=None, extra={})
+        images.verify(image, HERE, digests=Digests())
         assert sorted(entry.name for entry in image.iterdir()) == ["manifest.json", "pages.img"]
 
     def test_what_was_cut_off_is_swept(self, image):
@@ -194,3 +195,14 @@ class TestRealOnes:
             with pytest.raises(EngineError):
                 engine.driver.checkpoint(box.name, tmp_path / "image")
             assert list(tmp_path.iterdir()) == []
+
+
+class TestMemoryFilesystem:
+    @pytest.mark.parametrize(
+        ("features", "told"), [("0110010100", True), ("0110000100", False), ("", False), (None, False)]
+    )
+    def test_whether_the_host_takes_free_memory_stands_in_its_balloon(self, tmp_path, features, told):
+        (tmp_path / "virtio0").mkdir()
+        if features is not None:
+            (tmp_path / "virtio0" / "features").write_text(features + "\n")
+        assert host_takes_free_memory(tmp_path) is told

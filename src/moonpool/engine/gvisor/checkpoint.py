@@ -1,6 +1,5 @@
 """A checkpoint on disk: runsc's files and a manifest, which is written last and makes the folder whole."""
 
-import hashlib
 import json
 import secrets
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moonpool.durability import sync
+from moonpool.engine.gvisor.digests import Digests
 from moonpool.engine.gvisor.model import Capabilities
 from moonpool.errors import CheckpointCorrupt, CheckpointIncompatible
 
@@ -41,12 +41,12 @@ def sweep(parent: Path) -> None:
 
 
 def publish(
-    partial: Path, target: Path, capabilities: Capabilities, *, checksum: bool, extra: Mapping[str, str]
+    partial: Path, target: Path, capabilities: Capabilities, *, digests: Digests | None, extra: Mapping[str, str]
 ) -> None:
     """Write all of ``partial`` and its manifest to the disk, then give it its name; an older ``target`` is replaced."""
     for path in partial.iterdir():
         sync(path)
-    sync(seal(partial, capabilities, checksum=checksum, extra=extra))
+    sync(seal(partial, capabilities, digests=digests, extra=extra))
     sync(partial)
     if target.exists():
         shutil.rmtree(target)
@@ -54,11 +54,12 @@ def publish(
     sync(target.parent)
 
 
-def seal(partial: Path, capabilities: Capabilities, *, checksum: bool, extra: Mapping[str, str]) -> Path:
-    """Write the manifest, and answer with its path; nothing of the folder need be on disk when this returns."""
+def seal(partial: Path, capabilities: Capabilities, *, digests: Digests | None, extra: Mapping[str, str]) -> Path:
+    """Write the manifest, and answer with its path; nothing of the folder need be on disk when this returns. Without
+    ``digests`` it has no checksums."""
     files: dict[str, Any] = {}
     for path in sorted(partial.iterdir()):
-        files[path.name] = {"size": path.stat().st_size, "sha256": digest(path) if checksum else None}
+        files[path.name] = {"size": path.stat().st_size, "sha256": digests.of(path) if digests else None}
     manifest = {
         "format": FORMAT,
         "runsc": capabilities.version,
@@ -86,10 +87,10 @@ def load(image: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def verify(image: Path, capabilities: Capabilities, *, checksum: bool = False) -> None:
+def verify(image: Path, capabilities: Capabilities, *, digests: Digests | None = None) -> None:
     """Raises CheckpointIncompatible where this runsc or processor is another one, CheckpointCorrupt where files lack.
 
-    Sizes are always compared; ``checksum`` reads every byte as well (1 to 2 GB/s).
+    Sizes are always compared; with ``digests`` every byte is.
     """
     manifest = load(image)
     reason = _difference(manifest, capabilities)
@@ -100,7 +101,7 @@ def verify(image: Path, capabilities: Capabilities, *, checksum: bool = False) -
         size = path.stat().st_size if path.exists() else None
         if size != told["size"]:
             raise CheckpointCorrupt(f"{image.name}/{name} has {size} bytes instead of {told['size']}")
-        if checksum and told["sha256"] and digest(path) != told["sha256"]:
+        if digests and told["sha256"] and digests.of(path) != told["sha256"]:
             raise CheckpointCorrupt(f"{image.name}/{name} does not have the checksum it was written with")
 
 
@@ -114,8 +115,3 @@ def _difference(manifest: Mapping[str, Any], capabilities: Capabilities) -> str:
         return f"on {manifest['architecture']}, this is {capabilities.architecture}"
     lacking = sorted(set(manifest["cpu_features"]) - set(capabilities.cpu_features))
     return f"on a processor with {' '.join(lacking)}, which this one lacks" if lacking else ""
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

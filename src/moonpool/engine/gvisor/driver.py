@@ -14,6 +14,7 @@ from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import checkpoint as images
 from moonpool.engine.gvisor import control, launch, linux, spec, state
 from moonpool.engine.gvisor.capabilities import probe
+from moonpool.engine.gvisor.digests import Digests
 from moonpool.engine.gvisor.mending import mended
 from moonpool.engine.gvisor.model import Held, Member, Running, Share
 from moonpool.engine.gvisor.refusal import reason, refusal
@@ -43,6 +44,7 @@ class Driver:
         if mend:
             program = mended(program, self.capabilities.version, instance.data / "gvisor")
         self._runsc = str(program)
+        self._digests = Digests()
         self._state, self._members = state_folder(instance), instance.run / "members"
         run = instance.run
         self._folders = spec.Folders(run / "empty", agent, run / "shares")
@@ -78,14 +80,14 @@ class Driver:
         """Start ``member`` with the memory of checkpoint ``image``; ``root`` and ``shares`` are what was attached when
         it was made.
 
-        With ``checksum`` every byte is read and compared while runsc starts. Raises CheckpointIncompatible or
+        With ``checksum`` every byte is compared while runsc starts. Raises CheckpointIncompatible or
         CheckpointCorrupt, with nothing left that runs.
         """
         images.verify(image, self.capabilities)
         if not checksum:
             return self._restore(member, image, root, shares)
         with ThreadPoolExecutor(1, "checksum") as threads:
-            reading = threads.submit(images.verify, image, self.capabilities, checksum=True)
+            reading = threads.submit(images.verify, image, self.capabilities, digests=self._digests)
             running = self._restore(member, image, root, shares)
         try:
             reading.result()
@@ -108,7 +110,7 @@ class Driver:
         bundle = self._members / member.name
         command = ["restore", *self.capabilities.restore_flags, f"--image-path={image}", f"--bundle={bundle}"]
         with ThreadPoolExecutor(1, "checksum") as threads:
-            reading = threads.submit(images.verify, image, self.capabilities, checksum=True)
+            reading = threads.submit(images.verify, image, self.capabilities, digests=self._digests)
             try:
                 code = self._start(member, [*command, member.name], (), Path(os.devnull))
             except OSError as error:
@@ -125,7 +127,7 @@ class Driver:
             with self._cloned(shares) as trees:
                 return self._launch(member, None, [*command, member.name], binds, Path(os.devnull), trees)
         except EngineError:
-            images.verify(image, self.capabilities, checksum=True)
+            images.verify(image, self.capabilities, digests=self._digests)
             raise
 
     def attach(self, running: Running, source: Path, target: str = spec.LATE_ROOT) -> None:
@@ -276,7 +278,8 @@ class Driver:
                 self.pause(name)
             try:
                 self._write_memory(name, partial, connected=connected)
-                images.publish(partial, target, self.capabilities, checksum=checksum, extra=extra or {})
+                digests = self._digests if checksum else None
+                images.publish(partial, target, self.capabilities, digests=digests, extra=extra or {})
             except (EngineError, OSError):
                 if not leave_running:
                     self.resume(name)
@@ -305,12 +308,12 @@ class Driver:
 
     def seal(self, folder: Path) -> None:
         """Make what save_moment() wrote a checkpoint that can be restored, though a power cut may spoil it."""
-        images.seal(folder, self.capabilities, checksum=False, extra={})
+        images.seal(folder, self.capabilities, digests=None, extra={})
 
     def publish(self, folder: Path, target: Path) -> None:
         """The same, on disk and whole under its new name when this returns."""
         try:
-            images.publish(folder, target, self.capabilities, checksum=True, extra={})
+            images.publish(folder, target, self.capabilities, digests=self._digests, extra={})
         except OSError as error:
             raise CheckpointRefused(f"{target.name} cannot be written: {error}") from error
 
@@ -347,7 +350,7 @@ class Driver:
 
     def verify(self, image: Path, *, checksum: bool = False) -> None:
         """Raises CheckpointIncompatible or CheckpointCorrupt; sizes only, unless ``checksum``."""
-        images.verify(image, self.capabilities, checksum=checksum)
+        images.verify(image, self.capabilities, digests=self._digests if checksum else None)
 
     # -- ending --------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from moonpool.engine.gvisor import checkpoint as images
+from moonpool.engine.gvisor.digests import sha256
 from moonpool.engine.gvisor.driver import Driver
 from moonpool.engine.gvisor.model import Member, Slot
 from moonpool.errors import CheckpointCorrupt, CheckpointIncompatible
@@ -71,7 +72,7 @@ def tree_digest(folder: Path) -> str:
         if path.is_symlink():
             content = os.readlink(path)
         elif path.is_file():
-            content = images.digest(path)
+            content = sha256(path)
         total.update(f"{path.relative_to(folder)}\0{path.lstat().st_mode:o}\0{content}\n".encode())
     return total.hexdigest()
 
