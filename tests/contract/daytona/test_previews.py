@@ -15,6 +15,12 @@ def ports(sandbox: dict[str, Any]) -> str:
     return f"/api/sandbox/{sandbox['id']}/ports"
 
 
+async def test_the_address_of_the_toolbox(client: httpx.AsyncClient, sandbox: dict[str, Any], ports: str) -> None:
+    """SDKs of 2025 ask where the vendor's port of it is, and put the path of an operation behind that."""
+    url = (await client.get(f"{ports}/2280/preview-url")).json()["url"]
+    assert url == f"{sandbox['toolboxProxyUrl']}/{sandbox['id']}"
+
+
 async def test_the_address_of_a_port(client: httpx.AsyncClient, sandbox: dict[str, Any], ports: str) -> None:
     answer = (await client.get(f"{ports}/3000/preview-url")).json()
     assert answer["sandboxId"] == sandbox["id"]

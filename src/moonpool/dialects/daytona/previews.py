@@ -18,6 +18,7 @@ from moonpool.previews.links import HIGHEST_PORT, LONGEST_LINK
 from moonpool.sandboxes.model import Sandbox
 
 DEFAULT_LINK = 60  # seconds
+TOOLBOX_PORT = 2280  # of the vendor's toolbox in its sandboxes: SDKs from 0.26 to 0.114 follow logs at its preview
 
 Port = Annotated[int, Path(ge=1, le=HIGHEST_PORT)]
 Seconds = Annotated[int, Query(alias="expiresInSeconds", ge=1, le=LONGEST_LINK)]
@@ -30,7 +31,10 @@ async def get_port_preview_url(call: Authenticated, sandbox: str, port: Port) ->
     """The token opens every port of the sandbox, until its next start."""
     call.services.access.require(call.principal, Scope.SANDBOXES_WRITE)
     found = await call.services.sandboxes.get(call.principal, sandbox)
-    url = preview_url(call.origin, call.services.server, found.id, port)
+    if port == TOOLBOX_PORT:
+        url = f"{call.view.toolbox_url}/{found.id}"
+    else:
+        url = preview_url(call.origin, call.services.server, found.id, port)
     return JSONResponse({"sandboxId": found.id, "url": url, "token": found.preview_token})
 
 
