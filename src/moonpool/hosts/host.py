@@ -16,7 +16,6 @@ from moonpool.engine.storage import Kind
 from moonpool.errors import (
     AgentUnavailable,
     CheckpointRefused,
-    EngineError,
     InvalidState,
     MoonpoolError,
     SandboxNotFound,
@@ -58,17 +57,16 @@ from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_
 from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.resizing import resize
-from moonpool.hosts.room import balance, is_scarce, measure_room, reclaim, require_disk, require_memory
+from moonpool.hosts.room import balance, measure_room, reclaim, require_disk, require_memory
 from moonpool.hosts.sampling import Sampler
 from moonpool.hosts.settings import HostSettings
 from moonpool.hosts.staging import sweep as sweep_staged
 from moonpool.hosts.threads import Threads, Unbroken
+from moonpool.hosts.upkeep import keep_network, keep_room
 from moonpool.hosts.volumes import Volumes
 from moonpool.hosts.warm import ensure_warm_image
 from moonpool.hosts.warm_pool import WarmPool
 
-NETWORK_UPKEEP = 30.0  # seconds
-ROOM_UPKEEP = 1.0  # seconds
 DEATH = 0.5  # seconds that a killed process may take to be gone
 QUIESCE_TIMEOUT = 30.0  # seconds for the agent to sync before its sandbox is stopped or saved
 
@@ -118,7 +116,9 @@ class Host:
         await threads.run(balance, parts)
         host._warm.fill()
         host._blanks.fill()
-        host._upkeep = asyncio.gather(host._keep_network(), host._keep_room())
+        host._upkeep = asyncio.gather(
+            keep_network(parts, threads), keep_room(parts, threads, lambda: host._on_scarce())
+        )
         return host
 
     def on_exit(self, callback: OnExit) -> None:
@@ -560,23 +560,6 @@ class Host:
         return path
 
     # -- what happens unasked ------------------------------------------------------------------------------------------
-
-    async def _keep_network(self) -> None:
-        """Follows what others change on the machine: its resolvers, its firewall. None of that raises an event."""
-        while True:
-            await asyncio.sleep(NETWORK_UPKEEP)
-            try:
-                await self._threads.run(self._parts.network.refresh)
-            except EngineError as error:
-                log.warning("network_upkeep_failed", error=error.message)
-
-    async def _keep_room(self) -> None:
-        """Neither does anybody tell when the machine's disk fills up."""
-        while True:
-            await asyncio.sleep(ROOM_UPKEEP)
-            await self._threads.run(balance, self._parts)
-            if await self._threads.run(is_scarce, self._parts):
-                self._on_scarce()
 
     async def _adopt(self) -> None:
         adopted = await adopt(self._parts, self._foundry, self._records, self._threads, self._take_over)
