@@ -30,8 +30,8 @@ RESOLVERS = 8  # names looked up at once: a name server that hangs holds up no o
 # They lead to an IPv4 address that is written inside of them.
 TRANSLATED = tuple(IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
 
-# Public in form, and each machine's own: a cloud's answers to its machines.
-CLOUD_SERVICES = (ip_network("168.63.129.16/32"),)
+# Public in form: a cloud's answers to its own machines, and what was private, or led to a relay, in earlier days.
+NOT_PUBLIC = tuple(ip_network(network) for network in ("168.63.129.16/32", "192.88.99.0/24", "fec0::/10", "3fff::/20"))
 
 HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
@@ -72,7 +72,7 @@ class Rules:
             return True
         if not self._public or not address.is_global or address.is_multicast or address.is_reserved:
             return False
-        if any(address in network for network in CLOUD_SERVICES):
+        if any(address in network for network in NOT_PUBLIC):
             return False
         translated = isinstance(address, IPv6Address) and any(address in network for network in TRANSLATED)
         return not translated and not own(address)

@@ -5,6 +5,7 @@ lost fails every operation in progress with `AgentUnavailable`. A caller that is
 a `run` then loses its processes, while those of `start` live on.
 """
 
+import asyncio
 import json
 import secrets
 import time
@@ -59,6 +60,7 @@ TOKEN_BYTES = 16  # of the word by which the agent knows a connection again
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
 MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
 MAX_COLLECTED = 4 * OUTPUT_LIMIT  # bytes of output, of all commands of a sandbox that are being run
+AT_ONCE = 1000  # entries of a folder that are read before others have their turn
 SMALL = 1 << 20  # bytes of a command's output that there is always room for
 TO_A_FILE = "Send the output to a file, or run fewer such commands at once."
 Selector = int | str
@@ -420,7 +422,12 @@ class AgentClient:
         document = {"path": path, "depth": depth, "user": user}
         message = await self._connection.call("list", document, timeout=WORK_TIMEOUT)
         try:
-            return [FileInfo(**entry) for entry in parsed(message.body)]
+            entries: list[FileInfo] = []
+            for number, entry in enumerate(parsed(message.body), 1):
+                entries.append(FileInfo(**entry))
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            return entries
         except (ValueError, TypeError, RecursionError) as error:
             raise GuestError("The sandbox lists what makes no sense") from error
 

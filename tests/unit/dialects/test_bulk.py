@@ -4,12 +4,13 @@ import asyncio
 import json
 
 import pytest
+from starlette.responses import Response
 from starlette.types import Message
 
-from moonpool.dialects.common.bulk import BULK, PIECE, json_answer
+from moonpool.dialects.common.bulk import BULK, MANY, PIECE, json_answer, json_list
 
 
-async def sent(document: dict[str, object]) -> list[Message]:
+async def sent(answer: Response) -> list[Message]:
     messages: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -19,7 +20,7 @@ async def sent(document: dict[str, object]) -> list[Message]:
         await asyncio.Event().wait()
         raise AssertionError
 
-    await json_answer(document)({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
+    await answer({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
     return messages
 
 
@@ -41,7 +42,7 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 async def test_it_says_the_same_in_pieces(text: bytes | str) -> None:
     document = {"code": -1, "result": text, "more": ["x", None], "error": b"e"}
-    told = json.loads(body_of(await sent(document)))
+    told = json.loads(body_of(await sent(json_answer(document))))
     whole = text.decode(errors="replace") if isinstance(text, bytes) else text.encode(errors="replace").decode()
     assert told == {"code": -1, "result": whole, "more": ["x", None], "error": "e"}
 
@@ -56,8 +57,15 @@ async def test_others_have_their_turn_meanwhile() -> None:
             turns += 1
 
     counting = asyncio.create_task(count())
-    messages = await sent({"result": b"\0" * (20 * PIECE)})
+    messages = await sent(json_answer({"result": b"\0" * (20 * PIECE)}))
     over.set()
     await counting
     assert turns >= 20
     assert max(len(message.get("body", b"")) for message in messages) <= 6 * PIECE
+
+
+@pytest.mark.parametrize("count", [0, 1, MANY, MANY + 1, 3 * MANY])
+async def test_lists(count: int) -> None:
+    messages = await sent(json_list([lambda number=number: {"n": number} for number in range(count)]))
+    assert json.loads(body_of(messages)) == [{"n": number} for number in range(count)]
+    assert len(messages) > count // MANY

@@ -4,12 +4,13 @@ is held several times over."""
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
 BULK = 1 << 20  # bytes or characters from which on it is made in pieces
 PIECE = 128 << 10
+MANY = 500  # documents of a list that are made at once
 MEDIA_TYPE = "application/json"
 
 
@@ -21,6 +22,21 @@ def json_answer(document: Mapping[str, object], status: int = 200) -> Response:
         name: value.decode(errors="replace") if isinstance(value, bytes) else value for name, value in document.items()
     }
     return Response(_encoded(plain), status, media_type=MEDIA_TYPE)
+
+
+def json_list(documents: Sequence[Callable[[], object]]) -> Response:
+    """Each is made when it is its turn."""
+    if len(documents) > MANY:
+        return StreamingResponse(_parts(documents), media_type=MEDIA_TYPE)
+    return Response(_encoded([make() for make in documents]), media_type=MEDIA_TYPE)
+
+
+async def _parts(documents: Sequence[Callable[[], object]]) -> AsyncIterator[bytes]:
+    for start in range(0, len(documents), MANY):
+        some = _encoded([make() for make in documents[start : start + MANY]])
+        yield (b"," if start else b"[") + some[1:-1]
+        await asyncio.sleep(0)
+    yield b"]"
 
 
 async def _pieces(document: Mapping[str, object]) -> AsyncIterator[bytes]:

@@ -1,9 +1,11 @@
 """Operations on files, but for their content."""
 
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
 
+from moonpool.dialects.common.bulk import json_list
 from moonpool.dialects.daytona.toolbox.call import Call, json_response
 from moonpool.dialects.daytona.toolbox.file_words import file_document, is_folder
 from moonpool.dialects.daytona.toolbox.models import ReplaceRequest
@@ -21,7 +23,7 @@ async def list_files(call: Call) -> Response:
     path = call.connection.query_params.get("path") or WORK_FOLDER
     async with call.tools.files.open(call.principal, call.sandbox) as files:
         entries = await files.entries(path, depth)
-    return json_response([file_document(entry) for entry in entries])
+    return json_list([partial(file_document, entry) for entry in entries])
 
 
 async def describe(call: Call) -> Response:
