@@ -79,12 +79,14 @@ async def test_snapshots_of_sandboxes(client: httpx.AsyncClient, conforms: Confo
 async def test_an_inactive_snapshot(client: httpx.AsyncClient, conforms: Conforms, sandbox: dict[str, Any]) -> None:
     await client.post(f"/api/sandbox/{sandbox['id']}/snapshot", json={"name": "mine"})
     assert (await client.post("/api/snapshots/mine/deactivate")).status_code == 204
-    assert conforms("SnapshotDto", (await client.get("/api/snapshots/mine")).json())["state"] == "inactive"
+    inactive = conforms("SnapshotDto", (await client.get("/api/snapshots/mine")).json())
+    assert (inactive["state"], inactive["enabled"]) == ("inactive", False)
     refused = await client.post("/api/sandbox", json={"snapshot": "mine"})
     assert (refused.status_code, refused.json()["message"]) == (400, "Snapshot mine is inactive. Activate it first.")
     assert (await client.post("/api/snapshots/mine/deactivate")).status_code == 400
     activated = await client.post("/api/snapshots/mine/activate")
     assert (activated.status_code, conforms("SnapshotDto", activated.json())["state"]) == (200, "active")
+    assert activated.json()["enabled"] is True
     assert (await client.post("/api/sandbox", json={"snapshot": "mine"})).json()["state"] == "started"
     assert (await client.post("/api/snapshots/minimal/deactivate")).status_code == 403
     assert (await client.post("/api/snapshots/nowhere/activate")).status_code == 404

@@ -108,12 +108,14 @@ def size_class(resources: Resources) -> schemas.Class:
 
 def snapshot_json(snapshot: Snapshot, view: View) -> dict[str, Any]:
     own = snapshot.dialect_data.get(mapping.DIALECT, {})
+    state = mapping.snapshot_state(snapshot)
     dto = SnapshotDto(
         id=snapshot.id,
         general=snapshot.general,
         name=snapshot.name,
         imageName=own.get("imageName") or snapshot.image,
-        state=mapping.snapshot_state(snapshot),
+        state=state,
+        enabled=state is not schemas.SnapshotState.inactive,
         size=gigabytes(snapshot.size_bytes),
         entrypoint=own.get("entrypoint"),
         cpu=math.ceil(snapshot.resources.cpu),

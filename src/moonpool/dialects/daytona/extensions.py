@@ -346,6 +346,7 @@ class SnapshotDto(WireModel):
     name: str
     imageName: str | None = None
     state: schemas.SnapshotState
+    enabled: bool  # SDKs as old as 0.22 want it beside the state
     size: float | None
     entrypoint: list[str] | None
     cpu: int
