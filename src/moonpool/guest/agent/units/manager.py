@@ -350,7 +350,7 @@ class Manager:
         self.booted = True
         with contextlib.suppress(OSError):
             os.makedirs(RUNNING, exist_ok=True)
-        if generators.programs() or tmpfiles.files():
+        if generators.programs() or tmpfiles.of_a_boot():
             self._preparing = asyncio.get_running_loop().create_task(self._start_prepared())
             self._quiet.clear()
         else:

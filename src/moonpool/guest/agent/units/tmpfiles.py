@@ -185,14 +185,17 @@ def files() -> dict[str, str]:
     return {name: path for name, path in sorted(found.items()) if os.path.realpath(path) != os.devnull}
 
 
+def of_a_boot() -> list[str]:
+    """Names of the files that a boot goes by."""
+    return [name for name in files() if not name.startswith(NOT_AT_BOOT)]
+
+
 def at_boot(users: Users) -> list[str]:
     """What a boot does: everything that is to be there is made, and what went wrong is told. Of what a boot removes
     only single files are: a sandbox keeps its files when it is stopped, those for a while too."""
-    names = [name for name in files() if not name.startswith(NOT_AT_BOOT)]
-    if not names:
-        return []
     work = TemporaryFiles(users, boot=True)
-    work.apply(names, create=True, remove=REMOVED_AT_BOOT, wanted=lambda path: True)
+    if names := of_a_boot():
+        work.apply(names, create=True, remove=REMOVED_AT_BOOT, wanted=lambda path: True)
     return work.problems
 
 
