@@ -1,6 +1,8 @@
 """Text that makes a careless pattern look again and again from each place: with such a one, these tests never end, and
 neither would the server answer anybody meanwhile."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from moonpool.dialects.codesandbox.pitcher.globs import choices
@@ -8,10 +10,11 @@ from moonpool.dialects.codesandbox.pitcher.shell import Identity, is_command
 from moonpool.dialects.codesandbox.pitcher.taskfile import parse
 from moonpool.dialects.common.bodies import ESCAPED_NUL
 from moonpool.dialects.common.logs import mask
-from moonpool.dialects.freestyle.shells import MARK
+from moonpool.dialects.freestyle.shells import MARK, READY, until_ready
 from moonpool.dialects.freestyle.terminals import plain_lines
 from moonpool.git.errors import BranchExists, GitFailed
 from moonpool.git.outcomes import failure
+from moonpool.guest.model import Output, ProcessEvent
 from moonpool.processes.code import RUNTIMES
 
 MANY = 300_000
@@ -61,6 +64,21 @@ class TestTerminals:
     def test_marks_without_end(self) -> None:
         assert MARK.sub(b"", b"\x1b]777;moonpool;" * MANY).count(b"moonpool") == MANY
         assert MARK.sub(b"", b"a\x1b]777;moonpool;end;x;0\x07b") == b"ab"
+
+    async def test_a_shell_that_prints_much_before_it_is_ready(self) -> None:
+        piece, left = Output("terminal", bytes(1 << 18)), 4_000
+
+        async def events() -> AsyncIterator[ProcessEvent]:
+            nonlocal left
+            while left:
+                left -= 1
+                yield piece
+            yield Output("terminal", b"x" + READY[:5])
+            yield Output("terminal", READY[5:])
+            raise AssertionError("it was ready before")
+
+        await until_ready(events())
+        assert not left
 
     @pytest.mark.parametrize("text", ["\x1b[", "\x1b]", "\x1b", "\x1b[0", "\x1b  "])
     def test_sequences_without_end(self, text: str) -> None:
