@@ -1,5 +1,6 @@
 """Carrying out a recipe, whole: from its base to the disk of its snapshot."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -70,5 +71,6 @@ class Runner:
         if recipe.dockerfile is None:
             await steps.phase(f"Image {recipe.image}")
             return await steps.image(recipe.image or "")
-        steps.file = parse(recipe.dockerfile, recipe.arguments)
+        # A long one takes seconds, in which others go on.
+        steps.file = await asyncio.to_thread(parse, recipe.dockerfile, recipe.arguments)
         return await steps.stage(steps.file.wanted(recipe.target))

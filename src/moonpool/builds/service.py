@@ -91,7 +91,7 @@ class BuildService:
         """The build and its snapshot (``building``). InvalidInput, BuildInvalid (with the line), NameTaken,
         LimitExceeded: nothing was made."""
         self._access.require(principal, Scope.SNAPSHOTS_WRITE)
-        check(new.recipe)
+        await asyncio.to_thread(check, new.recipe)
         waiting = sum(1 for build in self._builds.values() if build.team_id == principal.team_id and not build.ended)
         if waiting >= self._limits.queued:
             raise LimitExceeded(f"{waiting} builds are waiting or running, as many as may", field="builds")
