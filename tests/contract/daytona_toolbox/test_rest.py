@@ -95,8 +95,8 @@ async def test_unknown_sandboxes(url: str, client: httpx.AsyncClient) -> None:
 async def test_a_stopped_sandbox(client: httpx.AsyncClient, world: Any, sandbox: str) -> None:
     await world.core.sandboxes.stop(world.principal, sandbox)
     answer = await client.post("/process/execute", json={"command": "id"})
-    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
-    assert "stopped" in answer.json()["message"]
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+    assert "stopped. Is the Sandbox started?" in answer.json()["message"]
 
 
 async def test_a_sandbox_by_its_name(url: str, client: httpx.AsyncClient, world: Any, sandbox: str) -> None:
