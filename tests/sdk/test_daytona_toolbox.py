@@ -318,7 +318,7 @@ class TestInterpreter:
 def test_a_repository_that_is_not_there(sandbox: Any) -> None:
     from daytona import DaytonaError
 
-    with pytest.raises(DaytonaError, match="no such file or directory") as failure:
+    with pytest.raises(DaytonaError, match="No such file or directory") as failure:
         sandbox.git.status("x")
     assert failure.value.status_code == 404
 
