@@ -14,20 +14,17 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
-from moonpool.errors import AccessDenied, GuestError, InvalidInput, TooLarge
+from moonpool.errors import AccessDenied, GuestError, TooLarge
 from moonpool.guest.connection import ANSWER_TIMEOUT, WORK_TIMEOUT, ClientConnection, ClientStream, connect, within
 from moonpool.guest.model import (
     DeletedFile,
     DiskSize,
-    Exited,
     FileEvent,
     FileInfo,
     GrepMatch,
     GrowthRound,
     GuestMetrics,
     Identity,
-    Output,
-    OutputStream,
     Port,
     ProcessEvent,
     ProcessInfo,
@@ -37,13 +34,11 @@ from moonpool.guest.model import (
     SeenFile,
     Telemetry,
 )
+from moonpool.guest.process_documents import MAX_BODY, process_document, process_events, process_info
 from moonpool.guest.protocol import (
     CHUNK,
     DATA,
-    DATA_STDERR,
     END,
-    EVENT,
-    MAX_MESSAGE,
     PAYLOADS,
     REPLY,
     WINDOW,
@@ -58,7 +53,6 @@ from moonpool.headroom import ensure_room
 
 TOKEN_BYTES = 16  # of the word by which the agent knows a connection again
 OUTPUT_LIMIT = 64 << 20  # bytes of output that `run` returns where the caller names no limit
-MAX_BODY = MAX_MESSAGE - (1 << 20)  # bytes of a command or input that one request carries
 MAX_COLLECTED = 4 * OUTPUT_LIMIT  # bytes of output, of all commands of a sandbox that are being run
 AT_ONCE = 1000  # entries of a folder that are read before others have their turn
 SMALL = 1 << 20  # bytes of a command's output that there is always room for
@@ -284,7 +278,7 @@ class AgentClient:
         """Start it, wait for its end, give its output: one round trip. A caller that goes away ends it."""
         began = time.perf_counter()
         limit = OUTPUT_LIMIT if output_limit is None else output_limit
-        document = _process_document(spec)
+        document = process_document(spec)
         document["output_limit"] = limit
         if len(stdin) > MAX_BODY:
             raise TooLarge(f"More than {MAX_BODY} bytes of input")
@@ -327,7 +321,7 @@ class AgentClient:
 
     async def start(self, spec: ProcessSpec) -> ProcessInfo:
         """Start it and leave it running, whatever becomes of this connection."""
-        return _process_info((await self._connection.call("start", _process_document(spec))).document)
+        return process_info((await self._connection.call("start", process_document(spec))).document)
 
     @asynccontextmanager
     async def attach(self, selector: Selector, *, replay: bool = True) -> AsyncIterator[AsyncIterator[ProcessEvent]]:
@@ -344,8 +338,8 @@ class AgentClient:
         document = {"selector": selector, "replay": replay}
         async with self._connection.streaming("attach", document) as stream:
             item = await within(ANSWER_TIMEOUT, stream.next())
-            info = _process_info(decode(item.payload).document)
-            yield info, _events(stream, info)
+            info = process_info(decode(item.payload).document)
+            yield info, process_events(stream, info)
 
     @asynccontextmanager
     async def ask(
@@ -361,8 +355,8 @@ class AgentClient:
         try:
             told = decode((await within(ANSWER_TIMEOUT, stream.next())).payload).document
             asked = bool(told.pop("asked", False))  # An agent from before there was this does not say, nor write.
-            info = _process_info(told)
-            yield info, _events(stream, info), asked
+            info = process_info(told)
+            yield info, process_events(stream, info), asked
         finally:
             self._connection.release(stream)
 
@@ -371,10 +365,10 @@ class AgentClient:
         self, spec: ProcessSpec
     ) -> AsyncIterator[tuple[ProcessInfo, AsyncIterator[ProcessEvent]]]:
         """As ``start`` and then ``attach``, but nothing is dropped in between, however much it writes at once."""
-        async with self._connection.streaming("start_and_attach", _process_document(spec)) as stream:
+        async with self._connection.streaming("start_and_attach", process_document(spec)) as stream:
             item = await within(ANSWER_TIMEOUT, stream.next())
-            info = _process_info(decode(item.payload).document)
-            yield info, _events(stream, info)
+            info = process_info(decode(item.payload).document)
+            yield info, process_events(stream, info)
 
     async def write_stdin(self, selector: Selector, data: bytes) -> None:
         """Write all of it, waiting where the process does not read; ProcessEnded when it takes no input."""
@@ -393,20 +387,20 @@ class AgentClient:
 
     async def processes(self) -> list[ProcessInfo]:
         """Those that `start` has started, the last 128 ended ones included."""
-        return [_process_info(process) for process in (await self._call("processes"))["processes"]]
+        return [process_info(process) for process in (await self._call("processes"))["processes"]]
 
     async def process(self, selector: Selector) -> ProcessInfo:
-        return _process_info(await self._call("process", selector=selector))
+        return process_info(await self._call("process", selector=selector))
 
     async def wait(self, selector: Selector, timeout: float | None = None) -> ProcessInfo:
         """Its state at its end, or after `timeout` seconds, when it may still be running."""
         seconds = None if timeout is None else timeout + ANSWER_TIMEOUT
         message = await self._connection.call("wait", {"selector": selector, "timeout": timeout}, timeout=seconds)
-        return _process_info(message.document)
+        return process_info(message.document)
 
     async def retag(self, selector: Selector, tag: str) -> ProcessInfo:
         """Give it another tag, which no other process that is remembered may have (NameTaken)."""
-        return _process_info(await self._call("retag", selector=selector, tag=tag))
+        return process_info(await self._call("retag", selector=selector, tag=tag))
 
     async def forget(self, selector: Selector) -> None:
         """End it if it runs, and forget it and its output."""
@@ -595,41 +589,3 @@ class AgentClient:
         """Put the text `new` in place of every text `pattern`."""
         answer = await self._call("replace", WORK_TIMEOUT, files=list(files), pattern=pattern, new=new, user=user)
         return [ReplaceResult(**result) for result in answer["results"]]
-
-
-def _process_document(spec: ProcessSpec) -> dict[str, Any]:
-    """Only what is not as the agent assumes anyway."""
-    document: dict[str, Any] = {"replay_bytes": spec.replay_bytes}
-    if (spec.argv is None) == (spec.shell is None):
-        raise InvalidInput("Either argv or a shell command is needed", field="argv")
-    if spec.shell is not None and len(spec.shell) > MAX_BODY // 2:
-        raise TooLarge("The command is too long")
-    for name in ("argv", "shell", "cwd", "user", "timeout", "tag"):
-        value = getattr(spec, name)
-        if value is not None:
-            document[name] = value
-    for name in ("stdin", "merge_output"):
-        if getattr(spec, name):
-            document[name] = True
-    if spec.env:
-        document["env"] = dict(spec.env)
-    if spec.terminal is not None:
-        document["rows"], document["cols"] = spec.terminal.rows, spec.terminal.cols
-    return document
-
-
-def _process_info(document: dict[str, Any]) -> ProcessInfo:
-    return ProcessInfo(**{**document, "argv": tuple(document["argv"])})
-
-
-async def _events(stream: ClientStream, info: ProcessInfo) -> AsyncIterator[ProcessEvent]:
-    name: OutputStream = "terminal" if info.terminal else "stdout"
-    dropped = 0
-    while (item := await within(None, stream.next())).kind != REPLY:
-        if item.kind == EVENT:
-            dropped += decode(item.payload).document["dropped"]
-        elif item.kind in (DATA, DATA_STDERR):
-            yield Output("stderr" if item.kind == DATA_STDERR else name, item.payload, dropped)
-            dropped = 0
-    last = decode(item.payload).document
-    yield Exited(last["exit_code"], last["signal"], last["timed_out"])

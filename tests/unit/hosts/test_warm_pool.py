@@ -96,3 +96,33 @@ async def test_a_dead_one_is_not_given_away(maker: Maker) -> None:
         assert pool.take() is None
     members += [Member(), Member()]
     await pool.close()
+
+
+async def test_it_refills_a_moment_after_a_create(maker: Maker) -> None:
+    pool = WarmPool(maker.make, maker.retire, target=1)
+    pool.fill()
+    await pool.filled.wait()
+    with pool.quiet():
+        await pool.claim()
+    begun = asyncio.all_tasks()
+    assert maker.count == 1
+    assert len(begun) == 1  # this test: nobody makes one yet
+    await pool.filled.wait()
+    assert maker.count == 2
+    await pool.close()
+
+
+async def test_a_row_of_creates_does_not_put_it_off_for_ever(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = WarmPool(maker.make, maker.retire, target=1)
+    pool.fill()
+    await pool.filled.wait()
+    monkeypatch.setattr("moonpool.hosts.warm_pool.REST", 0.0)
+    with pool.quiet():
+        await pool.claim()
+    with pool.quiet():  # The moment ends within the next one.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert maker.count == 1
+    monkeypatch.setattr("moonpool.hosts.warm_pool.REST", 3600.0)
+    await pool.filled.wait()
+    await pool.close()

@@ -25,8 +25,9 @@ class Digests:
     """Of files that are written once.
 
     One is known as long as nobody has written to it since this process read it (the same inode, size and time of
-    change) and no page of it has left the machine's memory: whoever reads it then gets the bytes that were read. What a
-    disk or a power cut did to a file is seen, since its pages come from the disk.
+    change) and all of its pages are in the machine's memory: whoever reads it then gets them. What a power cut did is
+    seen, since this process knows nothing after it. What a disk gave wrongly to somebody who read the whole file in
+    between is not.
     """
 
     def __init__(self) -> None:

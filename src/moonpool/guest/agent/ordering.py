@@ -136,14 +136,12 @@ class Orders:
 
 
 def _sorted(records: Sequence[Record], kept: dict[int, Kept]) -> dict[int, list[int]]:
-    """Indices of the files written to, in order, by watch; what follows itself is one."""
+    """Indices of the files written to, in order, by watch."""
     orders: dict[int, list[int]] = {}
     for record in records:
         one = kept.get(record.watch)
         if one is not None and record.mask & MODIFY and record.name in one.names:
-            order, index = orders.setdefault(record.watch, []), one.names.index(record.name)
-            if not order or order[-1] != index:
-                order.append(index)
+            orders.setdefault(record.watch, []).append(one.names.index(record.name))
     return orders
 
 

@@ -15,10 +15,7 @@ UNITS = "# Speaks to the sandbox's own service manager."
 DISKS = "# Tells the sizes of the sandbox's own disks."
 SPEAKING = ("systemctl", "journalctl", "systemd-notify", "systemd-tmpfiles")
 PROGRAMS = {
-    **{
-        name: (UNITS, f"units/client.py {name}")
-        for name in ("systemctl", "journalctl", "systemd-notify", "systemd-tmpfiles")
-    },
+    **{name: (UNITS, f"units/client.py {name}") for name in SPEAKING},
     "df": (DISKS, f"df.py {SERVICE}"),
 }
 SCRIPT = """#!/bin/sh

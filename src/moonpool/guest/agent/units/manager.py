@@ -19,6 +19,7 @@ from .path_unit import PathUnit
 from .service import Service
 from .socket_unit import Passed, SocketUnit, Visit, instance_name, joined, remote_of
 from .timer import Timer
+from .trigger import Trigger
 from .unit import Unit
 
 RUNNING = "/run/systemd/system"  # where programs look whether systemd is there
@@ -243,7 +244,7 @@ class Manager:
             self.begin(START, target)
         except Refused as error:
             self._warn(unit.name, f"Failed to start {target}: {error}")
-            if isinstance(unit, SocketUnit | PathUnit):
+            if isinstance(unit, Trigger):
                 unit.fail("resources", f"{target} cannot be started.")
 
     def _warn(self, name: str, message: str) -> None:

@@ -13,6 +13,7 @@ from . import syntax
 from .names import whole
 from .settings import general_specifier
 from .syntax import BadSetting
+from .trigger import Trigger
 from .unit import Unit
 from .unit_files import Definition
 
@@ -26,19 +27,18 @@ TRIGGER_INTERVAL, TRIGGERS = 2.0, 200  # seconds, starts
 Rule = tuple[str, str]  # a key, and the path or pattern behind it
 
 
-class PathUnit(Unit):
+class PathUnit(Trigger):
     """``on_event`` gets the unit whose service is to be started."""
 
     def __init__(self, definition: Definition, find: Callable[[str], Unit], say: Callable[[str, str], None]) -> None:
         self.on_event: Callable[[PathUnit], None] = lambda unit: None
-        self._find, self._say = find, say
         self._target = ""
         self.rules: tuple[Rule, ...] = ()
         self._kernel: inotify.Inotify | None = None
         self._watches: dict[int, list[tuple[Rule, str | None]]] = {}
         self._changed = False  # while the service ran
         self._recent: deque[float] = deque(maxlen=TRIGGERS)
-        super().__init__(definition)
+        super().__init__(definition, find, say)
 
     def _understand(self) -> None:
         definition = self.definition
@@ -77,19 +77,6 @@ class PathUnit(Unit):
             return self.fail("resources", f"Failed to look after a path: {error}")
         self.set("active", "waiting")
         self.follow()
-        return "done"
-
-    def fail(self, result: str, why: str) -> str:
-        self._close()
-        self._say(self.name, why)
-        self.result = result
-        self.set("failed", "failed")
-        return "failed"
-
-    async def stop(self, *, requested: bool = True) -> str:
-        self._close()
-        if not self.at_rest:
-            self.set("inactive", "dead")
         return "done"
 
     def _close(self) -> None:

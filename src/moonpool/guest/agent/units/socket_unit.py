@@ -20,6 +20,7 @@ from . import syntax
 from .names import whole
 from .settings import general_specifier
 from .syntax import BadSetting
+from .trigger import Trigger
 from .unit import Unit
 from .unit_files import Definition
 
@@ -65,7 +66,7 @@ class SocketRules:
     links: tuple[str, ...]
 
 
-class SocketUnit(Unit):
+class SocketUnit(Trigger):
     """``on_traffic`` gets the unit whose service is to be started, and for ``Accept=yes`` the connection."""
 
     def __init__(
@@ -75,14 +76,14 @@ class SocketUnit(Unit):
         self.on_traffic: Callable[[SocketUnit, socket.socket | None], None] = lambda unit, connection: None
         self.accepted = 0
         self.connections = 0  # that have a service now
-        self._users, self._find, self._say = users, find, say
+        self._users = users
         self._descriptors: list[int] = []
         self._sockets: list[socket.socket] = []
         self._pipes: list[int] = []
         self._made: list[str] = []
         self._listening = False
         self._recent: deque[float] = deque(maxlen=TRIGGERS_OF_EACH)
-        super().__init__(definition)
+        super().__init__(definition, find, say)
 
     def _understand(self) -> None:
         definition = self.definition
@@ -158,19 +159,6 @@ class SocketUnit(Unit):
             reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
             return self.fail("resources", f"Failed to listen: {reason}")
         self._listen()
-        return "done"
-
-    def fail(self, result: str, why: str) -> str:
-        self._close()
-        self._say(self.name, why)
-        self.result = result
-        self.set("failed", "failed")
-        return "failed"
-
-    async def stop(self, *, requested: bool = True) -> str:
-        self._close()
-        if not self.at_rest:
-            self.set("inactive", "dead")
         return "done"
 
     def follow(self) -> None:
