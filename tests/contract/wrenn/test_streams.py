@@ -66,7 +66,7 @@ async def test_a_client_that_leaves_ends_its_command(api: Any, capsule: str) -> 
 
 async def test_a_background_process_outlives_its_readers(api: Any, capsule: str) -> None:
     here = {"id": capsule}
-    script = {"cmd": "sh", "args": ["-c", "echo begin; read line < gate; echo end"], "background": True, "tag": "job"}
+    script = {"cmd": "sh", "args": ["-c", "echo begin; read line <> gate; echo end"], "background": True, "tag": "job"}
     await api.call("execCommand", 200, here, json={"cmd": "mkfifo", "args": ["gate"]})
     await api.call("execCommand", 202, here, json=script)
     for _ in range(2):

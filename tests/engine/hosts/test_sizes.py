@@ -42,7 +42,7 @@ def test_its_own_and_not_the_machines(host: Machine, sandbox: MachineSpec) -> No
     assert sizes(host, sandbox) == ([1] * 4, [768] * 2, 100)
     host.shell(
         sandbox,
-        """mkfifo /end; python3 -c "x = bytearray(300 << 20); open('/end').read()" &
+        """mkfifo /end; python3 -c "x = bytearray(300 << 20); open('/end', 'rb+', 0).read(1)" &
         until test $(free -m | awk '/Mem/ {print $3}') -gt 300; do sleep 0.05; done; echo > /end""",
     )
 
