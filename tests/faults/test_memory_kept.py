@@ -6,8 +6,8 @@ from tests.faults.answers import accepted
 from tests.faults.sandboxes import Sandbox
 
 # Two pipes that are found not ready in one call, of which one is then taken out of the set and has something to read.
-# With each line that comes it says what it hears: at once, and after there is something in the other pipe. It holds both
-# ends of its named pipes: in gVisor an open can wait for ever when the other end is closed again before it has looked.
+# With each line that comes it says what it hears: at once, and after there is something in the other pipe. Of its named
+# pipes it holds both ends: in gVisor an open can wait for ever when the other end is closed before it has looked.
 PROGRAM = """\
 import os, select
 waiting, (kept, gone) = select.epoll(), (os.pipe(), os.pipe())

@@ -83,6 +83,13 @@ class AgentClient:
         """Go on trying for `timeout` seconds; AgentUnavailable or AgentTimeout when the agent does not let us in."""
         return cls(await connect(address, port, secret, timeout), address)
 
+    @classmethod
+    def unreached(cls, address: str) -> "AgentClient":
+        """A closed one, for an agent that was not reached, as after ``hang_up``."""
+        client = cls(ClientConnection(), address)
+        client.hang_up()
+        return client
+
     @property
     def open_streams(self) -> int:
         return len(self._connection.streams)

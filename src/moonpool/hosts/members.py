@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from moonpool.engine.cgroups import Cgroups, Limits
 from moonpool.engine.gvisor import Driver, Member, Running
 from moonpool.engine.network import Network, Slot
 from moonpool.engine.network.addresses import AGENT_PORT
-from moonpool.errors import CheckpointIncompatible, EngineError
+from moonpool.errors import AgentTimeout, CheckpointIncompatible, EngineError
 from moonpool.guest.client import AgentClient
 from moonpool.hosts.identity import warm_identity
 from moonpool.hosts.model import MEBIBYTE, MachineSpec, Mount, NetworkPolicy, Resources
@@ -26,6 +28,8 @@ SECRET_BYTES = 32
 OPEN = NetworkPolicy()
 GONE = "no such file or directory"  # in what runsc says when it cannot restore
 WARM_LIMITS = Limits(cpu=1.0, memory_bytes=256 * MEBIBYTE, pids=512, cpu_weight=1)  # keeps off creates' processors
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False)
@@ -173,10 +177,15 @@ class Foundry:
         return LiveMember(blank.member.name, blank.slot, blank.running, secrets.token_hex(SECRET_BYTES), agent)
 
     async def adopt(self, running: Running, slot: Slot, secret: str) -> LiveMember:
-        """A member that outlived the server that made it."""
+        """A member that outlived the server that made it. Its agent may be late, where the disk or the machine has much
+        to do: then it is as one that has stopped answering, and whoever needs it next asks again."""
         await self._threads.run(self._cgroups.bring_back, running.name)
         await self._threads.run(self._cgroups.thaw, running.name)
-        agent = await connect(slot, secret)
+        try:
+            agent = await connect(slot, secret)
+        except AgentTimeout:
+            log.warning("agent_late", member=running.name)
+            agent = AgentClient.unreached(slot.address)
         return LiveMember(running.name, slot, running, secret, agent)
 
     async def retire(self, member: LiveMember) -> None:

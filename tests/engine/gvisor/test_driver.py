@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moonpool.engine.gvisor import Driver, Member
+from moonpool.engine.gvisor import Driver, Held, Member
 from moonpool.engine.gvisor.driver import state_folder
 from moonpool.errors import EngineError
 
@@ -126,6 +126,17 @@ class TestWhileItRuns:
                 agent.exec("value = 2")
                 with engine.box(image, root=box.disk) as copy, copy.agent() as other:
                     assert (agent.eval("value"), other.eval("value")) == (2, 1)
+
+    def test_whoever_died_while_writing_that_it_is_paused_has_told_nothing(self, engine):
+        with engine.entered() as (box, agent):
+            assert engine.driver.held(box.name) is Held.NO
+            engine.driver.pause(box.name)
+            assert engine.driver.held(box.name) is Held.YES
+            os.truncate(engine.instance.run / "members" / box.name / "held", 0)
+            assert engine.driver.held(box.name) is Held.PERHAPS
+            engine.driver.resume(box.name)
+            assert engine.driver.held(box.name) is Held.NO
+            assert agent.eval("1 + 1") == 2
 
     def test_paused_it_does_nothing_until_resumed(self, engine):
         with engine.entered() as (box, agent):

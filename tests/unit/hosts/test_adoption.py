@@ -1,12 +1,17 @@
-"""What a start does with what nobody owns, and with what cannot be removed."""
+"""What a start does with what nobody owns, with what cannot be removed, and with agents that do not answer."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from moonpool.engine.gvisor import Held
+import pytest
+
+from moonpool.engine.gvisor import Held, Running
+from moonpool.engine.network import AGENT_PORT
 from moonpool.errors import EngineError
 from moonpool.hosts.adoption import AT_ONCE, Adopted, adopt, sweep
 from moonpool.hosts.members import Foundry
@@ -107,3 +112,38 @@ async def test_a_crowd_is_taken_over_by_a_few_at_a_time(tmp_path: Path) -> None:
     assert await adopting == {record.member for record in crowd.records}
     assert sorted(crowd.rested) == [record.member for record in crowd.records]
     assert crowd.most == AT_ONCE
+
+
+class Silent:
+    """A member that lives, of whose agent nothing is heard."""
+
+    def __init__(self, address: str) -> None:
+        self.slot, self.slots = SimpleNamespace(number=1, address=address), [1]
+        self.running = Running("m0001aaaaaaaa", os.getpid(), os.getpid())
+
+    @property
+    def parts(self) -> Parts:
+        driver = SimpleNamespace(running=lambda: [self.running], held=lambda _member: Held.NO)
+        network = SimpleNamespace(numbers=lambda: self.slots, slot=lambda _number: self.slot)
+        nothing = SimpleNamespace(bring_back=lambda _name: None, thaw=lambda _name: None, freeze=lambda _name: None)
+        return cast(Parts, SimpleNamespace(driver=driver, network=network, cgroups=nothing))
+
+    async def adopted(self, records: Records) -> list[Adopted]:
+        parts, taken = self.parts, list[Adopted]()
+        threads = cast(Threads, InPlace())
+        foundry = Foundry(parts.driver, parts.network, parts.cgroups, cast(Any, None), threads)
+        await adopt(parts, foundry, records, threads, taken.append)
+        return taken
+
+
+async def test_one_whose_agent_is_late_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel lives, so its memory is still to be had: what needs the agent asks for it again."""
+    monkeypatch.setattr("moonpool.hosts.members.CONNECT_TIMEOUT", 0.01)
+    records = Records(tmp_path)
+    records.replace(Record(spec("late"), "m0001aaaaaaaa", 1, "5ec4e7"))
+    with socket.create_server(("127.77.0.1", AGENT_PORT)) as busy:
+        (adopted,) = await Silent(busy.getsockname()[0]).adopted(records)
+    assert adopted.member.alive
+    assert adopted.member.agent.closed.is_set()
+    assert [record.spec.id for record in records.read_all()] == ["late"]
+    adopted.member.unwatch()

@@ -243,8 +243,10 @@ class Driver:
         """Whether it is paused, as far as whoever paused it lived to write down."""
         try:
             return Held((self._members / name / HELD).read_text())
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return Held.NO
+        except (OSError, ValueError):  # He died, or the disk was full, when it was emptied and not written yet.
+            return Held.PERHAPS
 
     def _control(self, name: str, call: str, *, then: Held) -> None:
         note = self._members / name / HELD
