@@ -11,7 +11,7 @@ import structlog
 from moonpool.engine.gvisor import Held, Running
 from moonpool.engine.network import Slot
 from moonpool.engine.storage import Kind
-from moonpool.errors import MoonpoolError
+from moonpool.errors import AgentTimeout, MoonpoolError
 from moonpool.hosts.members import Foundry, LiveMember, connect, limits_of
 from moonpool.hosts.parts import Parts
 from moonpool.hosts.records import Record, Records
@@ -113,7 +113,10 @@ async def _let_go(record: Record, slot: Slot, parts: Parts, threads: Threads) ->
         return
     await threads.run(parts.cgroups.thaw, record.member)
     if held is Held.YES or not await _answers(slot, record.secret):
-        await threads.run(parts.driver.resume, record.member)
+        try:
+            await threads.run(parts.driver.resume, record.member)
+        except AgentTimeout as error:  # It is not lost for that.
+            log.warning("kernel_late", sandbox=record.spec.id, reason=error.message)
     await threads.run(parts.cgroups.set_limits, record.member, limits_of(record.spec.resources))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from moonpool.engine.gvisor import Driver, Held, Member
 from moonpool.engine.gvisor.driver import state_folder
-from moonpool.errors import EngineError
+from moonpool.errors import AgentTimeout, EngineError
 
 
 class TestBoot:
@@ -136,6 +136,17 @@ class TestWhileItRuns:
             assert engine.driver.held(box.name) is Held.PERHAPS
             engine.driver.resume(box.name)
             assert engine.driver.held(box.name) is Held.NO
+            assert agent.eval("1 + 1") == 2
+
+    def test_a_kernel_that_has_something_else_to_do_resumes_later(self, engine, monkeypatch):
+        monkeypatch.setattr("moonpool.engine.gvisor.driver.RESUME_TIMEOUT", 0.01)
+        with engine.entered() as (box, agent):
+            engine.driver.pause(box.name)
+            os.kill(box.running.sandbox_pid, signal.SIGSTOP)
+            with pytest.raises(AgentTimeout, match="Resume"):
+                engine.driver.resume(box.name)
+            assert engine.driver.held(box.name) is Held.PERHAPS
+            os.kill(box.running.sandbox_pid, signal.SIGCONT)
             assert agent.eval("1 + 1") == 2
 
     def test_paused_it_does_nothing_until_resumed(self, engine):

@@ -12,7 +12,7 @@ import pytest
 
 from moonpool.engine.gvisor import Held, Running
 from moonpool.engine.network import AGENT_PORT
-from moonpool.errors import EngineError
+from moonpool.errors import AgentTimeout, EngineError
 from moonpool.hosts.adoption import AT_ONCE, Adopted, adopt, sweep
 from moonpool.hosts.members import Foundry
 from moonpool.hosts.model import MachineSpec, Resources
@@ -115,18 +115,22 @@ async def test_a_crowd_is_taken_over_by_a_few_at_a_time(tmp_path: Path) -> None:
 
 
 class Silent:
-    """A member that lives, of whose agent nothing is heard."""
+    """A member that lives, of which nothing is heard."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, held: Held) -> None:
+        self.held = held
         self.slot, self.slots = SimpleNamespace(number=1, address=address), [1]
         self.running = Running("m0001aaaaaaaa", os.getpid(), os.getpid())
 
     @property
     def parts(self) -> Parts:
-        driver = SimpleNamespace(running=lambda: [self.running], held=lambda _member: Held.NO)
+        driver = SimpleNamespace(running=lambda: [self.running], held=lambda _member: self.held, resume=self.resume)
         network = SimpleNamespace(numbers=lambda: self.slots, slot=lambda _number: self.slot)
-        nothing = SimpleNamespace(bring_back=lambda _name: None, thaw=lambda _name: None, freeze=lambda _name: None)
+        nothing = SimpleNamespace(**dict.fromkeys(("bring_back", "thaw", "freeze", "set_limits"), lambda *_: None))
         return cast(Parts, SimpleNamespace(driver=driver, network=network, cgroups=nothing))
+
+    def resume(self, _member: str) -> None:
+        raise AgentTimeout
 
     async def adopted(self, records: Records) -> list[Adopted]:
         parts, taken = self.parts, list[Adopted]()
@@ -136,13 +140,17 @@ class Silent:
         return taken
 
 
-async def test_one_whose_agent_is_late_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its kernel lives, so its memory is still to be had: what needs the agent asks for it again."""
+@pytest.mark.parametrize("held", Held)
+async def test_one_that_is_late_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: Held
+) -> None:
+    """Its kernel lives, so its memory is still to be had: what needs the agent asks for it again. It may still be busy
+    with what the last server had begun."""
     monkeypatch.setattr("moonpool.hosts.members.CONNECT_TIMEOUT", 0.01)
     records = Records(tmp_path)
     records.replace(Record(spec("late"), "m0001aaaaaaaa", 1, "5ec4e7"))
     with socket.create_server(("127.77.0.1", AGENT_PORT)) as busy:
-        (adopted,) = await Silent(busy.getsockname()[0]).adopted(records)
+        (adopted,) = await Silent(busy.getsockname()[0], held).adopted(records)
     assert adopted.member.alive
     assert adopted.member.agent.closed.is_set()
     assert [record.spec.id for record in records.read_all()] == ["late"]

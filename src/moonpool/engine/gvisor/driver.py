@@ -22,13 +22,14 @@ from moonpool.engine.instance import Instance
 from moonpool.errors import CheckpointRefused, EngineError
 
 START_TIMEOUT = 60.0  # seconds, for boot and restore
-CALL_TIMEOUT = 30.0  # seconds, for pause and resume
+RESUME_TIMEOUT = 30.0  # seconds
 RUNSC_LOG, AGENT_LOG = "runsc.log", "agent.log"
 NOWHERE = "nowhere"  # folder in which a checkpoint finds no room
 HELD = "held"  # file that tells whether the sandbox is paused
 LONGEST_NAME = 40  # characters of a member's name
 LONGEST_SOCKET_PATH = 108  # bytes, see unix(7)
 CHECKPOINT_TIMEOUT = 600.0  # seconds: gigabytes may have to be written
+PAUSE_TIMEOUT = CHECKPOINT_TIMEOUT  # what programs write to the disk just then is waited for
 
 
 class Driver:
@@ -233,11 +234,12 @@ class Driver:
 
     def pause(self, name: str) -> None:
         """Stop every process inside, until resume(); what is paused already must not be paused again."""
-        self._control(name, "Pause", then=Held.YES)
+        self._control(name, "Pause", PAUSE_TIMEOUT, then=Held.YES)
 
     def resume(self, name: str) -> None:
-        """Let the processes go on. The sandbox's kernel dies of one that was not paused, see held()."""
-        self._control(name, "Resume", then=Held.NO)
+        """Let the processes go on. The sandbox's kernel dies of one that was not paused, see held(). AgentTimeout: it
+        saves its memory, and lets them go on after that."""
+        self._control(name, "Resume", RESUME_TIMEOUT, then=Held.NO)
 
     def held(self, name: str) -> Held:
         """Whether it is paused, as far as whoever paused it lived to write down."""
@@ -248,11 +250,11 @@ class Driver:
         except (OSError, ValueError):  # He died, or the disk was full, when it was emptied and not written yet.
             return Held.PERHAPS
 
-    def _control(self, name: str, call: str, *, then: Held) -> None:
+    def _control(self, name: str, call: str, timeout: float, *, then: Held) -> None:
         note = self._members / name / HELD
         try:
             note.write_text(Held.PERHAPS.value)
-            control.call(self._state / f"runsc-{name}.sock", f"containerManager.{call}", CALL_TIMEOUT)
+            control.call(self._state / f"runsc-{name}.sock", f"containerManager.{call}", timeout)
             note.write_text(then.value)
         except FileNotFoundError as error:
             raise EngineError(f"{call} of {name} failed: there is no such sandbox") from error
