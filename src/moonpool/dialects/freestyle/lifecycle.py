@@ -69,8 +69,9 @@ async def recreatable(call: Call) -> Sandbox | None:
         sandbox = await call.services.sandboxes.get(call.principal, call.vm_id, include_destroyed=True)
     except SandboxNotFound:
         return None
-    if sandbox.recreatable and data_of(sandbox).get("setting_up") and not sandbox.doomed:
-        # The server was ended in the middle of making it; nobody has used it yet.
+    half_made = data_of(sandbox).get("setting_up") or (sandbox.state is SandboxState.ERROR and sandbox.never_ran)
+    if sandbox.recreatable and half_made and not sandbox.doomed:
+        # It failed, or the server was ended, in the middle of making it; nobody has used it yet.
         await call.services.sandboxes.destroy(call.principal, sandbox.id)
     if sandbox.recreatable:
         sandbox = await call.services.sandboxes.settled(call.principal, sandbox.id)
