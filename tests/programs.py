@@ -81,7 +81,7 @@ class Zygote:
                 answer, (pidfd,), _, _ = socket.recv_fds(self._socket, 64, 1)
         finally:
             os.close(its)
-        return Program(" ".join((request.module, *request.arguments)), int(answer), pidfd, status)
+        return Program(" ".join((request.program, *request.arguments)), int(answer), pidfd, status)
 
     def end(self) -> None:
         self._socket.close()
@@ -100,28 +100,30 @@ def end_zygote() -> None:
 
 
 def begin(
-    module: str,
+    program: str,
     *arguments: str,
     output: IO[bytes],
     errors: IO[bytes],
     environment: Mapping[str, str] | None = None,
 ) -> Program:
-    """``python -m MODULE ARGUMENT...``, with nothing to read."""
+    """``python -m PROGRAM ARGUMENT...``, or without ``-m`` where PROGRAM is a script's path; with nothing to read."""
     variables = dict(os.environ if environment is None else environment)
-    return zygote().begin(Request(module, list(arguments), variables, os.getcwd()), output, errors)
+    return zygote().begin(Request(program, list(arguments), variables, os.getcwd()), output, errors)
 
 
-def run(module: str, *arguments: str, timeout: float) -> "subprocess.CompletedProcess[str]":
+def run(
+    program: str, *arguments: str, timeout: float, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     """What it printed, and how it ended; killed, and TimeoutExpired, after ``timeout`` seconds."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        program = begin(module, *arguments, output=output, errors=errors)
+        process = begin(program, *arguments, output=output, errors=errors, environment=environment)
         try:
-            code = program.wait(timeout)
+            code = process.wait(timeout)
         finally:
-            program.kill()
-            program.wait()
+            process.kill()
+            process.wait()
         texts = []
         for stream in (output, errors):
             stream.seek(0)
             texts.append(stream.read().decode(errors="replace"))
-    return subprocess.CompletedProcess([module, *arguments], code, *texts)
+    return subprocess.CompletedProcess([program, *arguments], code, *texts)

@@ -1,4 +1,4 @@
-"""A process that has imported the server's modules and forks one program after the other, each as ``python -m`` would
+"""A process that has imported the server's modules and forks one program after the other, each as ``python`` would
 begin it: the imports take two seconds of a processor, a fork hundredths. It has one thread and no event loop, so a fork
 has nothing of it but memory. It ends with the tests, killed ones too.
 
@@ -7,6 +7,7 @@ has nothing of it but memory. It ends with the tests, killed ones too.
 ``tests.programs`` asks it, by messages over the socket with that number; see ``Request``.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -18,16 +19,21 @@ import signal
 import socket
 import struct
 import sys
+import threading
 from dataclasses import asdict, dataclass
+from typing import NoReturn
 
 LARGEST = 1 << 20  # bytes of a message
 STATUS = struct.Struct("i")  # how a program ended, as ``subprocess.Popen.returncode``
 OURS = 3  # descriptors from here on belong to the zygote
-# What servers import, and what the tests' own variants of one do beyond that.
+# What servers and commands import, and what the tests' own variants of a server do beyond that.
 MODULES = (
+    "aiosqlite",
+    "typer.rich_utils",
     "uvicorn.lifespan.on",
     "uvicorn.loops.uvloop",
     "moonpool.app",
+    "moonpool.cli.diagnosis",
     "moonpool.cli.main",
     "moonpool.ssh.server",
     "tests.faults.inventory",
@@ -39,7 +45,7 @@ class Request:
     """Comes with four descriptors: standard input, output, error, and a pipe for ``STATUS``. The answer is the new
     process' number, with a pidfd of it."""
 
-    module: str
+    program: str  # a module, or a script's path
     arguments: list[str]
     environment: dict[str, str]
     folder: str
@@ -103,15 +109,38 @@ class Zygote:
             os.kill(process, signal.SIGTERM)
 
 
-def become(request: Request) -> None:
+def become(request: Request) -> NoReturn:
     """This process is the program from now on, and ends as one."""
+    try:
+        execute(request)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        leave(end.code or 0)
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """As the interpreter ends, but that nothing is taken apart: to free all that the zygote had imported would make
+    copies of its memory, which takes several times as long as a command of the command line."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def execute(request: Request) -> None:
     os.closerange(OURS, os.sysconf("SC_OPEN_MAX"))
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
-    sys.argv = [request.module, *request.arguments]
+    sys.argv = [request.program, *request.arguments]
     gc.enable()
-    runpy.run_module(request.module, run_name="__main__", alter_sys=True)
+    if "/" in request.program:
+        runpy.run_path(request.program, run_name="__main__")
+    else:
+        runpy.run_module(request.program, run_name="__main__", alter_sys=True)
 
 
 def main() -> None:

@@ -36,12 +36,12 @@ def other_server() -> Iterator[str]:
 
 class TestHelp:
     def test_names_every_command(self, lonely: Cli) -> None:
-        text = lonely("--help").stdout
+        text = lonely.apart("--help").stdout
         assert all(f" {command} " in text for command in COMMANDS)
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_of_each(self, lonely: Cli, command: str) -> None:
-        assert "Usage" in lonely(command, "--help").stdout
+        assert "Usage" in lonely.apart(command, "--help").stdout
 
     @pytest.mark.parametrize("words", [("dance",), ("sandbox", "dance"), ("sandbox", "exec"), ("--nonsense",)])
     def test_wrong_words(self, lonely: Cli, words: tuple[str, ...]) -> None:
@@ -59,6 +59,7 @@ class TestCompletion:
         return cli(exit_code=None, **words).stdout.split()
 
     def test_of_commands_and_sandboxes(self, cli: Cli, lonely: Cli) -> None:
+        cli, lonely = cli.apart, lonely.apart
         assert "doctor" in self.complete(cli, "moonpool do")
         cli("sandbox", "run", "--name", "to-complete")
         try:

@@ -9,8 +9,9 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def listed(cli: Cli) -> dict[str, str]:
-    """Names and states by id."""
-    return {row["id"]: f"{row['name']} {row['state']}" for row in json.loads(cli("sandbox", "list", "--json").stdout)}
+    """Names and states by id, of all but those that are on their way out: ``rm`` does not wait for their end."""
+    rows = json.loads(cli("sandbox", "list", "--json").stdout)
+    return {row["id"]: f"{row['name']} {row['state']}" for row in rows if row["state"] != "destroying"}
 
 
 class TestRun:

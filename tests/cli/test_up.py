@@ -6,7 +6,6 @@ import select
 import signal
 import socket
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +60,7 @@ def snippet_places() -> dict[str, tuple[str, Path | None]]:
 def fresh(lonely: Cli) -> Cli:
     noted = str(lonely.data.with_name("environment"))
     variables = {"MOONPOOL_LISTEN": free_address(), "MOONPOOL_ENVIRONMENT_FILE": noted, "MOONPOOL_POOL_SIZE": "2"}
-    return replace(lonely, environment={**lonely.environment, **variables})
+    return Cli({**lonely.environment, **variables}, forked=False)
 
 
 def test_a_server_that_works_as_printed_and_can_be_stopped(fresh: Cli) -> None:
