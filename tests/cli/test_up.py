@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import Cli
+from tests.data import furnish
 from tests.sdk.node import PROGRAMS, node_project
 from tests.sdk.wrenn.conftest import python_313
 
@@ -93,6 +94,8 @@ def test_a_server_that_works_as_printed_and_can_be_stopped(fresh: Cli) -> None:
 
 
 def test_a_start_that_fails_says_why(fresh: Cli) -> None:
+    fresh.data.mkdir(mode=0o700)
+    furnish(fresh.data)  # Images and all: only the start itself is left to fail.
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         done = fresh("up", exit_code=1, MOONPOOL_LISTEN=listen)
