@@ -9,8 +9,9 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -26,7 +27,8 @@ MAX_BODY = 16 * 1024  # bytes read of an answer
 MAX_URL = 2048  # characters
 HIGHEST_PORT = 65535
 MAX_CONNECTIONS = 128
-RESOLVERS = 8  # names looked up at once: a name server that hangs holds up no other work of this process
+RESOLVERS = 32  # names looked up at once: a name server that hangs holds up no other work of this process
+RESOLVERS_EACH = 2  # of them for one team: its name servers hold up no other team's names
 # They lead to an IPv4 address that is written inside of them.
 TRANSLATED = tuple(IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
 
@@ -36,6 +38,8 @@ NOT_PUBLIC = tuple(ip_network(network) for network in ("168.63.129.16/32", "192.
 HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 Address = IPv4Address | IPv6Address
+LookUp = Callable[[str, int], list[str]]
+_owner: ContextVar[str] = ContextVar("owner")  # whose request it is that a connection is made for
 
 
 class Unreachable(Exception):
@@ -94,25 +98,66 @@ def own(address: Address) -> bool:
     return True
 
 
-class Resolver:
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="outbound names")
+class Turns:
+    """Of one owner: who looks up a name, and who waits for that."""
 
-    async def resolve(self, host: str, port: int) -> str:
-        """The first address of the name that may be asked. Unreachable; Forbidden where there is none."""
-        loop = asyncio.get_running_loop()
+    def __init__(self) -> None:
+        self.free = asyncio.Semaphore(RESOLVERS_EACH)
+        self.users = 0
+
+
+class Names:
+    """Looks names up in threads, a few at once for each owner. A look-up cannot be broken off: it keeps its owner's
+    turn until it ends, also where nobody waits for it any more."""
+
+    def __init__(self, look_up: LookUp) -> None:
+        self._look_up = look_up
+        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="outbound names")
+        self._turns: dict[str, Turns] = {}
+
+    async def find(self, owner: str, host: str, port: int) -> list[str]:
+        """OSError or UnicodeError where there is no such name."""
+        turns = self._turns.setdefault(owner, Turns())
+        turns.users += 1
         try:
-            found = await loop.run_in_executor(self._threads, addresses, host, port)
+            await turns.free.acquire()
+        except BaseException:
+            self._leave(owner, turns)
+            raise
+        looking = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
+
+        def ended(future: asyncio.Future[list[str]]) -> None:
+            if not future.cancelled():
+                future.exception()  # Whoever waited may be gone.
+            turns.free.release()
+            self._leave(owner, turns)
+
+        looking.add_done_callback(ended)
+        return await asyncio.shield(looking)
+
+    def _leave(self, owner: str, turns: Turns) -> None:
+        turns.users -= 1
+        if not turns.users:
+            del self._turns[owner]
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Resolver:
+    def __init__(self, rules: Rules, names: Names) -> None:
+        self._rules, self._names = rules, names
+
+    async def resolve(self, owner: str, host: str, port: int) -> str:
+        """The first address of the name that may be asked. Unreachable; Forbidden where there is none."""
+        try:
+            found = await self._names.find(owner, host, port)
         except (OSError, UnicodeError) as error:
             raise Unreachable("The name was not found") from error
         permitted = [address for address in found if self._rules.permit(address)]
         if not permitted:
             raise Forbidden("The address is not public")
         return permitted[0]
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def addresses(host: str, port: int) -> list[str]:
@@ -140,33 +185,34 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        address = await self._resolver.resolve(host, port)
+        address = await self._resolver.resolve(_owner.get(), host, port)
         return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
 
 
 class Outbound:
-    """``networks``: those that are not public and may be asked all the same; plain HTTP is for them alone."""
+    """``networks``: those that are not public and may be asked all the same; plain HTTP is for them alone. ``owner`` is
+    the id of the team that a request is for."""
 
-    def __init__(self, networks: Sequence[str] = ()) -> None:
+    def __init__(self, networks: Sequence[str] = (), look_up: LookUp | None = None) -> None:
+        self._names = Names(look_up or addresses)
         self._resolvers = {
-            "https": Resolver(Rules(networks)),
-            "http": Resolver(Rules(networks, public=False)),
+            "https": Resolver(Rules(networks), self._names),
+            "http": Resolver(Rules(networks, public=False), self._names),
         }
         self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
 
     async def close(self) -> None:
-        for resolver in self._resolvers.values():
-            resolver.close()
+        self._names.close()
         for pool in self._pools.values():
             await pool.aclose()
 
-    async def check(self, text: str, field: str) -> str:
+    async def check(self, text: str, field: str, *, owner: str) -> str:
         """A URL that may be asked, as it is kept. InvalidInput for anything else. A name that is not there yet may
         come to be: it is let pass, and looked up with every request anyway."""
         url = parsed(text, field)
         try:
             async with asyncio.timeout(TIMEOUT):
-                await self._resolvers[url.scheme].resolve(url.host, url.port or default_port(url))
+                await self._resolvers[url.scheme].resolve(owner, url.host, url.port or default_port(url))
         except Forbidden:
             hint = "It has to be public, and https. The operator may allow networks by MOONPOOL_WEBHOOK_NETWORKS."
             raise InvalidInput(f"{field}: this address may not be asked", field=field, hint=hint) from None
@@ -174,9 +220,10 @@ class Outbound:
             pass
         return str(url)
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Reply:
+    async def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes, *, owner: str) -> Reply:
         """Unreachable when there was no answer within ``TIMEOUT``."""
         target = parsed(url, "url")
+        _owner.set(owner)
         begun = time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT):

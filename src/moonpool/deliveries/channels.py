@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
 from moonpool.access.model import Principal, Scope
 from moonpool.access.service import AccessService
@@ -47,7 +48,7 @@ class ChannelService:
     ) -> tuple[Receiver, str | None]:
         """With the secret of a webhook. InvalidInput, NameTaken, LimitExceeded."""
         self._access.require(principal, Scope.ADMIN)
-        kept = await self._kept(provider, config)
+        kept = await self._kept(principal.team_id, provider, config)
         now = self._clock.now()
         receiver = Receiver(
             id=new_uuid(),
@@ -78,7 +79,7 @@ class ChannelService:
     ) -> tuple[Receiver, str | None]:
         """Another configuration instead of the old one. A webhook's secret that is made here is told."""
         old = self.get(principal, channel)
-        kept = await self._kept(old.provider, config)
+        kept = await self._kept(principal.team_id, old.provider, config)
         new = await self._book.write(self._renewed(replace(old, config=self._book.seal(kept))))
         return new, None if SECRET in config else kept.get(SECRET)
 
@@ -88,11 +89,13 @@ class ChannelService:
     async def test(self, principal: Principal, provider: Provider, config: Mapping[str, str]) -> None:
         """Send a message by this configuration, and keep nothing. InvalidInput where it does not arrive."""
         self._access.require(principal, Scope.ADMIN)
-        kept, now = await self._kept(provider, config), self._clock.now()
+        kept, now = await self._kept(principal.team_id, provider, config), self._clock.now()
         letter = letter_of(f"msg_{new_uuid().replace('-', '')}", now, TEST, test_body(now))
         post = put(provider, kept, letter, self._telegram)
         try:
-            reply = await self._outbound.send(post.method, post.url, post.headers, post.content)
+            reply = await self._outbound.send(
+                post.method, post.url, post.headers, post.content, owner=principal.team_id
+            )
         except Unreachable as error:
             raise InvalidInput(f"The message was not delivered: {error}", field="config") from None
         if not reply.is_success:
@@ -101,8 +104,8 @@ class ChannelService:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    async def _kept(self, provider: Provider, config: Mapping[str, str]) -> dict[str, str]:
-        kept = await checked(provider, config, self._outbound.check)
+    async def _kept(self, team_id: str, provider: Provider, config: Mapping[str, str]) -> dict[str, str]:
+        kept = await checked(provider, config, partial(self._outbound.check, owner=team_id))
         if provider is Provider.WEBHOOK and SECRET not in kept:
             kept[SECRET] = new_secret()
         return kept

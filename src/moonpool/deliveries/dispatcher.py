@@ -215,7 +215,7 @@ class Dispatcher:
         now = self._clock.now()
         try:
             post = self._post(receiver, letter_of(delivery.message_id, now, delivery.type, delivery.body))
-            reply = await self._outbound.send(post.method, post.url, post.headers, post.content)
+            reply = await self._outbound.send(post.method, post.url, post.headers, post.content, owner=receiver.team_id)
         except (Unreachable, MoonpoolError) as error:
             return Attempt(now, None, str(error), 0)
         return Attempt(now, reply.status, None if reply.is_success else f"Answered {reply.status}", reply.milliseconds)

@@ -91,7 +91,7 @@ class WebhookService:
     async def create(self, principal: Principal, new: NewEndpoint) -> Opened:
         """With its secret, which is told this once. InvalidInput, LimitExceeded."""
         self._access.require(principal, Scope.ADMIN)
-        url = await self._outbound.check(new.url, "url")
+        url = await self._outbound.check(new.url, "url", owner=principal.team_id)
         secret = new_secret() if new.secret is None else check_secret(new.secret)
         now, endpoint_id = self._clock.now(), new_uuid()
         receiver = Receiver(
@@ -118,7 +118,7 @@ class WebhookService:
         old = self._find(principal, endpoint)
         config, now = self._book.open(old), self._clock.now()
         if change.url is not None:
-            config[URL] = await self._outbound.check(change.url, "url")
+            config[URL] = await self._outbound.check(change.url, "url", owner=principal.team_id)
         new = replace(
             old,
             description=old.description if change.description is None else described(change.description),

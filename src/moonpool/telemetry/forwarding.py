@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import httpx
@@ -86,12 +86,12 @@ class Forwarder:
             del self._workers[owner], self._queues[owner]
 
     async def _deliver(self, owner: str | None, parcel: Parcel) -> None:
-        if not await delivered(self._to_operators if owner is None else self._to_teams, parcel):
+        if not await delivered(self._to_operators if owner is None else partial(self._to_team, owner), parcel):
             self.dropped += 1
             log.warning("telemetry_not_handed_on", team=owner, signal=parcel.signal.value)
 
-    async def _to_teams(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> int:
-        return (await self._outbound.send(method, url, headers, content)).status
+    async def _to_team(self, owner: str, method: str, url: str, headers: Mapping[str, str], content: bytes) -> int:
+        return (await self._outbound.send(method, url, headers, content, owner=owner)).status
 
     async def _to_operators(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> int:
         try:

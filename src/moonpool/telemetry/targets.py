@@ -66,7 +66,7 @@ class TelemetryTargets:
     async def set(self, principal: Principal, endpoint: str, headers: Mapping[str, str]) -> None:
         """From now on; what came before is not sent. InvalidInput for an address that may not be asked."""
         self._access.require(principal, Scope.ADMIN)
-        address = (await self._outbound.check(endpoint, "endpoint")).rstrip("/")
+        address = (await self._outbound.check(endpoint, "endpoint", owner=principal.team_id)).rstrip("/")
         sealed = self._box.seal(json.dumps(check_headers(headers)))
         kept = KeptTarget(principal.team_id, address, sealed, self._clock.now())
         async with self._store.transaction() as transaction:
