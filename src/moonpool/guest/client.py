@@ -44,7 +44,7 @@ from moonpool.guest.protocol import (
     WINDOW,
     Message,
     decode,
-    parsed,
+    each_parsed,
 )
 from moonpool.guest.streams import LARGE, ByteStream, FileReader, FileWriter, Lent, LentReader, Staging, StagingWriter
 from moonpool.guest.units_client import UnitsClient
@@ -424,7 +424,7 @@ class AgentClient:
         message = await self._connection.call("list", document, timeout=WORK_TIMEOUT)
         try:
             entries: list[FileInfo] = []
-            for number, entry in enumerate(parsed(message.body), 1):
+            for number, entry in enumerate(each_parsed(message.body), 1):
                 entries.append(FileInfo(**entry))
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)

@@ -22,6 +22,7 @@ import asyncio
 import json
 import struct
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 VERSION = 1
@@ -46,6 +47,7 @@ DISKS = b"disks"
 PAYLOADS = frozenset({DATA, DATA_STDERR})
 FINAL = frozenset({REPLY, ERROR})
 Buffer = bytes | bytearray | memoryview
+DECODER = json.JSONDecoder()
 
 
 class ProtocolError(Exception):
@@ -87,11 +89,30 @@ def decode(payload: Buffer) -> Message:
     return Message(document, bytes(payload[end:]))
 
 
-def parsed(text: bytes) -> Any:
-    """JSON that the other side has written; ValueError, also for more than anybody means, and RecursionError."""
+def check_values(text: bytes) -> None:
     if len(text) > MAX_VALUES and sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise ValueError("too many values")
+
+
+def parsed(text: bytes) -> Any:
+    """JSON that the other side has written; ValueError, also for more than anybody means, and RecursionError."""
+    check_values(text)
     return json.loads(text)
+
+
+def each_parsed(text: bytes) -> Iterator[Any]:
+    """As ``parsed`` of a list that is written without spaces, one value after the other: to read a long one at once
+    would hold everybody up."""
+    check_values(text)
+    plain, at = text.decode(), 1
+    if plain[:1] != "[" or plain[-1:] != "]":
+        raise ValueError("not a list")
+    while at < len(plain) - 1:
+        value, at = DECODER.raw_decode(plain, at)
+        yield value
+        if plain[at : at + 1] not in (",", "]"):
+            raise ValueError("not a list")
+        at += 1
 
 
 class FrameConnection(asyncio.BufferedProtocol, abc.ABC):

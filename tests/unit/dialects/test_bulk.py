@@ -69,3 +69,5 @@ async def test_lists(count: int) -> None:
     messages = await sent(json_list([lambda number=number: {"n": number} for number in range(count)]))
     assert json.loads(body_of(messages)) == [{"n": number} for number in range(count)]
     assert len(messages) > count // MANY
+    named = await sent(json_list([lambda number=number: {"n": number} for number in range(count)], "all"))
+    assert json.loads(body_of(named)) == {"all": [{"n": number} for number in range(count)]}

@@ -24,19 +24,20 @@ def json_answer(document: Mapping[str, object], status: int = 200) -> Response:
     return Response(_encoded(plain), status, media_type=MEDIA_TYPE)
 
 
-def json_list(documents: Sequence[Callable[[], object]]) -> Response:
-    """Each is made when it is its turn."""
+def json_list(documents: Sequence[Callable[[], object]], name: str | None = None) -> Response:
+    """Each is made when it is its turn. With a ``name`` the list is that member of an object."""
+    before, after = (b"", b"") if name is None else (b"{" + _encoded(name) + b":", b"}")
     if len(documents) > MANY:
-        return StreamingResponse(_parts(documents), media_type=MEDIA_TYPE)
-    return Response(_encoded([make() for make in documents]), media_type=MEDIA_TYPE)
+        return StreamingResponse(_parts(documents, before, after), media_type=MEDIA_TYPE)
+    return Response(before + _encoded([make() for make in documents]) + after, media_type=MEDIA_TYPE)
 
 
-async def _parts(documents: Sequence[Callable[[], object]]) -> AsyncIterator[bytes]:
+async def _parts(documents: Sequence[Callable[[], object]], before: bytes, after: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(documents), MANY):
         some = _encoded([make() for make in documents[start : start + MANY]])
-        yield (b"," if start else b"[") + some[1:-1]
+        yield (b"," if start else before + b"[") + some[1:-1]
         await asyncio.sleep(0)
-    yield b"]"
+    yield b"]" + after
 
 
 async def _pieces(document: Mapping[str, object]) -> AsyncIterator[bytes]:

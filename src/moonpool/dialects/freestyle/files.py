@@ -4,9 +4,12 @@ import base64
 import binascii
 import posixpath
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from starlette.responses import Response
 
+from moonpool.dialects.common.bulk import json_list
 from moonpool.dialects.freestyle.extensions import WriteFileRequest
 from moonpool.dialects.freestyle.lookup import folder_of, open_session
 from moonpool.dialects.freestyle.mapping import FreestyleError
@@ -16,7 +19,6 @@ from moonpool.dialects.freestyle.schemas import (
     FileInfo,
     FileKind,
     FileSystemResponse1,
-    FileSystemResponse2,
 )
 from moonpool.errors import FileNotFound, InvalidInput, IsADirectory
 from moonpool.files.service import OpenFiles
@@ -81,11 +83,12 @@ async def listing(files: OpenFiles, path: str) -> Response:
     """A link counts as what it leads to; whatever is no folder is a file."""
     entries = await files.entries(path)
     folders = {entry.name for entry in entries if "directory" in (entry.kind, entry.target_kind)}
-    infos = [
-        FileInfo(name=printable(entry.name), kind=FileKind.directory if entry.name in folders else FileKind.file)
-        for entry in entries
-    ]
-    return answer(FileSystemResponse2(files=infos))
+    return json_list([partial(described, entry.name, entry.name in folders) for entry in entries], "files")
+
+
+def described(name: str, folder: bool) -> dict[str, Any]:
+    info = FileInfo(name=printable(name), kind=FileKind.directory if folder else FileKind.file)
+    return info.model_dump(mode="json", by_alias=True)
 
 
 def decoded(content: str, encoding: str | None) -> bytes:

@@ -3,18 +3,19 @@
 import stat
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from moonpool.dialects.common.bulk import json_list
 from moonpool.dialects.wrenn.lookup import open_session
 from moonpool.dialects.wrenn.requests import Caller, Provided, answer, parse
 from moonpool.dialects.wrenn.schemas import (
     FileEntry,
     ListDirRequest,
-    ListDirResponse,
     MakeDirRequest,
     MakeDirResponse,
     ReadFileRequest,
@@ -73,7 +74,7 @@ async def list_directory(id: str, request: Request, services: Provided, principa
     path = wanted.path or "~"
     async with open_session(services, principal, id) as session:
         found = await as_owner(session, lambda user: session.agent.list(path, max(depth, 1), user=user), path)
-    return answer(ListDirResponse(entries=[entry(info) for info in found]))
+    return json_list([partial(entry_document, info) for info in found], "entries")
 
 
 @router.post("/v1/capsules/{id}/files/mkdir")
@@ -166,6 +167,10 @@ def entry(info: FileInfo) -> FileEntry:
         modified_at=int(info.modified_at),
         symlink_target=None if info.target is None else printable(info.target),
     )
+
+
+def entry_document(info: FileInfo) -> dict[str, Any]:
+    return entry(info).model_dump(mode="json", exclude_none=True, by_alias=True)
 
 
 def printable(text: str) -> str:
