@@ -156,3 +156,43 @@ async def test_a_timer_wakes_a_sandbox_that_sleeps(host: Host) -> None:
         await machine.slept.wait()
     assert (await shell(host, spec, "test -e /root/done")).exit_code == 0
     await host.destroy(spec.id)
+
+
+CONFINED = """[Service]
+PrivateTmp=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+CapabilityBoundingSet=CAP_CHOWN
+StateDirectory=confined
+ExecStart=/bin/sh -c 'echo before >/tmp/own; echo began; until [ -e /var/lib/confined/go ]; do sleep 0.1; done; \
+  echo told; for path in /usr /root /tmp /var/lib/confined; do \
+  touch $$path/probe 2>/dev/null && echo w $$path || echo r $$path; done; \
+  cat /tmp/own; grep CapEff /proc/self/status; exec sleep 600'
+"""
+MOUNTS = "awk '{print $5, $6}' /proc/self/mountinfo | sort"
+
+
+async def test_what_confines_a_service_is_saved_and_brought_back_with_it(host: Host) -> None:
+    spec = new()
+    await host.create(spec)
+    mounts = (await shell(host, spec, MOUNTS)).stdout
+    write = f"cat >/etc/systemd/system/confined.service <<'END'\n{CONFINED}END\n"
+    assert (await shell(host, spec, f"{write}systemctl daemon-reload; systemctl start confined")).exit_code == 0
+    told = "journalctl -u confined -o cat --no-pager"
+    await shell(host, spec, f"until {told} | grep -q began; do :; done")
+    await host.pause(spec.id)
+    await host.resume(spec)
+    copy = new()
+    assert await host.fork(spec.id, [copy])
+    await host.resume(copy)
+    for each in (spec, copy):
+        said = await shell(host, each, f"touch /var/lib/confined/go; until {told} | grep CapEff; do :; done; {told}")
+        after = said.stdout.decode().partition("told\n")[2].splitlines()
+        assert after[:5] == ["r /usr", "r /root", "w /tmp", "w /var/lib/confined", "before"]
+        assert after[5].split() == ["CapEff:", "0000000000000001"]
+        assert (await shell(host, each, "systemctl stop confined")).exit_code == 0
+        left = "while ls -d /tmp/systemd-private-* /var/tmp/systemd-private-*; do :; done 2>/dev/null >/dev/null; "
+        assert (await shell(host, each, left + MOUNTS)).stdout == mounts
+        await host.destroy(each.id)

@@ -171,7 +171,7 @@ async def test_ends_by_a_real_time_signal_are_seen(box: Box) -> None:
 async def test_what_a_sandbox_does_not_do_is_said(box: Box) -> None:
     box.write("in.mount", "[Mount]\nWhat=/dev/x\nWhere=/in\n[Install]\nWantedBy=local-fs.target\n")
     box.write(
-        "in.service", "[Unit]\nRequires=in.mount\n[Service]\nMemoryMax=1G\nPrivateTmp=yes\nExecStart=/bin/sleep 9\n"
+        "in.service", "[Unit]\nRequires=in.mount\n[Service]\nMemoryMax=1G\nPrivateUsers=yes\nExecStart=/bin/sleep 9\n"
     )
     for words in (("start", "in.mount"), ("enable", "--now", "in.mount"), ("start", "in.mount")):
         done = await box.systemctl(*words)
@@ -180,6 +180,6 @@ async def test_what_a_sandbox_does_not_do_is_said(box: Box) -> None:
     assert (await box.systemctl("start", "in")).exit_code == 0
     said = await lines(box, "-u", "in", "-o", "cat")
     assert said[:2] == [
-        "Not carried out in a sandbox: MemoryMax=, PrivateTmp=.",
+        "Not carried out in a sandbox: MemoryMax=, PrivateUsers=.",
         "Starting without in.mount: of a kind that sandboxes do not have.",
     ]

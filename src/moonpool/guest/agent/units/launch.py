@@ -14,10 +14,15 @@ from .. import spawn
 from ..errors import AgentError
 from ..processes import Processes
 from ..users import User, Users, read_small
+from ..workers import Workers
 from . import generators
 from .children import Child
 from .commands import Command
+from .confinement import NOTHING as UNCONFINED
+from .confinement import Confinement
 from .journal import Journal, LineReader
+from .namespaces import NotConfined, confined
+from .private_folders import PrivateFolders
 from .settings import Settings, environment_of_file
 from .socket_unit import Passed
 
@@ -29,7 +34,8 @@ ASIDE = 200  # numbers of descriptors from here on
 STATUSES = {"working_directory_not_found": 200, "user_not_found": 217}
 EXEC = 203
 NOTHING = Passed()
-STATUS_NAMES = {200: "CHDIR", 203: "EXEC", 216: "GROUP", 217: "USER", 209: "STDOUT", 233: "RUNTIME_DIRECTORY"}
+STATUS_NAMES = {200: "CHDIR", 203: "EXEC", 216: "GROUP", 217: "USER", 209: "STDOUT", 226: "NAMESPACE",
+                233: "RUNTIME_DIRECTORY"}  # fmt: skip
 
 
 class LaunchFailed(Exception):
@@ -43,8 +49,11 @@ class LaunchFailed(Exception):
 class Launcher:
     """For all services of a sandbox."""
 
-    def __init__(self, users: Users, processes: Processes, journal: Journal, shared: Mapping[str, str]) -> None:
+    def __init__(
+        self, users: Users, processes: Processes, workers: Workers, journal: Journal, shared: Mapping[str, str]
+    ) -> None:
         self._users, self._processes, self._journal, self._shared = users, processes, journal, shared
+        self.private_folders = PrivateFolders(workers)
 
     def home(self, name: str) -> str:
         try:
@@ -120,17 +129,25 @@ class Launcher:
             program = spawn.Program(
                 arguments, None, folder, acting, environment, streams, None, executable, descriptors
             )
-            try:
-                pid = spawn.start(program)
-            except AgentError as error:
-                raise LaunchFailed(STATUSES.get(error.code, EXEC), error.message) from error
-            except (OSError, ValueError) as error:
-                raise LaunchFailed(EXEC, str(error)) from error
+            pid = self._spawn(unit, UNCONFINED if command.privileged else settings.confinement, program)
             _bound(pid, settings)  # What was held begins when its gate closes, and that is at the end of this block.
         reader.pid = pid
         child = Child(pid)
         self._processes.watch(pid, child)
         return child
+
+    def _spawn(self, unit: str, wanted: Confinement, program: spawn.Program) -> int:
+        try:
+            if not wanted:
+                return spawn.start(program)
+            temporary = self.private_folders.of(unit) if wanted.private_temporary else ()
+            return confined(wanted, temporary, lambda: spawn.start(program))
+        except NotConfined as error:
+            raise LaunchFailed(226, f"Failed to set up mount namespacing: {error}") from error
+        except AgentError as error:
+            raise LaunchFailed(STATUSES.get(error.code, EXEC), error.message) from error
+        except (OSError, ValueError, RuntimeError) as error:  # The last: no thread can be started.
+            raise LaunchFailed(EXEC, str(error)) from error
 
     async def generate(self) -> list[str]:
         """Run the generators; what went wrong."""

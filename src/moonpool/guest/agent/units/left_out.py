@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from .unit_files import Definition
 
-# Of [Service]: the sandbox as a whole is confined and limited, and its services are not from each other.
+# Of [Service]: the sandbox as a whole is limited and its system calls are gVisor's own; single services are not.
 KEYS = frozenset(
-    ("AmbientCapabilities", "BindPaths", "BindReadOnlyPaths", "CPUAffinity", "CPUQuota", "CapabilityBoundingSet",
-     "IPAddressAllow", "IPAddressDeny", "InaccessiblePaths", "IOWeight", "MemoryHigh", "MemoryMax", "MountFlags",
-     "NoNewPrivileges", "PrivateNetwork", "PrivateTmp", "PrivateUsers", "ProtectHome", "ProtectSystem",
-     "ReadOnlyPaths", "ReadWritePaths", "RestrictAddressFamilies", "RootDirectory", "RootImage",
-     "SystemCallFilter", "TasksMax", "TTYPath", "TemporaryFileSystem")
+    ("AmbientCapabilities", "CPUAffinity", "CPUQuota", "DeviceAllow", "DevicePolicy", "ExecPaths", "IPAddressAllow",
+     "IPAddressDeny", "IOWeight", "JoinsNamespaceOf", "LockPersonality", "MemoryDenyWriteExecute", "MemoryHigh",
+     "MemoryMax", "MountFlags", "NoExecPaths", "PrivateIPC", "PrivateNetwork", "PrivateUsers", "ProcSubset",
+     "ProtectHostname", "ProtectProc", "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime",
+     "RestrictSUIDSGID", "RootImage", "SystemCallArchitectures", "SystemCallFilter", "TasksMax", "TTYPath")
 )  # fmt: skip
 NEEDS = ("Requires", "BindsTo")
 KINDS = (".mount", ".automount", ".swap", ".device")

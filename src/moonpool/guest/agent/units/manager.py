@@ -40,7 +40,7 @@ class Manager:
         self.booted = False
         self.began = time.time()  # what a boot is to other machines
         self.environment: dict[str, str] = {}  # of all services that start from now on
-        self._launcher = Launcher(users, processes, self.journal, self.environment)
+        self._launcher = Launcher(users, processes, workers, self.journal, self.environment)
         self._preparing: asyncio.Task[None] | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()

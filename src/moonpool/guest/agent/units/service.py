@@ -476,6 +476,7 @@ class Service(Supervised):
 
     def _let_go(self) -> None:
         self.main = None
+        self._launcher.private_folders.end(self.name)
         if self._notify is not None:
             self._notify.close()
             self._notify = None

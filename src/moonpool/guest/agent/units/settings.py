@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..users import read_small
+from . import confinement as confining
 from . import names, syntax
 from .commands import Command, parse
 from .signals import number_of
@@ -114,6 +115,7 @@ class Settings:
     mask: int | None = None
     delete_after_success: bool = False
     conditions: tuple[tuple[str, str], ...] = field(default=())
+    confinement: confining.Confinement = confining.NOTHING
 
     @property
     def bounded(self) -> bool:
@@ -217,6 +219,7 @@ def read(definition: Definition, home: Callable[[str], str]) -> Settings:
     start = reader.span("TimeoutStartSec", default_start if both == -1.0 else both)
     folder = reader.text("WorkingDirectory")
     source = reader.text("StandardInput", "null") or "null"
+    folders = _folders(reader)
     return Settings(
         kind=kind,
         commands=commands,
@@ -251,12 +254,13 @@ def read(definition: Definition, home: Callable[[str], str]) -> Settings:
         non_blocking=reader.flag("NonBlocking"),
         identifier=reader.text("SyslogIdentifier"),
         notify_all=definition.last("Service", "NotifyAccess") in ("all", "exec"),
-        folders=_folders(reader),
+        folders=folders,
         limits=_limits(reader),
         nice=reader.number("Nice", 0),
         mask=reader.number("UMask", -1, base=8) & 0o777 if definition.last("Service", "UMask") else None,
         delete_after_success=reader.flag("X-DeleteAfterSuccess", section="Unit"),
         conditions=_conditions(reader),
+        confinement=confining.read(reader, _writable(folders)),
         burst=_burst(reader),
         interval=_interval(reader),
     )
@@ -313,6 +317,10 @@ def _folders(reader: Reader) -> tuple[Folder, ...]:
             if path.startswith(f"{top}/"):
                 found.append(Folder(path, variable, mode))
     return tuple(found)
+
+
+def _writable(folders: tuple[Folder, ...]) -> tuple[str, ...]:
+    return tuple(folder.path for folder in folders if folder.variable != "CONFIGURATION_DIRECTORY")
 
 
 def _limits(reader: Reader) -> tuple[tuple[int, int, int], ...]:
