@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import structlog
+
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import checkpoint as images
 from moonpool.engine.gvisor import control, launch, linux, spec, state
@@ -30,6 +32,8 @@ LONGEST_NAME = 40  # characters of a member's name
 LONGEST_SOCKET_PATH = 108  # bytes, see unix(7)
 CHECKPOINT_TIMEOUT = 600.0  # seconds: gigabytes may have to be written
 PAUSE_TIMEOUT = CHECKPOINT_TIMEOUT  # what programs write to the disk just then is waited for
+
+log = structlog.get_logger(__name__)
 
 
 class Driver:
@@ -251,13 +255,18 @@ class Driver:
             return Held.PERHAPS
 
     def _control(self, name: str, call: str, timeout: float, *, then: Held) -> None:
-        note = self._members / name / HELD
+        self._note(name, Held.PERHAPS)
+        control.call(self._state / f"runsc-{name}.sock", f"containerManager.{call}", timeout)
+        self._note(name, then)
+
+    def _note(self, name: str, held: Held) -> None:
+        """On a disk that is full it is emptied and not written: nobody is to stay paused for that."""
         try:
-            note.write_text(Held.PERHAPS.value)
-            control.call(self._state / f"runsc-{name}.sock", f"containerManager.{call}", timeout)
-            note.write_text(then.value)
+            (self._members / name / HELD).write_text(held.value)
         except FileNotFoundError as error:
-            raise EngineError(f"{call} of {name} failed: there is no such sandbox") from error
+            raise EngineError(f"there is no sandbox {name}") from error
+        except OSError as error:
+            log.warning("note_not_written", member=name, held=held.value, error=error.strerror)
 
     def checkpoint(
         self,
@@ -276,7 +285,10 @@ class Driver:
         case. ``connected`` may be False where there are none, which is quicker. Raises CheckpointRefused: then nothing
         is left at ``target`` and the sandbox goes on.
         """
-        partial = images.partial_folder(target)
+        try:
+            partial = images.partial_folder(target)
+        except OSError as error:
+            raise CheckpointRefused(f"the memory of {name} cannot be written: {error}") from error
         try:
             if not leave_running:
                 self.pause(name)
@@ -293,7 +305,14 @@ class Driver:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         if not leave_running:
+            self._end_saved(name)
+
+    def _end_saved(self, name: str) -> None:
+        """That it is long in dying must not cost the memory, which is safe: whoever clears up kills it again."""
+        try:
             self.kill(name)
+        except EngineError as error:
+            log.warning("saved_member_not_dead", member=name, reason=error.message)
 
     def save_moment(self, name: str, folder: Path, take: Callable[[], None], *, connected: bool) -> None:
         """Save the memory into ``folder`` and run ``take`` while nothing inside moves; the sandbox goes on.
