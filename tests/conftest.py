@@ -6,11 +6,10 @@ import gc
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from tests.contract.run import (
 from tests.data import pytest_configure, pytest_unconfigure
 from tests.databases import migrate, prepare
 from tests.order import pytest_collection_modifyitems
+from tests.ports import free_port
 
 __all__ = [
     "pytest_addoption",
@@ -133,13 +133,6 @@ def postgresql_server() -> Iterator[str]:
 def die_with_parent() -> None:
     """In a child before its program: the kernel ends it when this process ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.images import debian_package
+from tests.ports import free_port
 
 USER, PASSWORD = "builder", "s3cret-of-the-registry"
 # bcrypt of PASSWORD, which is the only kind that the registry takes.
@@ -50,11 +51,8 @@ class LoopbackRegistry:
 @contextmanager
 def loopback_registry(*, authenticated: bool = False) -> Iterator[LoopbackRegistry]:
     program = debian_package("docker-registry") / "usr/bin/docker-registry"
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name, socket.socket() as probe:
-        folder = Path(name)
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder, port = Path(name), free_port()
         settings: dict[str, object] = {
             "version": "0.1",
             "log": {"level": "error"},

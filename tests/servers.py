@@ -8,7 +8,6 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import httpx
 import pytest
 
 from tests.data import VAR_TMP, data_folder
+from tests.ports import free_port
 from tests.programs import Program, begin
 
 START_TIMEOUT = 300.0  # seconds; the first start may have to unpack the base image
@@ -59,9 +59,7 @@ def running_server(*, folder: Path = VAR_TMP, forked: bool = True, **environment
 
 @contextmanager
 def serving(data: Path, *, forked: bool = True, **environment: str) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     key = f"mp_{secrets.token_urlsafe(32)}"
     # Half as many warm members as a server has otherwise: each costs its start a quarter of a second of a processor.
     variables = {**os.environ, "MOONPOOL_API_KEY": key, "MOONPOOL_POOL_SIZE": "2", **environment}

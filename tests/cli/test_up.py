@@ -12,16 +12,11 @@ import pytest
 
 from tests.cli.program import Cli
 from tests.data import furnish
+from tests.ports import free_port
 from tests.sdk.node import PROGRAMS, node_project
 from tests.sdk.wrenn.conftest import python_313
 
 STOP_TIMEOUT = 120.0  # seconds
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def stop(pid: int) -> None:
@@ -60,7 +55,11 @@ def snippet_places() -> dict[str, tuple[str, Path | None]]:
 @pytest.fixture
 def fresh(lonely: Cli) -> Cli:
     noted = str(lonely.data.with_name("environment"))
-    variables = {"MOONPOOL_LISTEN": free_address(), "MOONPOOL_ENVIRONMENT_FILE": noted, "MOONPOOL_POOL_SIZE": "2"}
+    variables = {
+        "MOONPOOL_LISTEN": f"127.0.0.1:{free_port()}",
+        "MOONPOOL_ENVIRONMENT_FILE": noted,
+        "MOONPOOL_POOL_SIZE": "2",
+    }
     return Cli({**lonely.environment, **variables}, forked=False)
 
 

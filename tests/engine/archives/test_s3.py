@@ -22,8 +22,9 @@ from moonpool.engine.storage import Kind
 from moonpool.errors import ArchiveCorrupt, StoreUnavailable
 from moonpool.hosts.inspection import Verdict
 from moonpool.hosts.model import MEBIBYTE
-from tests.conftest import die_with_parent, free_port
+from tests.conftest import die_with_parent
 from tests.engine.archives.test_disks import SPEC, Machine, machine, nothing, state
+from tests.ports import free_port
 
 __all__ = ["machine"]
 

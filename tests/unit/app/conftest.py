@@ -11,7 +11,8 @@ import uvicorn
 
 from moonpool.app import Application, build
 from moonpool.config import Settings
-from tests.conftest import LOOPBACK, free_port
+from tests.conftest import LOOPBACK
+from tests.ports import free_port
 from tests.unit.sandboxes.machines import MemoryMachines
 
 KEY = "the-key-of-this-test"

@@ -15,7 +15,8 @@ from moonpool.app import Application, Core, build
 from moonpool.clock import Clock
 from moonpool.config import Settings
 from moonpool.sandboxes.model import NewSandbox, Sandbox
-from tests.conftest import LOOPBACK, ManualClock, free_port
+from tests.conftest import LOOPBACK, ManualClock
+from tests.ports import free_port
 from tests.unit.app.conftest import KEY, AnnouncedServer
 from tests.unit.previews.apps import Answer, App, Client, ReachableMachines, connected, running_app
 

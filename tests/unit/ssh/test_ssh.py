@@ -16,7 +16,7 @@ from moonpool.sandboxes.model import SandboxState
 from moonpool.ssh.hostkey import host_key
 from moonpool.ssh.server import Slowness
 from moonpool.store.tables import ssh_tokens
-from tests.conftest import free_port
+from tests.ports import free_port
 from tests.unit.ssh.conftest import LIMIT, OPTIONS, Shells, finished
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

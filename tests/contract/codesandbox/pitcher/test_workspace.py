@@ -8,8 +8,8 @@ import pytest
 
 from moonpool.dialects.codesandbox.pitcher.taskfile import RestartOn, Task
 from moonpool.dialects.codesandbox.pitcher.tasks import outdated
-from tests.conftest import free_port
 from tests.contract.codesandbox.pitcher.conftest import PATIENCE, Peer, Refused, World
+from tests.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
