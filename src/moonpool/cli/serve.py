@@ -38,6 +38,7 @@ def serve(
 
         from moonpool.app import build
         from moonpool.dialects.common.sockets import MAX_MESSAGE_BYTES
+        from moonpool.headroom import return_freed_memory
     finally:
         gc.freeze()  # and would hold up requests later.
         gc.enable()
@@ -47,6 +48,7 @@ def serve(
     if not host or not port.isdigit() or int(port) > HIGHEST_PORT:
         raise CommandFailed(f"--listen wants ADDRESS:PORT, not '{settings.listen}'", WRONG_USE)
     raise_descriptor_limit()
+    return_freed_memory()
     with data_lock(settings.data, f"{SERVING}{settings.listen}"):
         application = build(settings)
         server = uvicorn.Server(
