@@ -134,6 +134,22 @@ def test_mounted_live_with_a_subpath_and_read_only(host: Machine, volume: str) -
     host.destroy(spec)
 
 
+def test_taken_from_services_that_are_confined_too(host: Machine, volume: str) -> None:
+    spec = create(host, Mount(volume, "/data"))
+    unit = "printf '[Service]\nProtectSystem=full\nWorkingDirectory=%s\nExecStart=/bin/sleep 1000\n'"
+    folder = "/etc/systemd/system"
+    host.shell(spec, f"{unit} / >{folder}/free.service; {unit} /data >{folder}/held.service; systemctl daemon-reload")
+    host.shell(spec, "touch /data/file; systemctl start free held")
+    with pytest.raises(VolumeInUse):
+        host.run(host.host.set_mounts(spec.id, ()))
+    assert host.shell(spec, "ls /data") == "file"
+    host.shell(spec, "systemctl stop held")
+    host.run(host.host.set_mounts(spec.id, ()))
+    inside = "/proc/$(systemctl show free -p MainPID --value)/root"
+    assert host.shell(spec, f"test -d {inside}/data; ls -A /data {inside}/data | grep file || echo none") == "none"
+    host.destroy(spec)
+
+
 @pytest.mark.parametrize("target", ["/", "../../images", "/etc"])
 def test_links_in_a_subpath_are_not_followed(host: Machine, volume: str, target: str) -> None:
     spec = create(host, Mount(volume, "/data"))

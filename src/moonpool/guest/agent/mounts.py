@@ -5,7 +5,7 @@ import errno
 import os
 
 from ..protocol import Stream
-from . import root
+from . import elsewhere, root
 from .errors import AgentError
 from .request import Request
 
@@ -57,7 +57,11 @@ class Mounts:
         if path not in self._mounted:
             return
         code = 0
-        if _libc.umount2(os.fsencode(self._mounted[path][1]), 0) != 0:
+        try:
+            elsewhere.unmount(self._mounted[path][1])
+        except OSError as error:
+            code = error.errno or 0
+        if code == 0 and _libc.umount2(os.fsencode(self._mounted[path][1]), 0) != 0:
             code = ctypes.get_errno()
         if code == errno.EBUSY:
             raise AgentError("volume_in_use", f"a program has a file or its working directory below {path}")
