@@ -17,21 +17,22 @@ PAUSE = 1.0  # seconds between two answers to one sandbox, and between two commi
 
 
 class DiskSizes:
-    """What a sandbox asks while it is being answered, or right after it, is answered a moment later."""
+    """What a sandbox asks while it is being answered, or right after it, is answered a moment later. One that was
+    started anew meanwhile knows nothing of that."""
 
     def __init__(self, pool: Pool, volumes: Volumes, threads: Threads) -> None:
         self._pool, self._volumes, self._threads = pool, volumes, threads
-        self._answered: set[str] = set()
-        self._again: set[str] = set()
+        self._answered: set[LiveMachine] = set()
+        self._again: set[LiveMachine] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._committed_at = -PAUSE
         self._closed = False
 
     def asked(self, machine: LiveMachine) -> None:
-        if machine.spec.id in self._answered:
-            self._again.add(machine.spec.id)
+        if machine in self._answered:
+            self._again.add(machine)
         elif not (machine.ending or self._closed):
-            self._answered.add(machine.spec.id)
+            self._answered.add(machine)
             task = asyncio.create_task(self._answer(machine))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -52,9 +53,9 @@ class DiskSizes:
             asyncio.get_running_loop().call_later(PAUSE, self._rested, machine)
 
     def _rested(self, machine: LiveMachine) -> None:
-        self._answered.discard(machine.spec.id)
-        if machine.spec.id in self._again:
-            self._again.discard(machine.spec.id)
+        self._answered.discard(machine)
+        if machine in self._again:
+            self._again.discard(machine)
             self.asked(machine)
 
     def _measure(self, machine: LiveMachine) -> Mapping[str, DiskSize]:

@@ -58,6 +58,16 @@ def test_df_tells_its_own_disk(host: Machine, sandbox: MachineSpec) -> None:
     host.shell(sandbox, f"until {df} | grep -q 4096M; do sleep 0.1; done")
 
 
+def test_df_tells_it_right_after_a_start_from_the_disk_too(host: Machine, sandbox: MachineSpec) -> None:
+    df = "until test -e /usr/local/bin/df; do sleep 0.01; done; df -BM --output=size / | tail -1"
+    assert host.shell(sandbox, df).split() == ["3072M"]
+    grown = replace(sandbox, resources=replace(sandbox.resources, disk_mib=4096))
+    host.run(host.host.stop(sandbox.id))
+    host.run(host.host.set_resources(sandbox.id, grown.resources))
+    host.run(host.host.start(grown))
+    assert host.shell(grown, df).split() == ["4096M"]
+
+
 def test_a_resize_is_seen_at_once_by_what_runs_as_well(host: Machine, sandbox: MachineSpec) -> None:
     ask = "import os, sys\nfor _ in sys.stdin: print(len(os.sched_getaffinity(0)), flush=True)"
     host.shell(
