@@ -66,8 +66,8 @@ async def test_others_have_their_turn_meanwhile() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, MANY, MANY + 1, 3 * MANY])
 async def test_lists(count: int) -> None:
-    messages = await sent(json_list([lambda number=number: {"n": number} for number in range(count)]))
+    messages = await sent(json_list(range(count), lambda number: {"n": number}))
     assert json.loads(body_of(messages)) == [{"n": number} for number in range(count)]
     assert len(messages) > count // MANY
-    named = await sent(json_list([lambda number=number: {"n": number} for number in range(count)], "all"))
+    named = await sent(json_list(range(count), lambda number: {"n": number}, "all"))
     assert json.loads(body_of(named)) == {"all": [{"n": number} for number in range(count)]}

@@ -5,6 +5,7 @@ import asyncio
 import codecs
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from starlette.responses import Response, StreamingResponse
 
@@ -12,6 +13,7 @@ BULK = 1 << 20  # bytes or characters from which on it is made in pieces
 PIECE = 128 << 10
 MANY = 500  # documents of a list that are made at once
 MEDIA_TYPE = "application/json"
+Item = TypeVar("Item")
 
 
 def json_answer(document: Mapping[str, object], status: int = 200) -> Response:
@@ -24,17 +26,19 @@ def json_answer(document: Mapping[str, object], status: int = 200) -> Response:
     return Response(_encoded(plain), status, media_type=MEDIA_TYPE)
 
 
-def json_list(documents: Sequence[Callable[[], object]], name: str | None = None) -> Response:
-    """Each is made when it is its turn. With a ``name`` the list is that member of an object."""
+def json_list(items: Sequence[Item], make: Callable[[Item], object], name: str | None = None) -> Response:
+    """What ``make`` gives for each item, when it is its turn. With a ``name`` the list is that member of an object."""
     before, after = (b"", b"") if name is None else (b"{" + _encoded(name) + b":", b"}")
-    if len(documents) > MANY:
-        return StreamingResponse(_parts(documents, before, after), media_type=MEDIA_TYPE)
-    return Response(before + _encoded([make() for make in documents]) + after, media_type=MEDIA_TYPE)
+    if len(items) > MANY:
+        return StreamingResponse(_parts(items, make, before, after), media_type=MEDIA_TYPE)
+    return Response(before + _encoded([make(item) for item in items]) + after, media_type=MEDIA_TYPE)
 
 
-async def _parts(documents: Sequence[Callable[[], object]], before: bytes, after: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(documents), MANY):
-        some = _encoded([make() for make in documents[start : start + MANY]])
+async def _parts(
+    items: Sequence[Item], make: Callable[[Item], object], before: bytes, after: bytes
+) -> AsyncIterator[bytes]:
+    for start in range(0, len(items), MANY):
+        some = _encoded([make(item) for item in items[start : start + MANY]])
         yield (b"," if start else before + b"[") + some[1:-1]
         await asyncio.sleep(0)
     yield b"]" + after

@@ -4,7 +4,6 @@ import base64
 import binascii
 import posixpath
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -22,6 +21,7 @@ from moonpool.dialects.freestyle.schemas import (
 )
 from moonpool.errors import FileNotFound, InvalidInput, IsADirectory
 from moonpool.files.service import OpenFiles
+from moonpool.guest.model import FileInfo as EntryInfo
 from moonpool.sandboxes.model import AgentSession
 
 MAX_FILE = MAX_BODY // 2  # bytes of a file that one answer carries
@@ -82,12 +82,12 @@ async def read(files: OpenFiles, path: str) -> Response:
 async def listing(files: OpenFiles, path: str) -> Response:
     """A link counts as what it leads to; whatever is no folder is a file."""
     entries = await files.entries(path)
-    folders = {entry.name for entry in entries if "directory" in (entry.kind, entry.target_kind)}
-    return json_list([partial(described, entry.name, entry.name in folders) for entry in entries], "files")
+    return json_list(entries, described, "files")
 
 
-def described(name: str, folder: bool) -> dict[str, Any]:
-    info = FileInfo(name=printable(name), kind=FileKind.directory if folder else FileKind.file)
+def described(entry: EntryInfo) -> dict[str, Any]:
+    folder = "directory" in (entry.kind, entry.target_kind)
+    info = FileInfo(name=printable(entry.name), kind=FileKind.directory if folder else FileKind.file)
     return info.model_dump(mode="json", by_alias=True)
 
 

@@ -3,7 +3,6 @@
 import stat
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -74,7 +73,7 @@ async def list_directory(id: str, request: Request, services: Provided, principa
     path = wanted.path or "~"
     async with open_session(services, principal, id) as session:
         found = await as_owner(session, lambda user: session.agent.list(path, max(depth, 1), user=user), path)
-    return json_list([partial(entry_document, info) for info in found], "entries")
+    return json_list(found, entry_document, "entries")
 
 
 @router.post("/v1/capsules/{id}/files/mkdir")

@@ -1,6 +1,5 @@
 """Operations on files, but for their content."""
 
-from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -23,7 +22,7 @@ async def list_files(call: Call) -> Response:
     path = call.connection.query_params.get("path") or WORK_FOLDER
     async with call.tools.files.open(call.principal, call.sandbox) as files:
         entries = await files.entries(path, depth)
-    return json_list([partial(file_document, entry) for entry in entries])
+    return json_list(entries, file_document)
 
 
 async def describe(call: Call) -> Response:
