@@ -14,13 +14,14 @@ PREFIXES = "@-:+!|"
 @dataclass(frozen=True)
 class Command:
     """``executable`` is what is executed, ``argv[0]`` may be another name. ``ignored``: its failure does not count.
-    ``privileged``: as root, whoever the service's user is."""
+    ``privileged``: as root, whoever the service's user is, and not confined; ``elevated``: as root, but confined."""
 
     executable: str
     argv: tuple[str, ...]
     ignored: bool = False
     privileged: bool = False
     verbatim: bool = False
+    elevated: bool = False
 
     def arguments(self, environment: Mapping[str, str]) -> tuple[str, ...]:
         """With variables in their places: ``$NAME`` as a word becomes as many words as it has, ``${NAME}`` is text."""
@@ -81,4 +82,4 @@ def _command(line: list[str], specifier: Callable[[str], str | None]) -> Command
             raise BadSetting("No argument after the executable, which @ asks for")
     else:
         argv = [executable, *argv]
-    return Command(executable, tuple(argv), "-" in flags, "+" in flags, ":" in flags)
+    return Command(executable, tuple(argv), "-" in flags, "+" in flags, ":" in flags, flags.count("!") == 1)

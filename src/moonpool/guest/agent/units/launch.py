@@ -112,7 +112,7 @@ class Launcher:
             numbers = {"LISTEN_FDS": str(len(passed.descriptors)), "LISTEN_FDNAMES": ":".join(passed.names)}
             extra = {**extra, **passed.variables, **numbers}
         environment = self.environment(settings, user, extra)
-        acting = self._users.named("root") if command.privileged else user
+        acting = self._users.named("root") if command.privileged or command.elevated else user
         name = settings.identifier or os.path.basename(command.executable)
         reader = LineReader(self._journal, unit, name, extra.get(INVOCATION, ""))
         with contextlib.ExitStack() as stack:
