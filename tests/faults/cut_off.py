@@ -30,6 +30,7 @@ from moonpool.snapshots.model import SnapshotState
 from moonpool.store.database import Store
 from tests.faults.inventory import inventory
 
+RESERVE = "reserve-pages.img"  # what copies were written to before
 CLASSES: dict[str, type[Any]] = {"Driver": Driver, "Pool": Pool, "MemoryStore": MemoryStore}
 WARM = 1
 COUNTER = (
@@ -75,7 +76,7 @@ class Server:
             "snapshots": [item.id for item in snapshots if not item.general and item.state is not SnapshotState.ERROR],
             "kept": sorted(await self._host.snapshots()),
             "counted": counted,
-            "fast": sorted(os.listdir(fast)) if fast is not None else [],
+            "fast": sorted(set(os.listdir(fast)) - {RESERVE}) if fast is not None else [],
             "inventory": {name: sorted(v) if isinstance(v, frozenset) else v for name, v in asdict(found).items()},
         }
 

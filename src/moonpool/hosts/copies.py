@@ -83,7 +83,7 @@ class Copies:
             await self._freeze(source_id, machine, staging, lambda: self._lay(disk, copies[0]))
             await self._threads.run(self._share, staging, secret, copies)
         finally:
-            await self._threads.run(shutil.rmtree, staging, ignore_errors=True)
+            await self._threads.run(self._memory.discard, staging)
         return True
 
     def _share(self, staging: Path, secret: str, copies: Sequence[MachineSpec]) -> None:
@@ -127,7 +127,7 @@ class Copies:
             self._kept.save_secret(snapshot_id, machine.member.secret)
             await self._threads.run(self._keep, staging, snapshot_id)
         finally:
-            await self._threads.run(shutil.rmtree, staging, ignore_errors=True)
+            await self._threads.run(self._memory.discard, staging)
 
     def _keep(self, staging: Path, snapshot_id: str) -> None:
         """On the disk; the source, which goes on by now, did not wait for that."""

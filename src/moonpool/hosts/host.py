@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -412,7 +411,7 @@ class Host:
                 self._track(spec, member)
                 if spent := await self._threads.run(self._memory.take_out, spec.id):
                     # Nobody waits for its pages to be freed.
-                    self._threads.run(shutil.rmtree, spent, ignore_errors=True)
+                    self._threads.run(self._memory.discard, spent)
 
     async def _destroy(self, machine_id: str) -> None:
         async with self._locks.hold(machine_id):

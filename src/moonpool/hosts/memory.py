@@ -12,6 +12,8 @@ from pathlib import Path
 
 from moonpool.engine.gvisor import partial_folder
 from moonpool.engine.gvisor.linux import memory_filesystem
+from moonpool.engine.gvisor.saving import PAGES_FILE
+from moonpool.hosts.reserve import Reserve
 
 SNAPSHOTS = "snapshots"  # no sandbox's id: those have 20 characters
 SECRET, MANIFEST = ".secret", "manifest.json"
@@ -76,6 +78,7 @@ class MemoryStore:
         """``fast``: where memory that is brought back in a moment may be kept until then. Closed with the store."""
         self._folder, self._fast_folder = folder, fast
         self.fast = fast.path if fast is not None else None
+        self._reserve = Reserve(self.fast, PAGES_FILE) if self.fast is not None else None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def close(self) -> None:
@@ -97,10 +100,25 @@ class MemoryStore:
         return {path.stem for path in self._folder.glob(f"*{SECRET}")}
 
     def staging(self, machine_id: str, *, fast: int) -> Path:
-        """A fresh folder for a checkpoint to be written to and soon to be elsewhere; ``fast`` is its size in bytes."""
-        if self.fast is None or not has_room(self.fast, fast):
+        """A fresh folder for a checkpoint to be written to and soon to be elsewhere; ``fast`` is its size in bytes.
+
+        What it has in it already is to be written over. Ends with ``discard``.
+        """
+        if self.fast is None or self._reserve is None or not has_room(self.fast, fast):
+            if self._reserve is not None:
+                self._reserve.drop()
             return partial_folder(self.image(machine_id))
-        return partial_folder(self.fast / machine_id)
+        folder = partial_folder(self.fast / machine_id)
+        self._reserve.lend(folder)
+        return folder
+
+    def discard(self, folder: Path) -> None:
+        """Blocking. Remove a folder of staging()'s or take_out()'s; its pages are kept for the next one."""
+        if self._reserve is not None and folder.parent == self.fast:
+            self._reserve.keep(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        if self._reserve is not None:
+            self._reserve.trim()
 
     def link(self, machine_id: str, folder: Path, secret: str) -> None:
         """The checkpoint in ``folder`` is this one's as well, without a copy of its bytes: nobody ever changes them."""
@@ -134,11 +152,11 @@ class MemoryStore:
     def remove(self, machine_id: str) -> None:
         """Idempotent."""
         if (rest := self.take_out(machine_id)) is not None:
-            shutil.rmtree(rest, ignore_errors=True)
+            self.discard(rest)
 
     def take_out(self, machine_id: str) -> Path | None:
         """As ``remove``, but for the bytes: they are in the folder that is returned, and nobody's. The manifest goes
-        first, so that a half-removed checkpoint is never taken for a whole one."""
+        first, so that a half-removed checkpoint is never taken for a whole one. Ends with ``discard``."""
         image, rest = self.image(machine_id), None
         (image / MANIFEST).unlink(missing_ok=True)
         if image.is_dir():

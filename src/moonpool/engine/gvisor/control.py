@@ -1,11 +1,12 @@
 """Calls to a running sandbox through its control socket: starting runsc for one costs 20 ms, in which a sandbox that is
 copied would have to wait.
 
-The protocol is gVisor's urpc: a JSON request, a JSON answer.
+The protocol is gVisor's urpc: a JSON request, with open files beside it, and a JSON answer.
 """
 
 import json
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moonpool.errors import AgentTimeout, EngineError
@@ -13,14 +14,28 @@ from moonpool.errors import AgentTimeout, EngineError
 ANSWER_BYTES = 64 << 10  # no answer of the calls made here comes near
 
 
-def call(path: Path, method: str, timeout: float) -> None:
-    """One call without arguments, such as ``containerManager.Pause``; raises EngineError where it fails. AgentTimeout:
-    gVisor's kernel carries it out later, when it comes to it."""
+def call(
+    path: Path,
+    method: str,
+    timeout: float,
+    *,
+    argument: Mapping[str, object] | None = None,
+    files: Sequence[int] = (),
+) -> None:
+    """One call, such as ``containerManager.Pause``; raises EngineError where it fails. AgentTimeout: gVisor's kernel
+    carries it out later, when it comes to it.
+
+    ``files`` are descriptors that the sandbox's kernel is to have copies of.
+    """
+    request = json.dumps({"method": method, "arg": argument}).encode()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(str(path))
-            connection.sendall(json.dumps({"method": method, "arg": None}).encode())
+            if files:
+                socket.send_fds(connection, [request], files)
+            else:
+                connection.sendall(request)
             answer = _answer(connection)
     except TimeoutError as error:
         raise AgentTimeout(f"{method} was not answered within {timeout:.0f} s") from error

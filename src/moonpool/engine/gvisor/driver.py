@@ -14,14 +14,14 @@ import structlog
 
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import checkpoint as images
-from moonpool.engine.gvisor import control, launch, linux, spec, state
+from moonpool.engine.gvisor import control, launch, linux, saving, spec, state
 from moonpool.engine.gvisor.capabilities import probe
 from moonpool.engine.gvisor.digests import Digests
 from moonpool.engine.gvisor.mending import mended
 from moonpool.engine.gvisor.model import Held, Member, Running, Share
-from moonpool.engine.gvisor.refusal import reason, refusal
+from moonpool.engine.gvisor.refusal import head, reason, refusal
 from moonpool.engine.instance import Instance
-from moonpool.errors import CheckpointRefused, EngineError
+from moonpool.errors import AgentTimeout, CheckpointRefused, EngineError
 
 START_TIMEOUT = 60.0  # seconds, for boot and restore
 RESUME_TIMEOUT = 30.0  # seconds
@@ -256,7 +256,7 @@ class Driver:
 
     def _control(self, name: str, call: str, timeout: float, *, then: Held) -> None:
         self._note(name, Held.PERHAPS)
-        control.call(self._state / f"runsc-{name}.sock", f"containerManager.{call}", timeout)
+        control.call(self._socket(name), f"containerManager.{call}", timeout)
         self._note(name, then)
 
     def _note(self, name: str, held: Held) -> None:
@@ -322,7 +322,7 @@ class Driver:
         """
         self.pause(name)
         try:
-            self._write_memory(name, folder, connected=connected)
+            self._write_memory(name, folder, connected=connected, call=saving.known(self.capabilities.version))
             take()
         except OSError as error:
             raise CheckpointRefused(f"the memory of {name} cannot be written: {error}") from error
@@ -340,15 +340,25 @@ class Driver:
         except OSError as error:
             raise CheckpointRefused(f"{target.name} cannot be written: {error}") from error
 
-    def _write_memory(self, name: str, folder: Path, *, connected: bool) -> None:
-        """The sandbox's own kernel writes it, and is not to be ended for the memory that takes."""
+    def _write_memory(self, name: str, folder: Path, *, connected: bool, call: bool = False) -> None:
+        """The sandbox's own kernel writes it, and is not to be ended for the memory that takes. ``call`` asks it
+        without runsc."""
         running = state.read(self._state, name)
         if running is None:
             raise EngineError(f"there is no sandbox {name}")
         with self._cgroups.uncounted(self._cgroup(name), running.sandbox_pid):
             if connected:
                 self._cut_connections(name)
-            self._save(name, launch.spawn(self._checkpoint_command(name, folder), subprocess.DEVNULL))
+            if call:
+                self._call_to_save(name, running, folder)
+            else:
+                self._save(name, launch.spawn(self._checkpoint_command(name, folder), subprocess.DEVNULL))
+
+    def _call_to_save(self, name: str, running: Running, folder: Path) -> None:
+        try:
+            saving.save(self._socket(name), folder, CHECKPOINT_TIMEOUT)
+        except (EngineError, AgentTimeout) as error:
+            raise refusal(name, running, error.message) from error
 
     def _cut_connections(self, name: str) -> None:
         """Have runsc drop all connections, by a checkpoint that comes to nothing for want of room.
@@ -357,6 +367,9 @@ class Driver:
         the program that waits on it spins after the restore and hears of nothing any more. Dropped beforehand they do
         no harm.
         """
+        if saving.known(self.capabilities.version):
+            saving.cut_connections(self._socket(name), CHECKPOINT_TIMEOUT)
+            return
         nowhere = self._members / name / NOWHERE  # Nothing can be mounted in a folder that is itself mounted nowhere.
         nowhere.mkdir(exist_ok=True)
         with contextlib.suppress(CheckpointRefused):
@@ -365,7 +378,7 @@ class Driver:
     def _save(self, name: str, process: launch.Process) -> None:
         if launch.finish(process, CHECKPOINT_TIMEOUT):
             log = self._members / name / RUNSC_LOG
-            raise refusal(name, state.read(self._state, name), log)
+            raise refusal(name, state.read(self._state, name), head(log))
 
     def _checkpoint_command(self, name: str, folder: Path) -> list[str]:
         flags = (*self.capabilities.checkpoint_flags, "--leave-running", f"--image-path={folder}")
@@ -416,6 +429,9 @@ class Driver:
         with contextlib.suppress(FileNotFoundError):
             os.truncate(log, 0)
         return [self._runsc, f"--root={self._state}", f"--log={log}", *self.capabilities.flags, *arguments]
+
+    def _socket(self, name: str) -> Path:
+        return self._state / f"runsc-{name}.sock"
 
     def _log(self, name: str) -> str:
         """What runsc, or else the agent that it started, gave as the reason."""

@@ -16,12 +16,21 @@ DELETED = " (deleted)"
 
 def reason(log: Path) -> str:
     """What runsc wrote first, shortened; empty where it wrote nothing."""
+    return shortened(head(log))
+
+
+def head(log: Path) -> str:
+    """The beginning of what runsc wrote; empty where there is nothing."""
     try:
         with log.open("rb") as file:
-            head = file.read(HEAD_BYTES).decode(errors="replace").strip()
+            return file.read(HEAD_BYTES).decode(errors="replace").strip()
     except OSError:
         return ""
-    first = head.partition("\n")[0]
+
+
+def shortened(told: str) -> str:
+    """Its first line, without what runsc puts around it."""
+    first = told.partition("\n")[0]
     try:
         first = str(json.loads(first)["msg"])
     except (ValueError, KeyError, TypeError):
@@ -29,16 +38,17 @@ def reason(log: Path) -> str:
     return first if len(first) <= LONGEST_REASON else f"{first[:LONGEST_REASON]}…"
 
 
-def refusal(name: str, running: Running | None, log: Path) -> CheckpointRefused:
-    """The error for a checkpoint that failed; its detail ``paths`` lists the files that are the cause, where known."""
-    paths = deleted_open_files(running) if running and _mentions(log, DELETED_OPEN) else []
+def refusal(name: str, running: Running | None, told: str) -> CheckpointRefused:
+    """The error for a checkpoint that failed for what is ``told``; its detail ``paths`` lists the files that are the
+    cause, where known."""
+    paths = deleted_open_files(running) if running and DELETED_OPEN in told else []
     if paths:
         return CheckpointRefused(
             f"the memory of {name} cannot be saved while deleted files are open in it: {', '.join(paths)}",
             hint="Close these files, or end the programs that hold them, or stop the sandbox instead.",
             paths=paths,
         )
-    return CheckpointRefused(f"the memory of {name} cannot be saved: {reason(log)}")
+    return CheckpointRefused(f"the memory of {name} cannot be saved: {shortened(told)}")
 
 
 def deleted_open_files(running: Running) -> list[str]:
@@ -60,10 +70,3 @@ def _link(entry: Path) -> str:
         return os.readlink(entry)
     except OSError:
         return ""
-
-
-def _mentions(log: Path, words: str) -> bool:
-    try:
-        return words in log.read_text(errors="replace")
-    except OSError:
-        return False
