@@ -52,7 +52,7 @@ from moonpool.hosts.model import (
 from moonpool.hosts.mounting import Mounting
 from moonpool.hosts.notices import Notices
 from moonpool.hosts.open_files import explain_refusal, refuse_deleted_files
-from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undone_on_failure
+from moonpool.hosts.parts import Parts, Progress, open_parts, silent, undo_start
 from moonpool.hosts.readahead import ReadAhead
 from moonpool.hosts.records import Record, Records
 from moonpool.hosts.resizing import resize
@@ -108,10 +108,13 @@ class Host:
         """Opens the engine, takes over what still runs, and begins to fill the warm pool."""
         threads = Threads()
         parts = await threads.run(open_parts, settings, progress)
-        with undone_on_failure(parts.close, parts.instance):
+        try:
             warm = await threads.run(ensure_warm_image, parts, progress)
             host = cls(parts, warm, settings, threads)
             await host._adopt()
+        except BaseException:
+            await threads.run(undo_start, parts.close, parts.instance)
+            raise
         await threads.run(balance, parts)
         host._warm.fill()
         host._blanks.fill()

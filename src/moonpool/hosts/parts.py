@@ -80,6 +80,11 @@ def undone_on_failure(undo: Callable[[], None], instance: Instance) -> Iterator[
     try:
         yield
     except BaseException:
-        if not any((instance.run / "machines").glob("*.json")):
-            undo()
+        undo_start(undo, instance)
         raise
+
+
+def undo_start(undo: Callable[[], None], instance: Instance) -> None:
+    """Blocking, and not for the thread of an event loop: the network's part has one of its own."""
+    if not any((instance.run / "machines").glob("*.json")):
+        undo()
