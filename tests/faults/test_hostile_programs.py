@@ -98,6 +98,16 @@ def test_memory_over_the_limit_ends_the_sandbox_and_no_other(client: httpx.Clien
         assert "errorReason" not in box.row()
 
 
+def test_whoever_is_told_of_it_may_start_it_again_at_once(client: httpx.Client) -> None:
+    with small(client) as box:
+        answer = client.post(f"{box.toolbox}/process/code-run", json={"code": EAT, "language": "python"})
+        started = box.change("start")
+        assert "out of memory" in refused(answer, 502)
+        accepted(started)
+        box.becomes("started")
+        assert box.run("echo again") == "again\n"
+
+
 def test_files_in_memory_count_as_memory(client: httpx.Client) -> None:
     with small(client) as box:
         refused(box.try_run("head -c 2000000000 /dev/zero > /dev/shm/filler"), 502)

@@ -98,7 +98,7 @@ class Host:
         self._unbroken = Unbroken()
         self._read_ahead = ReadAhead()
         self._sampler = Sampler(parts.cgroups, parts.pool, threads)
-        self._burials: set[asyncio.Task[None]] = set()
+        self._burials: set[asyncio.Task[ExitReason]] = set()
         self._upkeep: asyncio.Future[Any] | None = None
         self._on_exit: OnExit = lambda _exit: None
         self._on_scarce: Callable[[], None] = lambda: None
@@ -582,8 +582,8 @@ class Host:
         if machine.ending:  # Whoever ends, saves or copies it tells of it.
             return
         del self._machines[machine_id]
-        machine.is_over(why := asyncio.create_task(self._why(machine)))
-        task = asyncio.create_task(self._bury(machine, why))
+        task = asyncio.create_task(self._bury(machine))
+        machine.is_over(task)
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)
 
@@ -591,10 +591,11 @@ class Host:
         stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
         return ExitReason.OUT_OF_MEMORY if stats.oom_kills else ExitReason.CRASHED
 
-    async def _bury(self, machine: LiveMachine, why: asyncio.Future[ExitReason]) -> None:
-        reason = await why
+    async def _bury(self, machine: LiveMachine) -> ExitReason:
+        reason = await self._why(machine)
         log.warning("sandbox_died", sandbox=machine.spec.id, reason=reason.value)
         async with self._locks.hold(machine.spec.id):
             await machine.close()
             await self._end(machine)
         self._on_exit(MachineExit(machine.spec.id, reason))
+        return reason

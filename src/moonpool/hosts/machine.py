@@ -17,6 +17,7 @@ from moonpool.hosts.model import ExitReason, MachineSpec
 from moonpool.hosts.staging import Staging
 from moonpool.hosts.threads import Threads
 
+BURIAL_TIMEOUT = 5.0  # seconds that those who are in it when it dies wait for its end to be known
 ALARM_LEAST = 0.1  # seconds asleep before a timer inside wakes the sandbox again
 REST_AFTER = 1.0  # seconds without a session before a sandbox with nothing but its agent is frozen
 
@@ -46,7 +47,7 @@ class LiveMachine:
         self.ending = False  # Set by whoever ends it on purpose, so that the end is no surprise.
         self._cgroups, self._threads = cgroups, threads
         self._over = False
-        self._died_of: asyncio.Future[ExitReason] | None = None
+        self._burial: asyncio.Future[ExitReason] | None = None
         self._sessions = 0
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -91,15 +92,19 @@ class LiveMachine:
             if not self._sessions:
                 self.rest_later(REST_AFTER)
 
-    def is_over(self, died_of: "asyncio.Future[ExitReason] | None" = None) -> None:
-        """No session can go on: it is being ended, or died of what ``died_of`` will say."""
+    def is_over(self, burial: "asyncio.Future[ExitReason] | None" = None) -> None:
+        """No session can go on: it is being ended, or died, and ``burial`` will say of what when all know of it."""
         self.ending = self._over = True
-        self._died_of = self._died_of or died_of
+        self._burial = self._burial or burial
 
     async def _end_as_told(self) -> SandboxEnded:
-        if self._died_of is None:
+        if self._burial is None:
             return SandboxEnded()
-        return SandboxEnded(f"The sandbox's processes ended meanwhile: {(await asyncio.shield(self._died_of)).value}")
+        # Whoever is told may start it again at once. An operation that the burial waits for is not to wait for it.
+        done, _ = await asyncio.wait({self._burial}, timeout=BURIAL_TIMEOUT)
+        if not done or self._burial.cancelled() or self._burial.exception() is not None:
+            return SandboxEnded()
+        return SandboxEnded(f"The sandbox's processes ended meanwhile: {self._burial.result().value}")
 
     async def sync(self, timeout: float) -> None:
         """Have the agent write out what programs wrote, within ``timeout`` seconds; nothing where it cannot answer."""
