@@ -89,7 +89,8 @@ async def _starts(host: Host, runs: int) -> list[float]:
 
 
 async def _forks_of_files(host: Host, runs: int) -> list[Figure]:
-    """In turns: machines are too noisy for two runs."""
+    """In turns: machines are too noisy for two runs. Each begins with a spare member, or the first would take the one
+    that the second waits for."""
     empty, full = _roomy(), _roomy()
     times: dict[str, list[float]] = {empty.id: [], full.id: []}
     await asyncio.gather(host.create(empty), host.create(full))
@@ -97,6 +98,8 @@ async def _forks_of_files(host: Host, runs: int) -> list[Figure]:
         await _ask(host, full, FILL)
         for _ in range(runs):
             for spec in (empty, full):
+                await calm()
+                await host.ready()
                 times[spec.id].append(await fork(host, spec, 1))
     finally:
         await asyncio.gather(host.destroy(empty.id), host.destroy(full.id))
