@@ -150,6 +150,20 @@ def test_taken_from_services_that_are_confined_too(host: Machine, volume: str) -
     host.destroy(spec)
 
 
+def test_what_confined_services_have_open_is_looked_for_where_they_see_it(host: Machine, volume: str) -> None:
+    spec = create(host, Mount(volume, "/data"))
+    start = "exec 7>/data/open; echo x >&7; exec sleep 1000"
+    unit = f'[Service]\\nProtectSystem=full\\nExecStart=/bin/sh -c "{start}"\\n'
+    host.shell(spec, f"printf '{unit}' > /etc/systemd/system/writer.service; systemctl daemon-reload")
+    host.shell(spec, "systemctl start writer; until test -s /data/open; do sleep 0.01; done")
+    host.run(host.host.pause(spec.id))
+    host.run(host.host.resume(spec))
+    host.shell(spec, "systemctl is-active writer; rm /data/open")
+    with pytest.raises(CheckpointRefused, match="holds the deleted file /data/open open"):
+        host.run(host.host.pause(spec.id))
+    host.destroy(spec)
+
+
 @pytest.mark.parametrize("target", ["/", "../../images", "/etc"])
 def test_links_in_a_subpath_are_not_followed(host: Machine, volume: str, target: str) -> None:
     spec = create(host, Mount(volume, "/data"))

@@ -15,6 +15,7 @@ from .limits import Limits
 from .mounts import Mounts
 from .processes import Processes
 from .request import Request, check_path
+from .units.namespaces import STAGE
 from .users import Users, read_small
 from .workers import Workers
 
@@ -203,12 +204,20 @@ def _deleted_files(root_device: int, volumes: set[int]) -> list[dict[str, Any]]:
         path = target.removesuffix(DELETED)
         if path == target and not volumes:
             continue
+        shown, place = _as_seen_inside(pid, path)
         with contextlib.suppress(OSError):
             there = os.stat(f"/proc/{pid}/fd/{descriptor}")
-            deleted = path != target or (there.st_dev in volumes and _is_gone(path, there))
+            deleted = path != target or (there.st_dev in volumes and _is_gone(place, there))
             if deleted and stat.S_ISREG(there.st_mode) and there.st_dev in {root_device, *volumes}:
-                found.append({"pid": pid, "process": network.process_name(pid), "path": path})
+                found.append({"pid": pid, "process": network.process_name(pid), "path": shown})
     return found
+
+
+def _as_seen_inside(pid: int, path: str) -> tuple[str, str]:
+    """A file's path for people, and where it is to be looked for: a confined service has a root of its own, of which
+    the agent is told by where that was built."""
+    _, confined, own = path.partition(STAGE)
+    return (own, f"/proc/{pid}/root{own}") if confined else (path, path)
 
 
 def _is_gone(path: str, there: os.stat_result) -> bool:
