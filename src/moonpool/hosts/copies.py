@@ -166,6 +166,7 @@ class Copies:
         await self._threads.run(self._pool.sync, self._disk(Kind.SANDBOXES, source_id))
         async with machine.held() as connected:
             await self._threads.run(self._save, machine, staging, take, connected)
+        await self._threads.run(self._memory.keep, staging)
 
     def _save(self, machine: LiveMachine, staging: Path, take: Callable[[], None], connected: bool) -> None:
         name, resources = machine.member.name, machine.spec.resources

@@ -587,12 +587,9 @@ class Host:
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)
 
-    async def _why(self, machine: LiveMachine) -> ExitReason:
-        stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
-        return ExitReason.OUT_OF_MEMORY if stats.oom_kills else ExitReason.CRASHED
-
     async def _bury(self, machine: LiveMachine) -> ExitReason:
-        reason = await self._why(machine)
+        stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
+        reason = ExitReason.OUT_OF_MEMORY if stats.oom_kills else ExitReason.CRASHED
         log.warning("sandbox_died", sandbox=machine.spec.id, reason=reason.value)
         async with self._locks.hold(machine.spec.id):
             await machine.close()

@@ -102,7 +102,7 @@ class MemoryStore:
     def staging(self, machine_id: str, *, fast: int) -> Path:
         """A fresh folder for a checkpoint to be written to and soon to be elsewhere; ``fast`` is its size in bytes.
 
-        What it has in it already is to be written over. Ends with ``discard``.
+        What it has in it already is to be written over. ``keep`` follows when all is written, ``discard`` in any case.
         """
         if self.fast is None or self._reserve is None or not has_room(self.fast, fast):
             if self._reserve is not None:
@@ -112,10 +112,13 @@ class MemoryStore:
         self._reserve.lend(folder)
         return folder
 
-    def discard(self, folder: Path) -> None:
-        """Blocking. Remove a folder of staging()'s or take_out()'s; its pages are kept for the next one."""
+    def keep(self, folder: Path) -> None:
+        """Blocking. The pages in a folder of staging()'s, to which nobody writes any more, are for the next one."""
         if self._reserve is not None and folder.parent == self.fast:
             self._reserve.keep(folder)
+
+    def discard(self, folder: Path) -> None:
+        """Blocking. Remove a folder of staging()'s or take_out()'s."""
         shutil.rmtree(folder, ignore_errors=True)
         if self._reserve is not None:
             self._reserve.trim()

@@ -12,7 +12,8 @@ KEPT = 256 * 1024**2  # bytes at most that are held while no checkpoint is in th
 
 
 class Reserve:
-    """One file, lent to one checkpoint at a time by a hard link: it is free again when its other links are gone.
+    """One file, given to one checkpoint at a time, and only while nobody else has a link to it. It comes back when that
+    checkpoint is whole: one that was given up may still be written to.
 
     What the last checkpoint held stands in it until the next one takes its place; nobody but the server can read it.
     """
@@ -23,13 +24,13 @@ class Reserve:
         self._lock = threading.Lock()
 
     def lend(self, folder: Path) -> None:
-        """Blocking. Lay the file into ``folder``, to be written over, where nobody has it."""
+        """Blocking. Move the file into ``folder``, to be written over, where nobody has it."""
         with self._lock:
             if self._links() == 1:
-                os.link(self._file, folder / self._name)
+                self._file.rename(folder / self._name)
 
     def keep(self, folder: Path) -> None:
-        """Blocking. What was written to in ``folder`` is kept for later, where nothing is kept yet."""
+        """Blocking. What is whole in ``folder`` is kept for later, where nothing is kept yet."""
         with self._lock:
             if not self._links() and (folder / self._name).exists():
                 os.link(folder / self._name, self._file)

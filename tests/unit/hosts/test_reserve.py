@@ -46,6 +46,19 @@ def test_what_is_given_back_is_lent_again_but_not_while_somebody_has_it(reserve:
     assert list(third.iterdir()) == []
 
 
+def test_what_was_given_up_is_not_lent_again(reserve: Reserve, tmp_path: Path) -> None:
+    """Whoever wrote to it may still do so."""
+    first, given_up, next_one = (staged(tmp_path, name) for name in ("first", "given up", "next"))
+    (first / NAME).write_bytes(b"memory")
+    reserve.keep(first)
+    (first / NAME).unlink()
+    reserve.lend(given_up)
+    (given_up / NAME).unlink()
+    reserve.trim()
+    reserve.lend(next_one)
+    assert list(next_one.iterdir()) == []
+
+
 def test_a_second_file_does_not_replace_the_first(reserve: Reserve, tmp_path: Path) -> None:
     first, second, third = (staged(tmp_path, name) for name in ("first", "second", "third"))
     for folder in (first, second):
