@@ -86,7 +86,8 @@ class Host:
         self.keep_warm, self.notices = self._warm.keep, Notices()
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
-        self._memory = MemoryStore(parts.instance.data / "memory", FastFolder.open())
+        reuse = parts.driver.writes_over_files
+        self._memory = MemoryStore(parts.instance.data / "memory", FastFolder.open(), reuse=reuse)
         self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS, None)
         self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._joining = Joining(parts, self._records, self._mounting)

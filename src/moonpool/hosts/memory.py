@@ -74,11 +74,12 @@ def _home(folder: Path) -> Path:
 
 
 class MemoryStore:
-    def __init__(self, folder: Path, fast: FastFolder | None) -> None:
-        """``fast``: where memory that is brought back in a moment may be kept until then. Closed with the store."""
+    def __init__(self, folder: Path, fast: FastFolder | None, *, reuse: bool = False) -> None:
+        """``fast``: where memory that is brought back in a moment may be kept until then. Closed with the store.
+        ``reuse``: whether checkpoints may be written over files that are there."""
         self._folder, self._fast_folder = folder, fast
         self.fast = fast.path if fast is not None else None
-        self._reserve = Reserve(self.fast, PAGES_FILE) if self.fast is not None else None
+        self._reserve = Reserve(self.fast, PAGES_FILE) if self.fast is not None and reuse else None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def close(self) -> None:
@@ -104,12 +105,14 @@ class MemoryStore:
 
         What it has in it already is to be written over. ``keep`` follows when all is written, ``discard`` in any case.
         """
-        if self.fast is None or self._reserve is None or not has_room(self.fast, fast):
-            if self._reserve is not None:
-                self._reserve.drop()
+        roomy = self.fast is not None and has_room(self.fast, fast)
+        if self._reserve is not None and not roomy:
+            self._reserve.drop()
+        if self.fast is None or not roomy:
             return partial_folder(self.image(machine_id))
         folder = partial_folder(self.fast / machine_id)
-        self._reserve.lend(folder)
+        if self._reserve is not None:
+            self._reserve.lend(folder)
         return folder
 
     def keep(self, folder: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from moonpool.hosts import reserve as module
+from moonpool.hosts.memory import FastFolder, MemoryStore
 from moonpool.hosts.reserve import Reserve
 
 NAME = "pages"
@@ -95,3 +96,17 @@ def test_dropped_it_stays_whoevers_it_is(reserve: Reserve, tmp_path: Path) -> No
     reserve.lend(second)
     assert (first / NAME).read_bytes() == b"memory"
     assert list(second.iterdir()) == []
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_only_where_files_may_be_written_over(tmp_path: Path, reuse: bool) -> None:
+    store = MemoryStore(tmp_path, FastFolder.open(), reuse=reuse)
+    try:
+        first = store.staging("first", fast=1)
+        (first / "pages.img").write_bytes(b"memory")
+        store.keep(first)
+        store.discard(first)
+        second = store.staging("second", fast=1)
+        assert [path.name for path in second.iterdir()] == (["pages.img"] if reuse else [])
+    finally:
+        store.close()

@@ -314,6 +314,11 @@ class Driver:
         except EngineError as error:
             log.warning("saved_member_not_dead", member=name, reason=error.message)
 
+    @property
+    def writes_over_files(self) -> bool:
+        """Whether save_moment() may be given a folder with an older checkpoint's files: the command refuses them."""
+        return saving.known(self.capabilities.version)
+
     def save_moment(self, name: str, folder: Path, take: Callable[[], None], *, connected: bool) -> None:
         """Save the memory into ``folder`` and run ``take`` while nothing inside moves; the sandbox goes on.
 
@@ -322,7 +327,7 @@ class Driver:
         """
         self.pause(name)
         try:
-            self._write_memory(name, folder, connected=connected, call=saving.known(self.capabilities.version))
+            self._write_memory(name, folder, connected=connected, call=self.writes_over_files)
             take()
         except OSError as error:
             raise CheckpointRefused(f"the memory of {name} cannot be written: {error}") from error
@@ -367,7 +372,7 @@ class Driver:
         the program that waits on it spins after the restore and hears of nothing any more. Dropped beforehand they do
         no harm.
         """
-        if saving.known(self.capabilities.version):
+        if self.writes_over_files:
             saving.cut_connections(self._socket(name), CHECKPOINT_TIMEOUT)
             return
         nowhere = self._members / name / NOWHERE  # Nothing can be mounted in a folder that is itself mounted nowhere.
