@@ -27,7 +27,7 @@ def enter(root: str) -> None:
     top = os.open(root, NO_LINK)
     try:
         with _folder(top, PROC) as target:
-            _mount_on(target, PROC, PROC, MS_NOSUID | MS_NODEV | MS_NOEXEC, PROC_OPTIONS)
+            _mount_proc(target)
         for name in FOLDERS:
             if os.path.isdir(f"/{name}"):
                 with _folder(top, name) as target:
@@ -69,6 +69,14 @@ def _mount_on(target: int, source: str, kind: str | None, flags: int, options: s
         mount(source, ".", kind, flags, options)
     finally:
         os.chdir("/")
+
+
+def _mount_proc(target: int) -> None:
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    try:
+        _mount_on(target, PROC, PROC, flags, PROC_OPTIONS)
+    except AgentError:  # Linux itself knows no such option.
+        _mount_on(target, PROC, PROC, flags)
 
 
 def _shared_memory(top: int) -> None:
