@@ -119,7 +119,8 @@ class AgentClient:
 
     def on_notice(self, tell: Callable[[bytes], None]) -> None:
         """``tell`` is called whenever the agent has something to say, with what it is about: b"" (telemetry that can
-        be taken) or DISKS (``show_disks`` is wanted). It replaces what was to be called."""
+        be taken), DISKS (``show_disks`` is wanted) or IDLE_BOOT (``Identity.at_leisure`` would have been right). It
+        replaces what was to be called."""
         self._connection.noticed = tell
 
     async def show_disks(self, disks: Mapping[str, DiskSize]) -> None:
@@ -196,6 +197,7 @@ class AgentClient:
             "processes": identity.processes,
             "cpu": identity.cpu,
             "memory": identity.memory_bytes,
+            "at_leisure": identity.at_leisure,
         }
         message = await self._connection.call("thaw", document, identity.secret)
         return list(message.document["problems"])

@@ -203,7 +203,8 @@ class Identity:
     user's home where it is "" or not there), `user` is who processes run as where none is named, `group` the one that
     this user has ("": those that the image's files give it), `processes` how many processes and threads each ordinary
     user may have at once (None: as it was; root is not limited). `cpu` (in processors) and `memory_bytes` are what
-    programs are told of its size; the limits themselves are the host's.
+    programs are told of its size; the limits themselves are the host's. `at_leisure`: nothing is known to be started by
+    itself, so looking for it may wait for the first command.
     """
 
     secret: bytes
@@ -219,6 +220,7 @@ class Identity:
     processes: int | None = None
     cpu: float | None = None
     memory_bytes: int | None = None
+    at_leisure: bool = False
 
 
 @dataclass(frozen=True)

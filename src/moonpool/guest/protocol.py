@@ -8,7 +8,8 @@ payload. The client numbers the streams; stream 0 is the connection itself. What
     both:   CREDIT: four bytes, how many more bytes of DATA the other side may send
 
 On stream 0 the agent may send a NOTICE, whose payload says of what: programs inside have left telemetry, which can be
-taken (nothing, as agents of earlier versions send), or want to know the sizes of their disks (DISKS).
+taken (nothing, as agents of earlier versions send), or want to know the sizes of their disks (DISKS); or there was
+nothing to start by itself, and nothing to write, when the sandbox was new (IDLE_BOOT).
 
 A connection can change its socket, so that a sandbox is copied while operations are in progress: each side holds what
 it has to send, the client closes the socket, and later takes the connection up by another (TAKE_UP with the token that
@@ -43,7 +44,7 @@ WRITE_BUFFER = 1 << 20  # bytes waiting for the socket before writers are held b
 
 HELLO, WELCOME, REQUEST, PART, REPLY, ERROR, EVENT, DATA, DATA_STDERR, END, CREDIT, CANCEL, PING, PONG = range(1, 15)
 TAKE_UP, TAKEN_UP, NOTICE = 15, 16, 17
-DISKS = b"disks"
+DISKS, IDLE_BOOT = b"disks", b"idle boot"
 PAYLOADS = frozenset({DATA, DATA_STDERR})
 FINAL = frozenset({REPLY, ERROR})
 Buffer = bytes | bytearray | memoryview

@@ -20,6 +20,7 @@ from moonpool.errors import (
     SandboxNotFound,
 )
 from moonpool.guest.client import AgentClient
+from moonpool.guest.protocol import DISKS, IDLE_BOOT
 from moonpool.hosts.adoption import Adopted, adopt, sweep
 from moonpool.hosts.blanks import Blanks
 from moonpool.hosts.copies import Copies
@@ -27,6 +28,7 @@ from moonpool.hosts.disk_sizes import DiskSizes
 from moonpool.hosts.disks import DiskReader, Disks, DiskWriter
 from moonpool.hosts.entrypoint import enter_point
 from moonpool.hosts.identity import identity_files
+from moonpool.hosts.idle_images import IdleImages
 from moonpool.hosts.joining import LATE_ROOT, Joining, image_path
 from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.hosts.layers import Layers
@@ -92,6 +94,7 @@ class Host:
         self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._joining = Joining(parts, self._records, self._mounting)
         self._copies = Copies(parts, self._memory, self._kept, threads)
+        self._idle_images = IdleImages()
         self._disks, self._disk_sizes = Disks(parts.pool, threads), DiskSizes(parts.pool, self._volumes, threads)
         self.layers = Layers(parts, threads, settings.fetch_policy, settings.image_limits)
         self._blanks = Blanks(self._foundry)
@@ -348,7 +351,7 @@ class Host:
             with self._quiet():
                 try:
                     await self._threads.run(self._joining.lay_root, image, spec)
-                    await self._bring_up(spec)
+                    await self._bring_up(spec, at_leisure=self._idle_images.has(spec.image))
                 except BaseException:
                     await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, spec.id)
                     raise
@@ -499,13 +502,13 @@ class Host:
         member.hang_up()
         self._warm.lost(member)
 
-    async def _bring_up(self, spec: MachineSpec) -> None:
+    async def _bring_up(self, spec: MachineSpec, *, at_leisure: bool = False) -> None:
         """Runs it on a warm member; on another one where that turns out to be dead or to answer nothing any more, which
         a frozen one does late."""
         for spare in reversed(range(self._warm.target + 1)):
             member = await self._warm.claim()
             try:
-                await self._become(member, spec)
+                await self._become(member, spec, at_leisure)
                 return
             except BaseException as error:
                 lost = isinstance(error, AgentUnavailable)
@@ -515,21 +518,18 @@ class Host:
                     raise
                 log.warning("warm_member_was_lost", member=member.name, sandbox=spec.id)
 
-    async def _become(self, member: LiveMember, spec: MachineSpec) -> None:
+    async def _become(self, member: LiveMember, spec: MachineSpec, at_leisure: bool) -> None:
         self._threads.run(self._read_ahead.of, spec.image, self._disk_path(spec.id))
         left = await self._threads.run(self._joining.join, member, spec, self._disk(spec.id))
         await member.agent.enter(LATE_ROOT)
-        await self._joining.identify(member, spec, left)
+        await self._joining.identify(member, spec, left, at_leisure=at_leisure)
         await enter_point(member.agent, spec)
         self._records.complete(spec.id)
         self._track(spec, member)
 
     def _track(self, spec: MachineSpec, member: LiveMember) -> LiveMachine:
         disk = self._disk_path(spec.id)
-        asked = self._disk_sizes.asked
-        machine = LiveMachine(
-            spec, member, disk, self._parts.cgroups, self._threads, self._died, self.notices.tell, asked
-        )
+        machine = LiveMachine(spec, member, disk, self._parts.cgroups, self._threads, self._died, self._hear)
         self._machines[spec.id] = machine
         machine.rest_later(REST_AFTER)
         return machine
@@ -574,6 +574,14 @@ class Host:
         sweep_staged(self._disk_path(adopted.record.spec.id))
         self._track(adopted.record.spec, adopted.member).rest_later(0)
         self._memory.remove(adopted.record.spec.id)  # It runs, so a checkpoint of it is out of date.
+
+    def _hear(self, machine: LiveMachine, about: bytes) -> None:
+        if about == DISKS:
+            self._disk_sizes.asked(machine)
+        elif about == IDLE_BOOT:
+            self._idle_images.add(machine.spec.image)
+        else:
+            self.notices.tell(machine.spec.id)
 
     def _died(self, machine_id: str) -> None:
         machine = self._machines.get(machine_id)

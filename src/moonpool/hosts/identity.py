@@ -22,7 +22,7 @@ def warm_identity(secret: str) -> Identity:
     return Identity(secret=secret.encode(), hostname=WARM_HOSTNAME)
 
 
-def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str]) -> Identity:
+def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str], *, at_leisure: bool = False) -> Identity:
     """``files``: those of `identity_files` that the agent is to write; the others are left as they are."""
     return Identity(
         hostname=spec.hostname,
@@ -37,6 +37,7 @@ def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str]) -> Ide
         processes=spec.resources.pids,
         cpu=spec.resources.cpu,
         memory_bytes=spec.resources.memory_mib * MEBIBYTE,
+        at_leisure=at_leisure,
     )
 
 

@@ -61,9 +61,11 @@ class Joining:
         self._records.prepare(Record(spec, member.name, member.slot.number, member.secret))
         self._parts.cgroups.set_limits(member.name, limits_of(spec.resources))
 
-    async def identify(self, member: LiveMember, spec: MachineSpec, files: Mapping[str, str]) -> None:
+    async def identify(
+        self, member: LiveMember, spec: MachineSpec, files: Mapping[str, str], *, at_leisure: bool = False
+    ) -> None:
         """Tell the agent who it is, what of that it has to write itself, and where its volumes belong."""
-        problems = await member.agent.thaw(identity_of(spec, member.secret, files))
+        problems = await member.agent.thaw(identity_of(spec, member.secret, files, at_leisure=at_leisure))
         if problems:  # Its disk may be full: it runs all the same.
             log.warning("identity_incomplete", sandbox=spec.id, problems=problems)
         for mount in spec.mounts:

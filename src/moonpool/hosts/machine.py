@@ -11,7 +11,6 @@ from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.network.addresses import AGENT_PORT
 from moonpool.errors import AgentTimeout, AgentUnavailable, MoonpoolError, SandboxEnded
 from moonpool.guest.client import AgentClient
-from moonpool.guest.protocol import DISKS
 from moonpool.hosts.members import CONNECT_TIMEOUT, LiveMember, connect
 from moonpool.hosts.model import ExitReason, MachineSpec
 from moonpool.hosts.staging import Staging
@@ -35,13 +34,11 @@ class LiveMachine:
         cgroups: Cgroups,
         threads: Threads,
         died: Callable[[str], None],
-        noticed: Callable[[str], None],
-        disks_asked: Callable[["LiveMachine"], None],
+        hear: Callable[["LiveMachine", bytes], None],
     ) -> None:
         self.spec, self.member, self.disk = spec, member, disk
         self._staging = Staging(disk, threads)
-        self._noticed: Callable[[], None] = lambda: noticed(spec.id)
-        self._disks_asked = disks_asked
+        self._hear = hear
         self._equip(member.agent)
         self.slept = asyncio.Event()
         self.ending = False  # Set by whoever ends it on purpose, so that the end is no surprise.
@@ -59,13 +56,7 @@ class LiveMachine:
 
     def _equip(self, agent: AgentClient) -> None:
         agent.staging = self._staging
-        agent.on_notice(self._hear)
-
-    def _hear(self, about: bytes) -> None:
-        if about == DISKS:
-            self._disks_asked(self)
-        else:
-            self._noticed()
+        agent.on_notice(lambda about: self._hear(self, about))
 
     @property
     def alive(self) -> bool:
@@ -188,7 +179,7 @@ class LiveMachine:
                     raise AgentUnavailable
                 self.member.agent = await connect(self.member.slot, self.member.secret)
                 self._equip(self.member.agent)
-                self._noticed()  # While nobody was connected it could not say so.
+                self._hear(self, b"")  # While nobody was connected it could not say so.
 
     def _start_rest(self) -> None:
         self._timer = None

@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from moonpool.guest.model import ProcessResult, ProcessSpec
 from moonpool.hosts.host import Host
-from moonpool.hosts.model import MachineSpec, Resources
+from moonpool.hosts.model import MachineSpec, Resources, snapshot_image
 from moonpool.hosts.settings import HostSettings
-from moonpool.ids import new_sandbox_id
+from moonpool.ids import new_sandbox_id, new_uuid
 from moonpool.processes.units.model import RestartPolicy, UnitSpec
 from moonpool.processes.units.render import render
 from tests.data import data_folder
@@ -104,6 +104,32 @@ async def test_services_go_on_over_a_pause_and_come_back_after_a_stop(host: Host
             await asyncio.sleep(0.05)
     await host.destroy(copy.id)
     await host.destroy(spec.id)
+
+
+async def test_each_sandbox_of_an_image_starts_what_is_enabled_in_it(host: Host) -> None:
+    spec = new()
+    await host.create(spec)
+    await install(host, spec, UnitSpec("server", "service", ("/bin/sleep 600",)))
+    snapshot = new_uuid()
+    await host.capture(spec.id, snapshot, memory=False)
+    await host.destroy(spec.id)
+    for _ in range(3):
+        copy = replace(new(), image=snapshot_image(snapshot))
+        await host.create(copy)
+        await until(host, copy, "server", "active")
+        await host.destroy(copy.id)
+    await host.forget(snapshot)
+
+
+async def test_a_new_sandbox_whose_image_starts_nothing_has_its_services_at_once(host: Host) -> None:
+    for _ in range(2):
+        spec = new()
+        await host.create(spec)
+        unit = UnitSpec("setup", "oneshot", ("/bin/sh -c 'echo setup >>/root/setups'",))
+        assert [result["success"] for result in await install(host, spec, unit)] == [True]
+        assert (await shell(host, spec, "systemctl is-system-running; cat /root/setups")).stdout == b"running\nsetup\n"
+        await host.asleep(spec.id)  # the next one knows by then that nothing starts by itself
+        await host.destroy(spec.id)
 
 
 async def test_readiness_watchdog_commands_and_who_may(host: Host) -> None:

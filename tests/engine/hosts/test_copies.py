@@ -348,6 +348,22 @@ class TestSnapshots:
         machine.run(machine.host.forget(snapshot))
 
 
+def test_the_dead_do_not_make_a_sandboxs_memory_grow(host: Machine) -> None:
+    """Each that was looked at in /proc would stay in its kernel, and in all that is copied from it."""
+    spec = host.create()
+    look = "for i in $(seq 20); do sleep 60 & done; ps aux >/dev/null; kill $(jobs -p); wait 2>/dev/null; true"
+    host.shell(spec, f"bash -c '{look}'")
+    sizes = []
+    for _ in range(2):
+        snapshot = host.capture(spec)
+        sizes.append((host.data / "memory" / "snapshots" / snapshot / "checkpoint.img").stat().st_size)
+        host.run(host.host.forget(snapshot))
+        for _ in range(4):
+            host.shell(spec, f"bash -c '{look}'")
+    assert sizes[1] < 1.5 * sizes[0], "80 more processes have come and gone"
+    host.run(host.host.destroy(spec.id))
+
+
 def test_killed_it_keeps_its_files_and_no_memory(machine: Machine) -> None:
     spec = machine.create()
     machine.shell(spec, "echo kept > /root/file; sync")

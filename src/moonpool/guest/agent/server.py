@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from ..protocol import (
@@ -15,6 +16,7 @@ from ..protocol import (
     END,
     ERROR,
     HELLO,
+    IDLE_BOOT,
     MAX_FRAME,
     MAX_HELLO,
     MAX_MESSAGE,
@@ -205,7 +207,7 @@ class Server:
         listeners = Listeners(users)
         self._telemetry = Telemetry(self._notice)
         self._disks = Disks(lambda: self._notice(DISKS), suffix)
-        units = self.units = Units(users, self.processes, workers, suffix)
+        units = self.units = Units(users, self.processes, workers, suffix, lambda: self._notice(IDLE_BOOT))
         processes, machine = self.processes, self.machine
         self.operations: dict[str, Operation] = {
             "ping": _ping,
@@ -306,7 +308,8 @@ class Server:
         self._telemetry.forget()
         self._disks.forget()
         result = await self.machine.thaw(stream, request)
-        asyncio.get_running_loop().call_soon(self.units.live)  # when the answer is on its way
+        live = partial(self.units.live, at_leisure=request.flag("at_leisure"))
+        asyncio.get_running_loop().call_soon(live)  # when the answer is on its way
         return result
 
     def _signalled(self, woken: socket.socket) -> None:

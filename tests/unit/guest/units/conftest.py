@@ -73,9 +73,9 @@ class Box:
                 await asyncio.sleep(0.05)
 
 
-async def come_alive(agent: AgentClient, root: Path) -> None:
+async def come_alive(agent: AgentClient, root: Path, *, at_leisure: bool = False) -> None:
     await agent.enter(str(root))
-    await agent.thaw(Identity(secret=b"a secret of the test"))
+    await agent.thaw(Identity(secret=b"a secret of the test", at_leisure=at_leisure))
 
 
 @pytest.fixture

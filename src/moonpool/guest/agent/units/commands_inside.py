@@ -31,19 +31,23 @@ def scripts() -> dict[str, bytes]:
     }
 
 
-def install() -> None:
-    """Write them where they are missing; nothing is done to an image without a shell, or to a full disk."""
+def install() -> bool:
+    """Write them where they are missing, and say whether any was; nothing is done to an image without a shell, or to a
+    full disk."""
     if not os.path.exists("/bin/sh"):
-        return
+        return False
+    missing = False
     with contextlib.suppress(OSError):
         os.makedirs(PLACE, exist_ok=True)
         for name, text in scripts().items():
             if read_small(f"{PLACE}/{name}") != text:
+                missing = True
                 _write(f"{PLACE}/{name}", text)
             if not os.path.lexists(f"{ELSEWHERE}/{name}"):
                 os.symlink(f"{PLACE}/{name}", f"{ELSEWHERE}/{name}")
         if not os.path.lexists(INIT) and os.path.exists(ASKS_FOR_INIT):
             os.symlink(f"{PLACE}/systemctl", INIT)
+    return missing
 
 
 def _write(path: str, text: bytes) -> None:

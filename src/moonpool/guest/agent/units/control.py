@@ -31,6 +31,7 @@ class Control:
             "journalctl": partial(journalctl.run, manager),
             "systemd-tmpfiles": partial(tmpfiles.run, users, workers),
         }
+        self._hurry = manager.hurry
         self._callers = Callers(f"\0{SERVICE}{suffix}", MAX_CALLERS, self._serve)
 
     def listen(self) -> None:
@@ -41,6 +42,7 @@ class Control:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 request, uid = await _request(caller)
             program, *arguments = request
+            self._hurry()
             console = Console(caller, privileged=uid == 0)
             code = await _until_hung_up(caller, self._programs[program](console, arguments))
             await console.end(code)

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..processes import Processes
 from ..users import Users
@@ -38,6 +38,9 @@ class Manager:
         self.order = Order(self.units)
         self.jobs: list[Job] = []
         self.booted = False
+        self.on_boot: Callable[[], None] = lambda: None
+        self.idle = True  # nothing but milestones has been started so far
+        self._due: asyncio.TimerHandle | None = None
         self.began = time.time()  # what a boot is to other machines
         self.environment: dict[str, str] = {}  # of all services that start from now on
         self._launcher = Launcher(users, processes, workers, self.journal, self.environment)
@@ -198,6 +201,8 @@ class Manager:
             return
         job.done.set_result(result)
         self.jobs.remove(job)
+        if result != "skipped" and not job.unit.name.endswith(".target"):
+            self.idle = False
         if job.kind in STARTING and result not in ("done", "skipped") and needed:
             self._fail_dependents(job)
         self._settle()
@@ -327,7 +332,7 @@ class Manager:
     @property
     def busy(self) -> bool:
         """Whether something is being done, or is about to be: then the sandbox must not sleep."""
-        preparing = self._preparing is not None
+        preparing = self._preparing is not None or self._due is not None
         return (
             preparing
             or bool(self.jobs)
@@ -339,23 +344,41 @@ class Manager:
 
     # -- the sandbox's own life -----------------------------------------------------------------------------------
 
-    def boot(self) -> None:
-        """Start what is enabled, once; after a resume all goes on by itself."""
+    def boot(self, *, within: float = 0.0) -> None:
+        """Start what is enabled, once; after a resume all goes on by itself. That may wait for ``within`` seconds, or
+        until ``hurry``: a new sandbox's first command is to have the processor before it."""
         if self.booted:
             for service in self.services():
                 service.resumed()
             for timer in self.timers():
                 timer.schedule()
             return
-        self.began = time.time()
-        self.booted = True
         with contextlib.suppress(OSError):
             os.makedirs(RUNNING, exist_ok=True)
+        if self._due is not None:
+            self._due.cancel()
+        if within:
+            self._due = asyncio.get_running_loop().call_later(within, self._begin)
+            self._settle()
+        else:
+            self._begin()
+
+    def hurry(self) -> None:
+        """Somebody asks about units: what may wait does not any more."""
+        if self._due is not None:
+            self.boot()
+
+    def _begin(self) -> None:
+        self._due = None
+        self.began = time.time()
+        self.booted = True
+        self.on_boot()
         if generators.programs() or tmpfiles.of_a_boot():
+            self.idle = False
             self._preparing = asyncio.get_running_loop().create_task(self._start_prepared())
-            self._quiet.clear()
         else:
             self._start_default()
+        self._settle()
 
     def _start_default(self) -> None:
         with unit_files.one_look():

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from ...protocol import Stream
@@ -21,13 +22,19 @@ from .systemctl import explanation
 
 KINDS = {"start": START, "stop": STOP, "restart": RESTART}
 MAX_LINES = 100_000
+LEISURE = 5.0  # seconds that a boot may wait in which nothing is known to be started, while there is else to do
 
 
 class Units:
-    """Nothing happens before a root has been entered: until then the files are not the sandbox's."""
+    """Nothing happens before a root has been entered: until then the files are not the sandbox's. ``idle`` is called
+    after a boot that has started nothing and found nothing to write."""
 
-    def __init__(self, users: Users, processes: Processes, workers: Workers, suffix: str) -> None:
+    def __init__(
+        self, users: Users, processes: Processes, workers: Workers, suffix: str, idle: Callable[[], object]
+    ) -> None:
         self.manager = Manager(users, processes, workers)
+        self.manager.on_boot = self._booted
+        self._idle, self._listening = idle, False
         self.entered = False
         self._processes, self._workers = processes, workers
         self._control = Control(self.manager, users, workers, suffix)
@@ -35,15 +42,25 @@ class Units:
         processes.reaping = self._syslog.read  # said by a process before its end: belongs to its service
         self._placing: asyncio.Task[None] | None = None
 
-    def live(self) -> None:
-        """The sandbox has an identity: at its first start its services start, after a resume they go on."""
+    def live(self, *, at_leisure: bool = False) -> None:
+        """The sandbox has an identity: at its first start its services start, after a resume they go on. With
+        ``at_leisure`` they may start a little later, which is for sandboxes that have none."""
         if not self.entered:
             return
-        if not self.manager.booted:
+        if not self._listening:
+            self._listening = True
             self._control.listen()
             self._syslog.listen()
-            self._placing = asyncio.get_running_loop().create_task(self._workers.call(None, commands_inside.install))
-        self.manager.boot()
+        self.manager.boot(within=LEISURE if at_leisure else 0.0)
+
+    def _booted(self) -> None:
+        self._placing = asyncio.get_running_loop().create_task(self._place())
+
+    async def _place(self) -> None:
+        missing = await self._workers.call(None, commands_inside.install)
+        await self.manager.settled()
+        if self.manager.idle and not missing:
+            self._idle()
 
     def flush(self) -> None:
         self.manager.journal.flush()
@@ -52,6 +69,7 @@ class Units:
         """Until no process but the agent is alive and no service is about to be started; answers when a timer will."""
         while True:
             await self._processes.wait_alone(stream, request)
+            self.manager.hurry()
             if not self.manager.busy:
                 return {"wakes_in": self.manager.wakes_in}
             await self.manager.settled()
@@ -59,6 +77,7 @@ class Units:
     # -- operations -----------------------------------------------------------------------------------------------
 
     def _need(self) -> Manager:
+        self.manager.hurry()
         if not self.manager.booted:
             raise AgentError("not_supported", "there are no services before the sandbox has its root")
         return self.manager
