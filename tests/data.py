@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import end_zygote
+from tests.programs import end_zygotes
 
 TEMPLATE = "MOONPOOL_TEST_TEMPLATE"  # a variable: the run's own folder
 VAR_TMP = Path("/var/tmp")  # on a disk, where /tmp may be memory
@@ -25,7 +25,7 @@ MADE = ("pool.img", "agent", "gvisor", "db.sqlite")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Processes of pytest-xdist inherit the variable."""
-    config.add_cleanup(end_zygote)
+    config.add_cleanup(end_zygotes)
     os.environ.setdefault(TEMPLATE, str(VAR_TMP / f"moonpool-test-template-{os.getpid()}"))
 
 

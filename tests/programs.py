@@ -1,5 +1,6 @@
 """Programs of the server's modules in processes of their own, without what the imports cost each time: forks of a
-process that has them already (tests/zygote.py). What starting the real program is like, tests/cli shows."""
+process that has them already (tests/zygote.py). What starting the real program is like, tests/cli shows. Agents are
+forks of another one (tests/guest_zygote.py), which has no more than an agent has."""
 
 import contextlib
 import os
@@ -15,9 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+import moonpool.guest.agent
 from tests.zygote import STATUS, Request
 
 ROOT = Path(__file__).parents[1]
+SOCKET = "SOCKET"
+AGENT = Path(moonpool.guest.agent.__file__).parent
 
 
 class Program:
@@ -59,14 +63,14 @@ class Program:
 
 
 class Zygote:
-    """Started with the first program of this process."""
+    """Started with the first of its programs: ``python WORD...``, where SOCKET stands for its socket's number."""
 
-    def __init__(self) -> None:
+    def __init__(self, *words: str) -> None:
         self._socket, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._turn = threading.Lock()
         with its:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.zygote", str(its.fileno())],
+                [sys.executable, *(str(its.fileno()) if word == SOCKET else word for word in words)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],
@@ -90,13 +94,19 @@ class Zygote:
 
 @cache
 def zygote() -> Zygote:
-    return Zygote()
+    return Zygote("-m", "tests.zygote", SOCKET)
 
 
-def end_zygote() -> None:
-    if zygote.cache_info().currsize:
-        zygote().end()
-        zygote.cache_clear()
+@cache
+def guest_zygote() -> Zygote:
+    return Zygote("-I", "-S", "tests/guest_zygote.py", SOCKET, str(AGENT))
+
+
+def end_zygotes() -> None:
+    for made in (zygote, guest_zygote):
+        if made.cache_info().currsize:
+            made().end()
+            made.cache_clear()
 
 
 def begin(

@@ -4,9 +4,6 @@ It is an ordinary process behind chroot, so this needs no image and no gVisor. T
 real sandboxes.
 """
 
-import asyncio
-import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -15,25 +12,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import moonpool.guest
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Identity
+from tests.guests import RunningAgent, start_agent
 from tests.unit.sandboxes.machines import MemoryMachines
 
-GUEST = Path(moonpool.guest.__file__).parent
-START_TIMEOUT = 60  # seconds
 SHOWN = ("/usr", "/dev", sys.base_prefix)  # of this machine, inside
-PYTHON = f"{sys.base_prefix}/bin/python3"
-# An agent ends with its test run, however that ends; so do its mounts.
-NAMESPACES = (
-    *("setpriv", "--pdeathsig", "KILL"),
-    *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
-)
 ENTER = """
 root=$1; shift
-for folder in $SHOWN; do mkdir -p "$root$folder" && mount --rbind "$folder" "$root$folder" || exit 1; done
+for folder; do mkdir -p "$root$folder" && mount --rbind "$folder" "$root$folder" || exit 1; done
 mount -t proc proc "$root/proc" || exit 1
-chroot "$root" "$@" & wait
 """
 
 
@@ -41,15 +29,13 @@ chroot "$root" "$@" & wait
 class Inside:
     """A machine's agent and its root, as seen from here."""
 
-    process: asyncio.subprocess.Process
+    process: RunningAgent
     agent: AgentClient
     root: Path
 
     async def end(self) -> None:
         await self.agent.close()
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
+        await self.process.kill()
         shutil.rmtree(self.root, ignore_errors=True)
 
 
@@ -63,27 +49,14 @@ def new_root() -> Path:
             (root / name).symlink_to(source.readlink())
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
     (root / "etc/group").write_text("root:x:0:\n")
-    shutil.copytree(GUEST, root / "guest")  # compiled too: to compile it takes longer than all the rest
     return root
 
 
-async def start_agent() -> Inside:
+async def start_inside() -> Inside:
     root = new_root()
-    secret = secrets.token_hex(16)
-    variables = {"MOONPOOL_AGENT_SECRET": secret, "MOONPOOL_AGENT_LISTEN": "127.0.0.1:0", "SHOWN": " ".join(SHOWN)}
-    reading, writing = os.pipe()
-    with open(reading) as told:
-        process = await asyncio.create_subprocess_exec(
-            *NAMESPACES,
-            *("sh", "-c", ENTER, "sh", str(root), PYTHON, "-I", "-S", "/guest/agent"),
-            env={**variables, "PATH": os.environ["PATH"]},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=writing,
-        )
-        os.close(writing)
-        port = int((await asyncio.to_thread(told.readline)).split()[-1])
-    agent = await AgentClient.connect("127.0.0.1", port, secret.encode(), timeout=START_TIMEOUT)
-    await agent.thaw(Identity(secret=secret.encode(), user="root"))
+    process = await start_agent(("sh", "-c", ENTER, "sh", str(root), *SHOWN), root=root)
+    agent = await process.connect()
+    await agent.thaw(Identity(secret=process.secret, user="root"))
     return Inside(process, agent, root)
 
 
@@ -96,7 +69,7 @@ class AgentMachines(MemoryMachines):
     async def session(self, machine_id: str) -> AsyncIterator[AgentClient]:
         async with super().session(machine_id):
             if machine_id not in self.inside:
-                self.inside[machine_id] = await start_agent()
+                self.inside[machine_id] = await start_inside()
             yield self.inside[machine_id].agent
 
     def root(self, machine_id: str) -> Path:

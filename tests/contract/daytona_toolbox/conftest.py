@@ -6,12 +6,8 @@ user "daytona", so that this needs no image and takes milliseconds. The SDK's sc
 
 import asyncio
 import contextlib
-import os
-import secrets
 import shutil
-import signal
 import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +21,6 @@ import pytest_asyncio
 import uvicorn
 import websockets
 
-import moonpool.guest.agent
 from moonpool.access.model import Principal, Scope
 from moonpool.app import Core
 from moonpool.clock import SystemClock
@@ -49,25 +44,16 @@ from tests.contract.documents import TOOLBOX
 from tests.contract.machines import WithoutCopies
 from tests.contract.record import listening, opened
 from tests.databases import open_store
+from tests.guests import RunningAgent, start_agent
 
-AGENT = Path(moonpool.guest.agent.__file__).parent
 KEY = "a-key-of-these-tests"
 USER, USER_ID = "daytona", 61235
-START_TIMEOUT = 20  # seconds
-# An agent ends with its test run, however that ends.
-NAMESPACES = (
-    *("setpriv", "--pdeathsig", "KILL"),
-    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-)
-# Every place outside the user's home that commands leave something in is the sandbox's own. The shell stays as the
-# namespace's first process, and all others end with it. The agent could not be that one: the kernel forgets a
-# process's death signal when it changes who it acts as, which the agent does for its users.
+# Every place outside the user's home that commands leave something in is the sandbox's own.
 ENTER = """
 for name in passwd group; do mount --bind "$1/$name" /etc/$name || exit 1; done
 for name in home tmp lib; do mkdir -p "$1/$name"; done
 chmod 1777 "$1/tmp"; chown 61235 "$1/home"
-mkdir -p /var/lib/moonpool && mount --bind "$1/lib" /var/lib/moonpool && mount --bind "$1/home" /mnt && shift
-"$@" & wait
+mkdir -p /var/lib/moonpool && mount --bind "$1/lib" /var/lib/moonpool && mount --bind "$1/home" /mnt
 """
 
 
@@ -75,9 +61,7 @@ mkdir -p /var/lib/moonpool && mount --bind "$1/lib" /var/lib/moonpool && mount -
 class Machine:
     """``home`` is the user's home inside, as it is seen from here; inside it is /mnt."""
 
-    process: asyncio.subprocess.Process
-    port: int
-    secret: bytes
+    process: RunningAgent
     root: Path
     agent: AgentClient | None = None
 
@@ -86,7 +70,7 @@ class Machine:
         return self.root / "home"
 
     async def connect(self) -> AgentClient:
-        self.agent = await AgentClient.connect("127.0.0.1", self.port, self.secret, timeout=START_TIMEOUT)
+        self.agent = await self.process.connect()
         return self.agent
 
     async def disconnect(self) -> None:
@@ -96,10 +80,7 @@ class Machine:
 
     async def end(self) -> None:
         await self.disconnect()
-        # The first process of a namespace takes all others with it; unshare itself only waits for it.
-        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
-        await self.process.wait()
+        await self.process.kill()
         shutil.rmtree(self.root, ignore_errors=True)
 
 
@@ -108,18 +89,8 @@ async def start_machine(spec: MachineSpec) -> Machine:
     root.chmod(0o755)
     (root / "passwd").write_text(f"root:x:0:0:root:/root:/bin/sh\n{USER}:x:{USER_ID}:{USER_ID}::/mnt:/bin/bash\n")
     (root / "group").write_text(f"root:x:0:\n{USER}:x:{USER_ID}:\n")
-    secret = secrets.token_hex(16)
-    process = await asyncio.create_subprocess_exec(
-        *NAMESPACES,
-        *("sh", "-c", ENTER, "sh", str(root), sys.executable, "-I", "-S", str(AGENT)),
-        env={"MOONPOOL_AGENT_SECRET": secret, "MOONPOOL_AGENT_LISTEN": "127.0.0.1:0", "PATH": "/usr/bin:/bin"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT)
-    machine = Machine(process, int(line.split()[-1]), secret.encode(), root)
-    await (await machine.connect()).thaw(Identity(secret=secret.encode(), env=spec.env, user=spec.user))
+    machine = Machine(await start_agent(("sh", "-c", ENTER, "sh", str(root)), path="/usr/bin:/bin"), root)
+    await (await machine.connect()).thaw(Identity(secret=machine.process.secret, env=spec.env, user=spec.user))
     return machine
 
 

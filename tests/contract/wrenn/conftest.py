@@ -6,11 +6,9 @@ image and takes milliseconds. The SDK's scenarios (tests/sdk/wrenn) run on real 
 
 import asyncio
 import json
-import os
 import secrets
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,7 +24,6 @@ import uvicorn
 import websockets
 from pydantic import SecretStr
 
-import moonpool.guest.agent
 from moonpool.access.model import ALL_SCOPES, Principal, Scope
 from moonpool.access.repository import AccessRepository
 from moonpool.app import Core, serve
@@ -51,27 +48,19 @@ from tests.contract.documents import WRENN, nullable
 from tests.contract.machines import WithoutCopies
 from tests.contract.record import listening, opened
 from tests.databases import open_store
+from tests.guests import RunningAgent, start_agent
 
-AGENT = Path(moonpool.guest.agent.__file__).parent
 CONTRACT = json.loads((Path(__file__).parents[1] / "wrenn.contract.json").read_text())
 COMPONENTS = nullable(CONTRACT["components"])
 KEY = "a-key-of-these-tests"
-START_TIMEOUT = 20  # seconds
-# An agent ends with its test run, however that ends.
-NAMESPACES = (
-    *("setpriv", "--pdeathsig", "KILL"),
-    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-)
-# The shell stays as the namespace's first process, and all others end with it. The agent could not be that one: the
-# kernel forgets a process's death signal when it changes who it acts as, which the agent does for its users.
-ENTER = 'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group && shift && { "$@" & wait; }'
+ENTER = 'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group'
 
 
 @dataclass
 class Machine:
     """``home`` is the home of wrenn-user inside; ``root`` holds it and what its namespaces see of users."""
 
-    process: asyncio.subprocess.Process
+    process: RunningAgent
     agent: AgentClient
     root: Path
     running: bool = True
@@ -82,9 +71,7 @@ class Machine:
 
     async def end(self) -> None:
         await self.agent.close()
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
+        await self.process.kill()
         shutil.rmtree(self.root, ignore_errors=True)
 
 
@@ -95,21 +82,9 @@ async def start_machine(spec: MachineSpec) -> Machine:
     shutil.chown(root / "home", 61234, 61234)
     (root / "passwd").write_text(f"root:x:0:0:root:/root:/bin/sh\nwrenn-user:x:61234:61234::{root}/home:/bin/sh\n")
     (root / "group").write_text("root:x:0:\nwrenn-user:x:61234:\n")
-    secret = secrets.token_hex(16)
-    variables = {"MOONPOOL_AGENT_SECRET": secret, "MOONPOOL_AGENT_LISTEN": "127.0.0.1:0"}
-    reading, writing = os.pipe()
-    with open(reading) as told:
-        process = await asyncio.create_subprocess_exec(
-            *NAMESPACES,
-            *("sh", "-c", ENTER, "sh", str(root), sys.executable, "-I", "-S", str(AGENT)),
-            env={**variables, "PATH": os.environ["PATH"]},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=writing,
-        )
-        os.close(writing)
-        port = int((await asyncio.to_thread(told.readline)).split()[-1])
-    agent = await AgentClient.connect("127.0.0.1", port, secret.encode(), timeout=START_TIMEOUT)
-    await agent.thaw(Identity(secret=secret.encode(), env=spec.env, user=spec.user))
+    process = await start_agent(("sh", "-c", ENTER, "sh", str(root)))
+    agent = await process.connect()
+    await agent.thaw(Identity(secret=process.secret, env=spec.env, user=spec.user))
     return Machine(process, agent, root)
 
 

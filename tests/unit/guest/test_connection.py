@@ -28,6 +28,7 @@ from moonpool.guest.protocol import (
     decode,
     encode,
 )
+from tests.guests import execute_agent
 
 from .conftest import RunningAgent
 
@@ -207,9 +208,13 @@ class TestSecret:
         with pytest.raises(errors.InvalidInput):
             await agent.thaw(Identity(secret=secret))
 
-    async def test_is_not_in_the_agents_environment(self, running: RunningAgent, agent: AgentClient) -> None:
-        with open(f"/proc/{running.pid}/environ", "rb") as file:
-            assert running.secret not in file.read()
+    async def test_is_not_in_the_agents_environment(self) -> None:
+        executed = await execute_agent()
+        try:
+            with open(f"/proc/{executed.pid}/environ", "rb") as file:
+                assert executed.secret not in file.read()
+        finally:
+            await executed.kill()
 
 
 class TestBadFrames:

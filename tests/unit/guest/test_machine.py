@@ -33,8 +33,7 @@ def image(tmp_path: Path) -> Path:
 @pytest.fixture
 async def inside(image: Path) -> AsyncIterator[AgentClient]:
     """An agent that may enter `image`, and has not yet."""
-    binding = f'mount --bind -o ro /usr {image}/usr && exec "$@"'
-    async with running_agent("sh", "-c", binding, "sh") as running:
+    async with running_agent(("mount", "--bind", "-o", "ro", "/usr", str(image / "usr"))) as running:
         client = await running.connect()
         yield client
         await client.close()

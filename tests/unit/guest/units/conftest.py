@@ -15,7 +15,7 @@ from tests.unit.guest.conftest import RunningAgent, running_agent
 # Mounts of the agent's own namespace: nothing of the machine can be written through them.
 PREPARE = """
 set -e
-root=$1; shift
+root=$1
 mkdir -p $root/usr $root/etc/systemd/system $root/run $root/var/log $root/tmp $root/root $root/proc $root/dev $root/sys
 mount --bind /usr $root/usr
 mount -o remount,ro,bind $root/usr
@@ -26,7 +26,6 @@ done
 for name in bin sbin lib lib64; do ln -sfn usr/$name $root/$name; done
 cp /etc/passwd /etc/group $root/etc/
 [ ! -d /etc/ld.so.conf.d ] || cp -r /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d $root/etc/
-exec "$@"
 """
 CLIENT = "/client.py"
 
@@ -85,7 +84,7 @@ async def entered(tmp_path: Path) -> AsyncIterator[tuple[RunningAgent, Path]]:
     for folder in (tmp_path, *tmp_path.parents):
         if str(folder).startswith("/tmp/pytest"):
             folder.chmod(folder.stat().st_mode | 0o055)
-    async with running_agent("sh", "-c", PREPARE, "sh", str(root)) as running:
+    async with running_agent(("sh", "-c", PREPARE, "sh", str(root))) as running:
         (root / CLIENT.lstrip("/")).write_text(Path(client_module.__file__).read_text())
         yield running, root
 
