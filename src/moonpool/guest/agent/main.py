@@ -9,6 +9,7 @@ import signal
 import socket
 
 from .limits import Limits
+from .root import renew_proc
 from .server import Server
 
 DEFAULT_LISTEN = "0.0.0.0:49983"
@@ -34,6 +35,7 @@ def main() -> None:
     listener = socket.create_server((address, int(port)))
     limits = Limits()
     if listen is None:
+        renew_proc()
         limits.begin()
     server = Server(secret, listener.getsockname()[1], limits, alone=listen is None)
     gc.collect()

@@ -13,21 +13,28 @@ from collections.abc import Iterator
 from .errors import AgentError
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 2, 4, 8, 4096, 16384
-PROC, FOLDERS = "proc", ("dev", "sys", ".agent")
+PROC = "/proc"
 # gVisor keeps a thousand names of its /proc, and with each all it knows of a process that may be long dead. That would
 # be saved with the sandbox's memory, and make each copy slower than the one before.
 PROC_OPTIONS = "dentry_cache_limit=32"
+FOLDERS = ("proc", "dev", "sys", ".agent")
 TEMPORARY = "/tmp"  # noqa: S108 - nothing is written to it here
 NO_LINK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def renew_proc() -> None:
+    """Before anything is mounted in it; roots that are entered get it. Only in a sandbox's own kernel."""
+    try:
+        mount("proc", PROC, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, PROC_OPTIONS)
+    except AgentError as error:
+        print(f"/proc keeps the names of the dead: {error.message}", flush=True)
 
 
 def enter(root: str) -> None:
     """Make `root` the file system of the agent and of everything it starts."""
     top = os.open(root, NO_LINK)
     try:
-        with _folder(top, PROC) as target:
-            _mount_proc(target)
         for name in FOLDERS:
             if os.path.isdir(f"/{name}"):
                 with _folder(top, name) as target:
@@ -69,14 +76,6 @@ def _mount_on(target: int, source: str, kind: str | None, flags: int, options: s
         mount(source, ".", kind, flags, options)
     finally:
         os.chdir("/")
-
-
-def _mount_proc(target: int) -> None:
-    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-    try:
-        _mount_on(target, PROC, PROC, flags, PROC_OPTIONS)
-    except AgentError:  # Linux itself knows no such option.
-        _mount_on(target, PROC, PROC, flags)
 
 
 def _shared_memory(top: int) -> None:
