@@ -104,6 +104,7 @@ async def main(data: Path, source: str, operation: str = "", step: str = "", whe
     found = await life.begin()
     print(json.dumps({**found, "said": await life.check()}), flush=True)
     if operation:
+        await host.ready()  # Nothing is made ahead any more that would meet the step first.
         await life.do(operation, step, when)
     await life.end()
     left = [str(path) for path in (data / "archives").rglob("*") if path.is_file()]

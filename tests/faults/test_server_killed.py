@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import httpx
 
+from moonpool.engine.storage.btrfs import create_subvolume
 from tests.faults.answers import accepted
 from tests.faults.inventory import KERNEL
 from tests.faults.sandboxes import Sandbox, create, processes_of
@@ -30,8 +31,11 @@ def test_sandboxes_outlive_the_server_with_their_processes(server: Server, clien
     started = {box: box.start_process("sleep 10000") for box in boxes}
 
     server.kill()
+    spare = server.data / "pool/spares/left"
+    create_subvolume(spare)
     server.start_again()
 
+    assert not spare.exists()
     for box, process in started.items():
         assert box.state == "started"
         assert box.run(f"cat /proc/{process}/comm") == "sleep\n"

@@ -57,7 +57,7 @@ async def adopt(
 
 
 async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads) -> None:
-    """Removes processes, cgroups, slots and staged subvolumes of nobody.
+    """Removes processes, cgroups, slots, staged and spare subvolumes of nobody.
 
     What cannot be removed (a process that the kernel does not let go of) keeps its slot and is left to the next start:
     it must not keep everybody else's sandboxes from coming back.
@@ -79,11 +79,12 @@ async def sweep(parts: Parts, foundry: Foundry, keep: set[str], threads: Threads
     for number in set(await threads.run(parts.network.numbers)) - used:
         await threads.run(parts.network.destroy, number)
     foundry.numbers.keep(used)
-    for name in await threads.run(parts.pool.names, Kind.STAGING):
-        try:
-            await threads.run(parts.pool.delete, Kind.STAGING, name)
-        except MoonpoolError as error:  # Still being sent by what the old server had begun, for a moment.
-            log.warning("staged_disk_left", name=name, reason=error.message)
+    for kind in (Kind.STAGING, Kind.SPARES):
+        for name in await threads.run(parts.pool.names, kind):
+            try:
+                await threads.run(parts.pool.delete, kind, name)
+            except MoonpoolError as error:  # Still being sent by what the old server had begun, for a moment.
+                log.warning("disk_left", kind=kind.value, name=name, reason=error.message)
 
 
 async def _take_over(

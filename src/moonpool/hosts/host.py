@@ -23,6 +23,7 @@ from moonpool.guest.client import AgentClient
 from moonpool.guest.protocol import DISKS, IDLE_BOOT
 from moonpool.hosts.adoption import Adopted, adopt, sweep
 from moonpool.hosts.blanks import Blanks
+from moonpool.hosts.commits import Saving
 from moonpool.hosts.copies import Copies
 from moonpool.hosts.disk_sizes import DiskSizes
 from moonpool.hosts.disks import DiskReader, Disks, DiskWriter
@@ -50,6 +51,7 @@ from moonpool.hosts.model import (
     Readiness,
     Resources,
     Room,
+    snapshot_image,
 )
 from moonpool.hosts.mounting import Mounting
 from moonpool.hosts.notices import Notices
@@ -61,12 +63,12 @@ from moonpool.hosts.resizing import resize
 from moonpool.hosts.room import balance, measure_room, reclaim, require_disk, require_memory
 from moonpool.hosts.sampling import Sampler
 from moonpool.hosts.settings import HostSettings
+from moonpool.hosts.spare_disks import SpareDisks
 from moonpool.hosts.staging import sweep as sweep_staged
 from moonpool.hosts.threads import Threads, Unbroken
-from moonpool.hosts.upkeep import keep_network, keep_room
+from moonpool.hosts.upkeep import end_upkeep, keep_network, keep_room
 from moonpool.hosts.volumes import Volumes
-from moonpool.hosts.warm import ensure_warm_image
-from moonpool.hosts.warm_pool import WarmPool
+from moonpool.hosts.warm import ensure_warm_image, warm_members
 
 DEATH = 0.5  # seconds that a killed process may take to be gone
 QUIESCE_TIMEOUT = 30.0  # seconds for the agent to sync before its sandbox is stopped or saved
@@ -82,9 +84,7 @@ class Host:
         self._parts, self._threads = parts, threads
         self._volumes = Volumes(parts.pool)
         self._foundry = Foundry(parts.driver, parts.network, parts.cgroups, self._volumes, threads)
-        self._warm: WarmPool[LiveMember] = WarmPool(
-            lambda: self._make_warm(warm), self._foundry.retire, settings.warm_pool
-        )
+        self._warm = warm_members(self._foundry, warm, settings.warm_pool)
         self.keep_warm, self.notices = self._warm.keep, Notices()
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
@@ -98,6 +98,7 @@ class Host:
         self._disks, self._disk_sizes = Disks(parts.pool, threads), DiskSizes(parts.pool, self._volumes, threads)
         self.layers = Layers(parts, threads, settings.fetch_policy, settings.image_limits)
         self._blanks = Blanks(self._foundry)
+        self._spares = SpareDisks(parts, threads, settings.warm_pool, self._warm.filled)
         self._locks = KeyedLocks()
         self._unbroken = Unbroken()
         self._read_ahead = ReadAhead()
@@ -137,18 +138,17 @@ class Host:
 
     async def reclaim(self) -> bool:
         """Whether there is room on the disk, once the space of what was removed lately is back."""
+        self._spares.drop()
         return await self._threads.run(reclaim, self._parts)
 
     async def close(self, *, keep: bool = False) -> None:
         """Leaves nothing behind; with ``keep``, leaves running sandboxes for the next start to adopt."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._upkeep
+        await end_upkeep(self._upkeep)
         await self._unbroken.drain()
         await self.layers.close()
         await self._warm.close()
         await self._blanks.close()
+        await self._spares.close()
         await self._disk_sizes.close()
         machines = list(self._machines.values())
         self._machines.clear()
@@ -295,12 +295,7 @@ class Host:
 
     async def usage(self, machine_id: str) -> MachineUsage:
         """Figures from outside, in any state; CPU and memory are 0 where it does not run."""
-        disk = (await self._threads.run(self._parts.pool.usage, self._disk(machine_id))).used_bytes
-        machine = self._machines.get(machine_id)
-        if machine is None:
-            return MachineUsage(0, 0, disk)
-        stats = await self._threads.run(self._parts.cgroups.stats, machine.member.name)
-        return MachineUsage(stats.cpu_microseconds, stats.memory_bytes, disk)
+        return await self._sampler.usage(machine_id, self._disk(machine_id), self._machines)
 
     async def traffic(self) -> dict[str, int]:
         """Bytes over the network of each running sandbox since its processes were made, our own talk with it too."""
@@ -327,7 +322,7 @@ class Host:
     def readiness(self) -> Readiness:
         """Cheap enough to be asked every second."""
         return Readiness(
-            ready=self._warm.size >= self._warm.target and self._blanks.ready,
+            ready=self._warm.size >= self._warm.target and self._blanks.ready and self._spares.ready,
             warm=self._warm.size,
             target=self._warm.target,
             running=len(self._machines),
@@ -335,9 +330,10 @@ class Host:
         )
 
     async def ready(self) -> None:
-        """Waits until the warm pool is filled."""
+        """Waits until the warm pool is filled, and what is missing of other spare things made."""
         await self._warm.filled.wait()
         await self._blanks.wait_ready()
+        await self._spares.wait_ready()
 
     async def asleep(self, machine_id: str) -> None:
         """Waits until the sandbox sleeps."""
@@ -346,12 +342,11 @@ class Host:
     # -- the operations themselves -------------------------------------------------------------------------------------
 
     async def _create(self, spec: MachineSpec) -> None:
-        image = image_path(self._parts.pool, spec.image)
         async with self._locks.hold(spec.id):
             with self._quiet():
                 try:
-                    await self._threads.run(self._joining.lay_root, image, spec)
-                    await self._bring_up(spec, at_leisure=self._idle_images.has(spec.image))
+                    saving, at_leisure = await self._spares.lay(spec), self._idle_images.has(spec.image)
+                    await self._bring_up(spec, saving, at_leisure=at_leisure)
                 except BaseException:
                     await self._threads.run(self._parts.pool.delete, Kind.SANDBOXES, spec.id)
                     raise
@@ -457,6 +452,7 @@ class Host:
 
     async def _forget(self, snapshot_id: str) -> None:
         await self._threads.run(self._copies.forget, snapshot_id)
+        await self._spares.forget(snapshot_image(snapshot_id))
 
     async def _set_mounts(self, machine_id: str, mounts: tuple[Mount, ...]) -> None:
         async with self._locks.hold(machine_id):
@@ -472,7 +468,7 @@ class Host:
     @contextlib.contextmanager
     def _quiet(self) -> Iterator[None]:
         """Nothing is made ahead of need meanwhile."""
-        with self._warm.quiet(), self._blanks.quiet():
+        with self._warm.quiet(), self._blanks.quiet(), self._spares.quiet():
             yield
 
     # -- their steps ---------------------------------------------------------------------------------------------------
@@ -493,22 +489,13 @@ class Host:
                 if machine is not None and not machine.alive:  # Nobody was told while it was held.
                     self._died(machine_id)
 
-    async def _make_warm(self, warm: Warm) -> LiveMember:
-        member = await self._foundry.warm(warm.path, warm.secret)
-        member.on_death(lambda: self._lose_warm(member))
-        return member
-
-    def _lose_warm(self, member: LiveMember) -> None:
-        member.hang_up()
-        self._warm.lost(member)
-
-    async def _bring_up(self, spec: MachineSpec, *, at_leisure: bool = False) -> None:
+    async def _bring_up(self, spec: MachineSpec, saving: Saving | None = None, *, at_leisure: bool = False) -> None:
         """Runs it on a warm member; on another one where that turns out to be dead or to answer nothing any more, which
-        a frozen one does late."""
+        a frozen one does late. ``saving``: what makes its disk last, where that was a spare one."""
         for spare in reversed(range(self._warm.target + 1)):
             member = await self._warm.claim()
             try:
-                await self._become(member, spec, at_leisure)
+                await self._become(member, spec, saving, at_leisure)
                 return
             except BaseException as error:
                 lost = isinstance(error, AgentUnavailable)
@@ -518,12 +505,16 @@ class Host:
                     raise
                 log.warning("warm_member_was_lost", member=member.name, sandbox=spec.id)
 
-    async def _become(self, member: LiveMember, spec: MachineSpec, at_leisure: bool) -> None:
-        self._threads.run(self._read_ahead.of, spec.image, self._disk_path(spec.id))
-        left = await self._threads.run(self._joining.join, member, spec, self._disk(spec.id))
+    async def _become(self, member: LiveMember, spec: MachineSpec, saving: Saving | None, at_leisure: bool) -> None:
+        prepared, disk = saving is not None, self._disk(spec.id)
+        if not prepared:
+            self._threads.run(self._read_ahead.of, spec.image, disk)
+        left = await self._threads.run(self._joining.join, member, spec, disk, prepared=prepared)
         await member.agent.enter(LATE_ROOT)
         await self._joining.identify(member, spec, left, at_leisure=at_leisure)
         await enter_point(member.agent, spec)
+        if saving is not None:
+            await asyncio.shield(saving)
         self._records.complete(spec.id)
         self._track(spec, member)
 

@@ -6,15 +6,13 @@ from pathlib import Path
 import structlog
 
 from moonpool.engine.storage import Kind, Pool
-from moonpool.errors import SnapshotNotFound
 from moonpool.hosts.identity import identity_files, identity_of, write_identity_files
 from moonpool.hosts.members import LiveMember, limits_of
-from moonpool.hosts.model import MEBIBYTE, MachineSpec, NetworkPolicy, layer_of, snapshot_of
+from moonpool.hosts.model import MachineSpec, NetworkPolicy, layer_of, snapshot_of
 from moonpool.hosts.mounting import Mounting
 from moonpool.hosts.parts import Parts
 from moonpool.hosts.programs import lay_programs
 from moonpool.hosts.records import Record, Records
-from moonpool.hosts.room import require_disk
 from moonpool.hosts.staging import sweep
 
 LATE_ROOT = "/.late/root"
@@ -30,23 +28,17 @@ class Joining:
         self._records = records
         self._mounting = mounting
 
-    def lay_root(self, image: Path, spec: MachineSpec) -> None:
-        """The sandbox's disk, with its limit; blocks as well. SnapshotNotFound, NoCapacity."""
-        require_disk(self._parts)
-        if not image.is_dir():
-            raise SnapshotNotFound(f"Image '{spec.image}' is not on this host")
-        limit = spec.resources.disk_mib * MEBIBYTE
-        self._parts.pool.snapshot(image, Kind.SANDBOXES, spec.id, limit_bytes=limit)
-
-    def join(self, member: LiveMember, spec: MachineSpec, disk: Path) -> Mapping[str, str]:
-        """Attach the disk to a warm member. Answers with the identity's files that are left for the agent to write."""
+    def join(self, member: LiveMember, spec: MachineSpec, disk: Path, *, prepared: bool = False) -> Mapping[str, str]:
+        """Attach the disk to a warm member; one that is ``prepared`` has its programs. Answers with the identity's
+        files that are left for the agent to write."""
         files = identity_files(spec, self._parts.network.resolv_conf)
         try:
             write_identity_files(disk, files)
             files = {}
         except OSError as error:
             log.warning("identity_left_to_agent", sandbox=spec.id, error=str(error))
-        lay_programs(disk)
+        if not prepared:
+            lay_programs(disk)
         self.bound(member, spec, disk)
         self._parts.cgroups.thaw(member.name)
         if spec.network != NetworkPolicy():

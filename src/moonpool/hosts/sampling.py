@@ -10,7 +10,7 @@ from moonpool.engine.network.links import traffic as link_traffic
 from moonpool.engine.storage import Pool
 from moonpool.errors import EngineError
 from moonpool.hosts.machine import LiveMachine
-from moonpool.hosts.model import MachineSample
+from moonpool.hosts.model import MachineSample, MachineUsage
 from moonpool.hosts.threads import Threads
 
 
@@ -25,6 +25,15 @@ class Sampler:
     async def sample(self, machines: Mapping[str, LiveMachine]) -> dict[str, MachineSample]:
         due = {name: machine for name, machine in machines.items() if self._due(machine)}
         return await self._threads.run(self._read, due) if due else {}
+
+    async def usage(self, machine_id: str, disk: Path, machines: Mapping[str, LiveMachine]) -> MachineUsage:
+        """Of one; CPU and memory are 0 where it does not run."""
+        written = (await self._threads.run(self._pool.usage, disk)).used_bytes
+        machine = machines.get(machine_id)
+        if machine is None:
+            return MachineUsage(0, 0, written)
+        stats = await self._threads.run(self._cgroups.stats, machine.member.name)
+        return MachineUsage(stats.cpu_microseconds, stats.memory_bytes, written)
 
     async def disk_use(self, disks: Mapping[str, Path]) -> dict[str, int]:
         """Bytes that each has written; those that are just being destroyed are left out."""

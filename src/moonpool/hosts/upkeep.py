@@ -1,7 +1,9 @@
 """What the machine changes without an event: it is looked at again and again, for as long as the host is open."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -33,3 +35,11 @@ async def keep_room(parts: Parts, threads: Threads, scarce: Callable[[], None]) 
         await threads.run(balance, parts)
         if await threads.run(is_scarce, parts):
             scarce()
+
+
+async def end_upkeep(upkeep: asyncio.Future[Any] | None) -> None:
+    """Where it had begun."""
+    if upkeep is not None:
+        upkeep.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await upkeep

@@ -198,6 +198,25 @@ def test_a_power_cut_after_sync_loses_nothing(instance: Instance, tmp_path: Path
     found.close()
 
 
+def test_a_power_cut_after_a_commit_undoes_no_move(instance: Instance, tmp_path: Path) -> None:
+    pool = Pool.open(instance, size_bytes=SIZE)
+    made = pool.create(Kind.SPARES, "one")
+    (made / "file").write_bytes(b"x" * MEBIBYTE)
+    pool.sync(made)
+    pool.set_limit(made, 8 * MEBIBYTE)
+    pool.move(Kind.SPARES, "one", Kind.SANDBOXES, "box")
+    pool.commit()
+    after = Instance(tmp_path / "after")
+    after.data.mkdir()
+    subprocess.run(["cp", "--sparse=always", instance.data / "pool.img", after.data / "pool.img"], check=True)
+    pool.close()
+    found = Pool.open(after, size_bytes=SIZE)
+    assert (found.names(Kind.SPARES), found.names(Kind.SANDBOXES)) == ([], ["box"])
+    assert (found.path / "sandboxes/box/file").stat().st_size == MEBIBYTE
+    assert found.usage(found.path / "sandboxes/box").limit_bytes == 8 * MEBIBYTE
+    found.close()
+
+
 def test_a_full_disk_below_the_file_costs_nothing_that_was_synced(tmp_path: Path) -> None:
     with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=200m", "tmpfs") as small:
         instance = Instance(small / "data")

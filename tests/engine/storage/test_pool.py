@@ -180,6 +180,42 @@ def test_renaming_publishes_and_never_replaces(pool: Pool) -> None:
     assert (path / "file").read_text() == "content"
 
 
+def test_moving_keeps_what_it_is_and_never_replaces(pool: Pool) -> None:
+    made = pool.create(Kind.SPARES, "one")
+    pool.set_limit(made, 8 * MEBIBYTE)
+    number = btrfs.subvolume_id(made)
+    moved = pool.move(Kind.SPARES, "one", Kind.SANDBOXES, "box")
+    assert (moved, btrfs.subvolume_id(moved)) == (pool.path / "sandboxes/box", number)
+    assert pool.usage(moved).limit_bytes == 8 * MEBIBYTE
+    assert pool.names(Kind.SPARES) == []
+    pool.create(Kind.SPARES, "two")
+    with pytest.raises(EngineError, match="already"):
+        pool.move(Kind.SPARES, "two", Kind.SANDBOXES, "box")
+    with pytest.raises(EngineError, match="no disk"):
+        pool.move(Kind.SPARES, "three", Kind.SANDBOXES, "another")
+
+
+def test_a_version_is_that_of_the_same_files_in_the_same_subvolume(pool: Pool) -> None:
+    image = pool.create(Kind.STAGING, "image")
+    (image / "file").write_text("first")
+    pool.set_read_only(image, True)
+    pool.sync(image)
+    first = pool.version(image)
+    assert first.read_only
+    image = pool.rename(Kind.STAGING, "image", Kind.IMAGES, "image")
+    copy = pool.snapshot(image, Kind.SANDBOXES, "box")
+    (image / "file").read_text()
+    pool.sync(image)
+    assert pool.version(image) == first
+    assert pool.version(copy) != first
+    pool.set_read_only(image, False)
+    assert not pool.version(image).read_only
+    (image / "file").write_text("second")
+    pool.set_read_only(image, True)
+    pool.sync(image)
+    assert pool.version(image) != first
+
+
 def test_exchanging_swaps_two_and_keeps_what_is_read_only_so(pool: Pool) -> None:
     base = pool.create(Kind.IMAGES, "base")
     (base / "old").touch()

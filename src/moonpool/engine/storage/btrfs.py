@@ -26,6 +26,7 @@ ROOT_ITEM_KEY = 132
 QGROUP_STATUS_KEY, QGROUP_INFO_KEY, QGROUP_LIMIT_KEY = 240, 242, 244
 STATUS_SIMPLE_MODE = 1 << 3
 SUBVOLUME_READ_ONLY = 1 << 1
+ROOT_READ_ONLY = 1 << 0  # the same among the flags of INFO_ARGS
 LIMIT_EXCLUSIVE = 1 << 1
 QUOTA_ENABLE, QUOTA_ENABLE_SIMPLE = 1, 4
 NO_LIMIT = 2**64 - 1
@@ -40,7 +41,7 @@ LOOKUP_ARGS = struct.Struct("=QQ4080s")
 QUOTA_ARGS = struct.Struct("=QQ")
 QGROUP_CREATE_ARGS = struct.Struct("=QQ")
 QGROUP_LIMIT_ARGS = struct.Struct("=QQQQQQ")  # id, flags, max referenced, max exclusive, 2 reserved
-INFO_ARGS = struct.Struct("=8x256x8x8x8x8x16s16x16s160x")  # its own uuid, and that under which it was received
+INFO_ARGS = struct.Struct("=8x256x8x8x8xQ16s16x16sQ152x")  # flags, uuid, the one it was received as, last change
 INODE_ITEM_KEY = 1
 INODE_ITEM = struct.Struct("=Q140x12s")  # generation, time of creation
 SEARCH_KEY = struct.Struct("=QQQQQQQIIII32x")  # tree, objectid, offset and transaction ranges, types, count
@@ -56,8 +57,10 @@ RESIZE = _request(WRITE, 3, 4096)
 SYNC = _request(0, 8, 0)
 TREE_SEARCH = _request(READ | WRITE, 17, SEARCH_SIZE)
 INODE_LOOKUP = _request(READ | WRITE, 18, 4096)
+WAIT_SYNC = _request(WRITE, 22, 8)
 SNAPSHOT_CREATE = _request(WRITE, 23, 4096)
 SUBVOLUME_CREATE = _request(WRITE, 24, 4096)
+START_SYNC = _request(READ, 24, 8)
 GET_FLAGS = _request(READ, 25, 8)
 SET_FLAGS = _request(WRITE, 26, 8)
 QUOTA_CONTROL = _request(READ | WRITE, 40, QUOTA_ARGS.size)
@@ -152,9 +155,29 @@ class Identity:
 
 
 def identity(path: Path) -> Identity:
-    with folder(path) as descriptor:
-        uuid, received = INFO_ARGS.unpack(_call(descriptor, SUBVOLUME_INFO, bytes(INFO_ARGS.size)))
+    _, uuid, received, _ = _info(path)
     return Identity(uuid.hex(), received.hex() if any(received) else None)
+
+
+@dataclass(frozen=True)
+class Version:
+    """Equal for the same subvolume with the same files; ``changed`` is the transaction that last wrote one of them."""
+
+    uuid: str
+    changed: int
+    read_only: bool
+
+
+def version(path: Path) -> Version:
+    flags, uuid, _, changed = _info(path)
+    return Version(uuid.hex(), changed, bool(flags & ROOT_READ_ONLY))
+
+
+def _info(path: Path) -> tuple[int, bytes, bytes, int]:
+    """Flags, uuid, the uuid that it was received as, and the transaction of its last change."""
+    with folder(path) as descriptor:
+        flags, uuid, received, changed = INFO_ARGS.unpack(_call(descriptor, SUBVOLUME_INFO, bytes(INFO_ARGS.size)))
+    return flags, uuid, received, changed
 
 
 def ancestry(mount: Path, path: Path) -> bytes:
@@ -170,6 +193,13 @@ def commit(path: Path) -> None:
     """Write everything of the file system that holds ``path`` to its device, and wait."""
     with folder(path) as descriptor:
         fcntl.ioctl(descriptor, SYNC)
+
+
+def commit_names(path: Path) -> None:
+    """As ``commit``, without what programs have only just written into files: nobody waits for gigabytes of others."""
+    with folder(path) as descriptor:
+        transaction = _call(descriptor, START_SYNC, bytes(8))
+        _call(descriptor, WAIT_SYNC, transaction)
 
 
 def grow_to_device(mount: Path) -> None:

@@ -19,6 +19,7 @@ class Kind(Enum):
     VOLUMES = "volumes"
     STAGING = "staging"
     BASES = "bases"
+    SPARES = "spares"
 
 
 class QuotaMode(Enum):

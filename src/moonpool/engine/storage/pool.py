@@ -118,6 +118,14 @@ class Pool:
         """As ``rename``, for a new name that is taken: the two swap places in one step."""
         return self._move(self._place(kind, name), self._place(other_kind, other_name), RENAME_EXCHANGE)
 
+    def move(self, kind: Kind, name: str, new_kind: Kind, new_name: str) -> Path:
+        """As ``rename``, for one that is not read-only, and on disk only with the next commit."""
+        source, target = self._place(kind, name), self._free_place(new_kind, new_name)
+        self._check_subvolume(source)
+        with explained(f"move {source.name} to {target.name}"):
+            _rename(source, target, RENAME_NOREPLACE)
+        return target
+
     def set_read_only(self, path: Path, read_only: bool) -> None:
         self._check_subvolume(path)
         with explained(f"change {path.name}"):
@@ -127,6 +135,12 @@ class Pool:
         self._check_subvolume(path)
         with explained(f"identify {path.name}"):
             return btrfs.identity(path)
+
+    def version(self, path: Path) -> btrfs.Version:
+        """What tells whether it is still the same, with the same files."""
+        self._check_subvolume(path)
+        with explained(f"identify {path.name}"):
+            return btrfs.version(path)
 
     def related(self, one: Path, other: Path) -> bool:
         """Whether both are snapshots of the same, so that differences between them are small."""
@@ -152,6 +166,12 @@ class Pool:
         """Everything written in the pool so far survives a power cut once this has returned."""
         with explained("write the pool to disk"):
             btrfs.commit(path)
+
+    def commit(self) -> None:
+        """Disks made, moved, limited and deleted so far are so after a power cut too. What was just written into files
+        may not be: that takes ``sync``, which waits for all that anybody writes."""
+        with explained("commit the pool"):
+            btrfs.commit_names(self.path)
 
     def balance(self) -> None:
         """Keep the pool from promising more than the machine below it has; for every now and then."""
