@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,11 +61,18 @@ SELECT quote_ident(sequencename) FROM pg_sequences WHERE schemaname = 'public' A
 """
 
 
-def pytest_collection_finish() -> None:
-    """What is loaded by now stays: to look for garbage in it again and again takes an eighth of the tests' time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(7_000, 10, 10)
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is loaded stays: to look for garbage in it again and again takes a fifth of the collection, and an eighth
+    of the tests' time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(7_000, 10, 10)
+        gc.enable()
 
 
 class ManualClock:
