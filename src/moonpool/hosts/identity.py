@@ -9,17 +9,22 @@ from pathlib import Path
 from moonpool.engine.network.addresses import GUEST_ADDRESS
 from moonpool.guest.model import Identity
 from moonpool.hosts.beneath import FOLDER_FLAGS
-from moonpool.hosts.model import MEBIBYTE, MachineSpec
+from moonpool.hosts.model import DEFAULT_PIDS, MEBIBYTE, MachineSpec
 
 WARM_HOSTNAME = "moonpool"
+USUAL_CPU, USUAL_MEMORY_MIB = 1.0, 1024
 FOLDER = "etc"
 FILE_MODE = 0o644
 FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def warm_identity(secret: str) -> Identity:
-    """For a member that belongs to nobody yet: only the secret matters."""
-    return Identity(secret=secret.encode(), hostname=WARM_HOSTNAME)
+    """For a member that belongs to nobody yet: only the secret matters. It is given the size of most sandboxes as well,
+    since whatever an agent does for the second time is quicker."""
+    cpu, memory_bytes = USUAL_CPU, USUAL_MEMORY_MIB * MEBIBYTE
+    return Identity(
+        secret=secret.encode(), hostname=WARM_HOSTNAME, processes=DEFAULT_PIDS, cpu=cpu, memory_bytes=memory_bytes
+    )
 
 
 def identity_of(spec: MachineSpec, secret: str, files: Mapping[str, str], *, at_leisure: bool = False) -> Identity:
