@@ -17,12 +17,17 @@ from moonpool.errors import BuildInvalid, ImageError, ImageInvalid, ImageNotFoun
 from tests.images import Entry, LayoutWriter, folder, layout, link, tarred
 
 LIMITS = ImageLimits(download=64 << 20, unpacked=32 << 20, files=1000, seconds=60)
+ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "root").mkdir()
     return tmp_path / "root"
+
+
+def zstd(data: bytes) -> bytes:
+    return subprocess.run(["zstd", "-q"], input=data, capture_output=True, check=True).stdout
 
 
 @pytest.fixture
@@ -89,10 +94,7 @@ class TestLayers:
         assert (root / "big").stat().st_blocks * 512 < 1 << 20
 
     async def test_zstd(self, unpacked: Callable[..., Any], root: Path) -> None:
-        def zstd(data: bytes) -> bytes:
-            return subprocess.run(["zstd", "-q"], input=data, capture_output=True, check=True).stdout
-
-        await unpacked([Entry("a", b"b")], compress=zstd, kind="application/vnd.oci.image.layer.v1.tar+zstd")
+        await unpacked([Entry("a", b"b")], compress=zstd, kind=ZSTD)
         assert (root / "a").read_bytes() == b"b"
 
     async def test_links_stay_inside(self, unpacked: Callable[..., Any], root: Path, tmp_path: Path) -> None:
@@ -153,6 +155,18 @@ class TestHostileLayers:
     async def test_a_layer_that_is_cut_short(self, unpacked: Callable[..., Any], cut: int) -> None:
         with pytest.raises(ImageInvalid, match="too early"):
             await unpacked([Entry("a", os.urandom(100_000))], compress=lambda data: gzip.compress(data)[:-cut])
+
+    @pytest.mark.parametrize("compress", [gzip.compress, zstd])
+    async def test_a_file_that_is_shorter_than_its_manifest_says(
+        self, tmp_path: Path, root: Path, compress: Callable[[bytes], bytes]
+    ) -> None:
+        kind = {"kind": ZSTD} if compress is zstd else {}
+        source = layout(tmp_path / "layout", [Entry("a", os.urandom(100_000))], compress=compress, **kind)
+        layer = max((source / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+        os.truncate(layer, layer.stat().st_size - 2000)
+        (tmp_path / "work").mkdir()
+        with pytest.raises(ImageInvalid, match="cut short: 2000 bytes"):
+            await Fetching(tmp_path / "work", root, FetchPolicy(), LIMITS).run(Archive(source), lambda line: None)
 
     async def test_a_layer_that_is_another_one(self, tmp_path: Path, root: Path) -> None:
         source = layout(tmp_path / "layout", [Entry("a", b"b")])

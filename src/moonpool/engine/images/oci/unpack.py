@@ -193,10 +193,14 @@ class Unpacked(threading.Thread):
         while data := tool.stdout.read(CHUNK):
             self._put(data)
         feeder.join()
-        if tool.wait() != 0:
-            raise Bad("damaged", "A layer's compressed data is damaged")
+        code = tool.wait()
         for failure in failures:
-            raise failure
+            if code == 0 or not isinstance(
+                failure, BrokenPipeError
+            ):  # The tool ends with an error for want of data too.
+                raise failure
+        if code != 0:
+            raise Bad("damaged", "A layer's compressed data is damaged")
 
     def _put(self, data: bytes) -> None:
         self._produced += len(data)
