@@ -34,7 +34,11 @@ class ForwardedPort(asyncssh.SSHTCPSession[bytes]):
         """PortClosed, and whatever the session raises."""
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(ready), name=f"forwarding of port {self._port}")
-        await ready
+        try:
+            await ready
+        except BaseException:
+            self._task.cancel()
+            raise
 
     async def _run(self, ready: "asyncio.Future[None]") -> None:
         try:
@@ -45,7 +49,7 @@ class ForwardedPort(asyncssh.SSHTCPSession[bytes]):
         except (AgentUnavailable, AgentTimeout, PortClosed) as error:
             if not ready.done():
                 ready.set_exception(error)
-        except BaseException as error:
+        except Exception as error:  # Belongs to whoever opens it.
             if ready.done():
                 raise
             ready.set_exception(error)
