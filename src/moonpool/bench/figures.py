@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ async def sample(
             continue
         samples.append(milliseconds_since(started) if own is None else own)
     return Figure(name, unit, tuple(samples), failures, bar)
+
+
+def together(figures: Sequence[Figure]) -> Figure:
+    """One row of those that are about the same, taken at different times."""
+    samples = tuple(sample for figure in figures for sample in figure.samples)
+    return replace(figures[0], samples=samples, failures=sum(figure.failures for figure in figures))
 
 
 def milliseconds_since(started: float) -> float:
