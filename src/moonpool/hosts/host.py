@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from moonpool.engine.gvisor import Warm
-from moonpool.engine.images import digest_of
+from moonpool.engine.images import BASE, digest_of
 from moonpool.engine.storage import Kind
 from moonpool.errors import (
     AgentUnavailable,
@@ -123,6 +123,7 @@ class Host:
         await threads.run(balance, parts)
         host._warm.fill()
         host._blanks.fill()
+        await host._spares.begin(BASE)
         host._upkeep = asyncio.gather(
             keep_network(parts, threads), keep_room(parts, threads, lambda: host._on_scarce())
         )

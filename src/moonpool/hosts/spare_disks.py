@@ -58,9 +58,10 @@ class Laid:
 
 
 class SpareDisks:
-    """Keeps ``target`` spare disks of one image: of the first that anything is created from, and of another one once
-    more than half of the last eight creates were made from that. Where images take turns, those of one are served from
-    spare disks and the others as ever, and nothing is thrown away and made anew each time.
+    """Keeps ``target`` spare disks of one image: of the one that it began with or else the first that anything is
+    created from, and of another one once more than half of the last eight creates were made from that. Where images
+    take turns, those of one are served from spare disks and the others as ever, and nothing is thrown away and made
+    anew each time.
 
     Images and snapshots have spare disks, layers of builds do not. A spare disk is served only while its image is the
     same subvolume, read-only, with no file changed since. They are made one after the other while ``warm`` is set (the
@@ -82,6 +83,15 @@ class SpareDisks:
         self._calm, self._complete = asyncio.Event(), asyncio.Event()
         self._calm.set()
         self._complete.set()
+
+    async def begin(self, image: str) -> None:
+        """Have those of ``image`` made, which the first creates are expected to be from; none where it is missing."""
+        path = image_path(self._pool, image)
+        with contextlib.suppress(EngineError):
+            version = await self._threads.run(self._pool.version, path)
+            if self._target and self._stock is None and version.read_only:
+                self._stock = Stock(path, version)
+                self._fill()
 
     async def lay(self, spec: MachineSpec) -> Saving | None:
         """A new sandbox's disk, with its limit. None where it is on disk already. Else it was a spare one, which has

@@ -158,6 +158,18 @@ def memory_group_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cgroup").read_text()
 
 
+def test_a_move_that_is_expected_changes_nothing_yet(groups, worker):
+    groups.create("box")
+    one = worker("box", "echo ready; read word")
+    assert one.line() == "ready"
+    home = memory_group_of(one.process.pid)
+    groups.expect_move("box", one.process.pid)
+    assert memory_group_of(one.process.pid) == home
+    one.tell("end")
+    one.process.wait()
+    groups.expect_move("box", one.process.pid)  # which is dead by now
+
+
 def test_what_is_written_meanwhile_counts_as_nobodys(groups, worker, tmp_path):
     groups.create("box")
     groups.set_limits("box", dataclasses.replace(LIMITS, memory_bytes=1 << 20))

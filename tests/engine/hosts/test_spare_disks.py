@@ -103,6 +103,17 @@ async def test_the_second_create_takes_one_with_its_own_limit(store: Store) -> N
     assert len(store.spares()) == TARGET
 
 
+async def test_the_first_create_takes_one_of_the_image_that_was_expected(store: Store) -> None:
+    await store.disks.begin("missing")
+    await store.disks.begin("one")
+    await store.disks.wait_ready()
+    assert await store.took_a_spare("one")
+    for _ in range(2):
+        await store.create("two")
+    await store.disks.wait_ready()
+    assert await store.took_a_spare("two"), "what is created from counts for more"
+
+
 async def test_more_creates_than_there_are_get_a_disk_each(store: Store) -> None:
     await store.create("one")
     await store.disks.wait_ready()
