@@ -63,6 +63,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._rows_changed = True
         self._sending: dict[int, asyncio.Task[None]] = {}
+        self._over: set[int] = set()  # those that ended since the rows were last looked at
         self._busy: Counter[str] = Counter()
         self._loop: asyncio.Task[None] | None = None
 
@@ -146,6 +147,7 @@ class Dispatcher:
         now, more = self._clock.now(), True
         while more and len(self._sending) < AT_ONCE_IN_ALL:
             full = [receiver for receiver, count in self._busy.items() if count >= AT_ONCE]
+            self._over.clear()
             async with self._store.reading() as connection:
                 due = await self._repository.due(connection, now, full, BATCH)
             begun = [self._may_begin(delivery) for delivery in due]
@@ -157,7 +159,7 @@ class Dispatcher:
 
     def _may_begin(self, delivery: Delivery) -> bool:
         receiver = self._book.get(delivery.receiver_id)
-        if delivery.id in self._sending:
+        if delivery.id in self._sending or delivery.id in self._over:  # The row was read before its end was noted.
             return True
         if receiver is None or self._busy.get(receiver.id, 0) >= AT_ONCE or len(self._sending) >= AT_ONCE_IN_ALL:
             return False
@@ -171,6 +173,7 @@ class Dispatcher:
 
         def ended(task: asyncio.Task[None]) -> None:
             del self._sending[delivery.id]
+            self._over.add(delivery.id)
             self._busy[receiver.id] -= 1
             if not self._busy[receiver.id]:
                 del self._busy[receiver.id]

@@ -1,8 +1,10 @@
 """Every event arrives, once where nothing breaks, in order for each sandbox, whoever else hangs."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
@@ -11,7 +13,7 @@ from structlog.testing import capture_logs
 from moonpool.access.model import Principal, Scope
 from moonpool.deliveries import dispatcher
 from moonpool.deliveries.dispatcher import AT_ONCE, DISABLED_AFTER, RETRIES
-from moonpool.deliveries.model import Delivery, DeliveryState, EndpointChange, NewEndpoint
+from moonpool.deliveries.model import Attempt, Delivery, DeliveryState, EndpointChange, NewEndpoint
 from moonpool.errors import Forbidden, InvalidInput, InvalidState, LimitExceeded, ReceiverNotFound
 from moonpool.events.model import EventType, NewEvent
 from moonpool.store.database import Store
@@ -105,6 +107,40 @@ async def test_the_order_of_a_sandbox_is_kept_over_failures(sending: Sending, re
     sending.pass_time(RETRIES[0])
     await receiver.wait(4)
     assert [body["number"] for body in bodies(receiver)] == [1, 3, 1, 2]
+
+
+async def test_what_arrives_while_rows_are_looked_at_is_not_sent_again(
+    sending: Sending, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row was read while it was being sent, and is come back to when it has arrived."""
+    here = await endpoint(sending, receiver.url)
+    repository, attempt = sending.dispatcher._repository, sending.dispatcher.attempt
+    look, begun, go = repository.due, asyncio.Event(), asyncio.Event()
+
+    async def attempted(*about: Any) -> Attempt:
+        begun.set()
+        await go.wait()
+        return await attempt(*about)
+
+    async def looked(*about: Any) -> Sequence[Delivery]:
+        due = await look(*about)
+        if due and begun.is_set() and not go.is_set():
+            go.set()
+            await until(sending, here, 1)
+            while sending.dispatcher._sending:
+                await asyncio.sleep(0)
+        return due
+
+    monkeypatch.setattr(repository, "due", looked)
+    monkeypatch.setattr(sending.dispatcher, "attempt", attempted)
+    await sending.tell("box")
+    async with asyncio.timeout(WAIT):
+        await begun.wait()
+    sending.dispatcher.wake()
+    await until(sending, here, 1)
+    await sending.tell("after")
+    await receiver.wait(2)
+    assert [body["id"] for body in bodies(receiver)] == ["box", "after"]
 
 
 async def test_a_receiver_that_hangs_holds_up_no_other(
