@@ -149,6 +149,7 @@ class TestRealOnes:
     def test_programs_with_connections_find_them_cut_and_go_on_serving(self, engine, tmp_path):
         """Those of the agent, which waits on an epoll set with them in it."""
         with engine.box() as box, box.agent() as first, box.agent() as second:
+            assert first.ask("identity") == second.ask("identity"), "both are accepted"
             engine.driver.checkpoint(box.name, tmp_path / "image")
             first.abandon()
             second.abandon()

@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 from moonpool.engine.gvisor import control
-from moonpool.errors import AgentTimeout, EngineError
 
 PAGES_FILE = "pages.img"
 FILES = ("checkpoint.img", "pages_meta.img", PAGES_FILE)  # in the order of the call, see createSaveFiles in runsc
@@ -21,7 +20,6 @@ ARGUMENT = {
     "have_pages_file": True,
     "Resume": True,
 }
-NO_ROOM = Path("/dev/full")
 
 
 def known(version: str) -> bool:
@@ -39,13 +37,3 @@ def save(socket: Path, folder: Path, timeout: float) -> None:
         control.call(socket, METHOD, timeout, argument=ARGUMENT, files=files)
         for file in files:
             os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR))
-
-
-def cut_connections(socket: Path, timeout: float) -> None:
-    """Blocking. A checkpoint that comes to nothing for want of room: the connections are dropped by then."""
-    full = os.open(NO_ROOM, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(EngineError, AgentTimeout):
-            control.call(socket, METHOD, timeout, argument=ARGUMENT, files=[full] * len(FILES))
-    finally:
-        os.close(full)
