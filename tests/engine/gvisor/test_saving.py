@@ -21,8 +21,8 @@ def nothing_else() -> None:
     pass
 
 
-def moment(driver, box, folder):
-    driver.save_moment(box.name, folder, nothing_else, connected=True)
+def moment(driver, box, folder, *, connected=False):
+    driver.save_moment(box.name, folder, nothing_else, connected=connected)
     driver.seal(folder)
 
 
@@ -43,6 +43,20 @@ def test_what_the_files_held_before_is_gone(engine, folder):
     assert (folder / PAGES_FILE).stat().st_ino == kept
     assert (folder / PAGES_FILE).stat().st_size < 1 << 29
     assert not any(older[:100] in (folder / name).read_bytes() for name in FILES)
+
+
+def test_connections_are_cut_first_and_all_go_on_serving(engine, folder):
+    for name in FILES:
+        (folder / name).write_bytes(b"of another sandbox" * 1000)
+    with engine.entered() as (box, first), box.agent() as second:
+        assert first.ask("identity") == second.ask("identity"), "both are waited for with epoll"
+        moment(engine.driver, box, folder, connected=True)
+        first.abandon()
+        second.abandon()
+        with engine.box(folder, root=box.disk) as copy:
+            for serving in (box, copy) * 2:
+                with serving.agent() as agent:
+                    assert agent.ask("identity")
 
 
 def test_a_runsc_whose_call_is_not_known_is_asked_by_its_command(engine, folder, agent_folder):
