@@ -118,9 +118,8 @@ class AgentClient:
         return wakes_in
 
     def on_notice(self, tell: Callable[[bytes], None]) -> None:
-        """``tell`` is called whenever the agent has something to say, with what it is about: b"" (telemetry that can
-        be taken), DISKS (``show_disks`` is wanted) or IDLE_BOOT (``Identity.at_leisure`` would have been right). It
-        replaces what was to be called."""
+        """``tell``, in place of any before, is called with what the agent speaks of: b"" (telemetry can be taken), DISKS
+        (``show_disks`` is wanted) or IDLE_BOOT (``Identity.at_leisure`` would have been right)."""
         self._connection.noticed = tell
 
     async def show_disks(self, disks: Mapping[str, DiskSize]) -> None:

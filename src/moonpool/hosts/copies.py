@@ -163,10 +163,11 @@ class Copies:
 
         What is dirty is written beforehand, since the source would have to wait for it.
         """
-        # Nobody waits for this; it is over by the time that its kernel is moved.
-        self._threads.run(self._cgroups.expect_move, machine.member.name, machine.member.running.sandbox_pid)
+        member = machine.member
+        expected = self._threads.run(self._cgroups.expect_move, member.name, member.running.sandbox_pid)
         await self._threads.run(self._pool.sync, self._disk(Kind.SANDBOXES, source_id))
         async with machine.held() as connected:
+            await expected  # Later it would undo the move.
             await self._threads.run(self._save, machine, staging, take, connected)
         await self._threads.run(self._memory.keep, staging)
 

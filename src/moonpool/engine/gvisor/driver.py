@@ -316,7 +316,8 @@ class Driver:
 
     @property
     def writes_over_files(self) -> bool:
-        """Whether save_moment() may be given a folder with an older checkpoint's files: the command refuses them."""
+        """Whether save_moment() makes use of an older checkpoint's files in its folder; else it removes them, since the
+        command refuses what is there."""
         return saving.known(self.capabilities.version)
 
     def save_moment(self, name: str, folder: Path, take: Callable[[], None], *, connected: bool) -> None:

@@ -194,10 +194,8 @@ class Unpacked(threading.Thread):
             self._put(data)
         feeder.join()
         code = tool.wait()
-        for failure in failures:
-            if code == 0 or not isinstance(
-                failure, BrokenPipeError
-            ):  # The tool ends with an error for want of data too.
+        for failure in failures:  # For want of the rest of its data the tool ends with an error, too.
+            if code == 0 or not isinstance(failure, BrokenPipeError):
                 raise failure
         if code != 0:
             raise Bad("damaged", "A layer's compressed data is damaged")
