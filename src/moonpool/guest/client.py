@@ -118,8 +118,8 @@ class AgentClient:
         return wakes_in
 
     def on_notice(self, tell: Callable[[bytes], None]) -> None:
-        """``tell``, in place of any before, is called with what the agent speaks of: b"" (telemetry can be taken), DISKS
-        (``show_disks`` is wanted) or IDLE_BOOT (``Identity.at_leisure`` would have been right)."""
+        """``tell``, in place of any before, is called with what the agent speaks of: b"" (telemetry can be taken),
+        DISKS (``show_disks`` is wanted) or IDLE_BOOT (``Identity.at_leisure`` would have been right)."""
         self._connection.noticed = tell
 
     async def show_disks(self, disks: Mapping[str, DiskSize]) -> None:
