@@ -89,7 +89,9 @@ async def changes_are_told(agent: AgentClient) -> None:
         assert await until(events, ("modified", "/own")) == [("modified", "/own")]
         async with agent.write(f"{FOLDER}/large") as file:
             await file.write(bytes(2 * LARGE))
-        assert await until(events, ("created", "/large")) == [("created", "/large")]
+        told = await until(events, ("created", "/large"))
+        # Of the file before, each write counts: one more may come.
+        assert [event for event in told if event != ("modified", "/own")] == [("created", "/large")]
         await run(agent, f"rm -r {FOLDER}/z/b; mv {FOLDER}/z /tmp/; touch /tmp/z/unseen {FOLDER}/seen")
         assert ("created", "/unseen") not in await until(events, ("deleted", "/z"), ("created", "/seen"))
 
