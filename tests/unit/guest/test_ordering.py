@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from moonpool.errors import AccessDenied, FileNotFound, InvalidInput
+from moonpool.guest.agent.ordering import Kept
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import GrowthRound, ProcessSpec
+from moonpool.processes.interleaving import interleaved
 
 NAMES = ("stdout", "stderr")
 
@@ -44,6 +46,34 @@ async def test_a_folder_that_was_removed_is_forgotten(agent: AgentClient, everyo
     await agent.remove(str(folder), recursive=True)
     folder.mkdir()
     assert await agent.order(str(folder)) == []
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [("e1 o1 e2", "eo"), ("o2", "eo")],
+        [("e1 o1", "e"), ("e2 o2", "oeo")],
+        [("e1 o1 e2", "eo"), ("", "e"), ("o2", "o")],
+        [("e1 o1 e2 o2", "eoe"), ("", "o")],
+        [("e1 o1 e2 o2", "eoe"), ("e3", "oe")],
+        [("o1 o2 e1", "oe"), ("o3", "o")],
+    ],
+)
+def test_writers_that_were_stopped_before_the_kernel_told_of_their_last_line(
+    tmp_path: Path, looks: list[tuple[str, str]]
+) -> None:
+    kept = Kept(str(tmp_path), ("o", "e"), [0, 0])
+    written: list[bytes] = []
+    for lines, told in looks:
+        for line in lines.split():
+            written.append(f"{line}\n".encode())
+            with (tmp_path / line[0]).open("ab") as file:
+                file.write(written[-1])
+        kept.measure()
+        kept.grow(["oe".index(name) for name in told])
+    outputs = [(tmp_path / name).read_bytes() for name in "oe"]
+    rounds = [GrowthRound(order, grown) for order, grown in kept.rounds]
+    assert b"".join(piece for _, piece in interleaved(outputs, (0, 0), rounds)) == b"".join(written)
 
 
 async def test_floods_of_both_are_bounded_and_whole(agent: AgentClient, everyones: Path) -> None:

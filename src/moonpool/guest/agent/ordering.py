@@ -24,6 +24,7 @@ MOST_FOLDERS = 512
 MOST_ROUNDS = 100_000  # of all folders together
 MOST_NAMES = 8
 MOST_READS = 16  # at one look
+MOST_COUNTED = 16 * 1024  # bytes of a file's growth whose lines are counted
 MOST_SWITCHES = 4096  # from file to file in one round, and the next ones are not told apart
 Round = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -37,6 +38,7 @@ class Kept:
     sizes: list[int] = field(default_factory=list)
     measured: list[int] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
+    untold: tuple[int, ...] = ()  # files of the last round with more lines in it than the kernel told of
 
     def measure(self) -> None:
         self.measured = [
@@ -44,17 +46,40 @@ class Kept:
         ]
 
     def grow(self, order: Sequence[int]) -> bool:
-        """Note that these files were written to before they were measured; whether that is another round."""
-        grown = tuple(size - known for size, known in zip(self.measured, self.sizes, strict=True))
-        self.sizes = self.measured
-        if any(grown):
-            self.rounds.append((tuple(order[:MOST_SWITCHES]), grown))
-            return True
-        if self.rounds:  # A file is longer a moment before the kernel tells of it: that was counted already.
-            last, counted = self.rounds[-1]
-            told = _joined(last, [index for index in order if counted[index]])
-            self.rounds[-1] = told[:MOST_SWITCHES], counted
-        return False
+        """Note that these files were written to before they were measured; whether that is another round.
+
+        A file is longer a moment before the kernel tells of it, and a writer may be stopped in that moment. What is
+        told of first may thus be what was counted in the last round.
+        """
+        before, self.sizes = self.sizes, self.measured
+        grown = tuple(size - known for size, known in zip(self.sizes, before, strict=True))
+        if not any(grown):
+            if self.rounds:
+                counted = self.rounds[-1][1]
+                self._told_late([index for index in order if counted[index]])
+            return False
+        lines = [self._lines(index, before[index], count) for index, count in enumerate(grown)]
+        if order[0] in self.untold and lines[order[0]] < order.count(order[0]):
+            self._told_late(order[:1])
+            order = order[1:]
+        self.rounds.append((tuple(order[:MOST_SWITCHES]), grown))
+        self.untold = tuple(index for index, count in enumerate(lines) if order.count(index) < count)
+        return True
+
+    def _told_late(self, order: Sequence[int]) -> None:
+        last, counted = self.rounds[-1]
+        self.rounds[-1] = _joined(last, order)[:MOST_SWITCHES], counted
+        self.untold = tuple(index for index in self.untold if index not in order)
+
+    def _lines(self, index: int, start: int, count: int) -> int:
+        """How many lines the file grew by; of much, whether it grew."""
+        if not 0 < count <= MOST_COUNTED:
+            return min(count, 1)
+        try:
+            data = _part(f"{self.folder}/{self.names[index]}", start, count)
+        except OSError:
+            return 1
+        return data.count(b"\n") + (not data.endswith(b"\n"))
 
 
 class Orders:
@@ -160,3 +185,12 @@ def _size(path: str) -> int:
     except OSError:
         return 0
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def _part(path: str, start: int, count: int) -> bytes:
+    """Of a file that may have become something else by now: OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, count, start)
+    finally:
+        os.close(descriptor)
