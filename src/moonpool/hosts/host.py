@@ -94,7 +94,7 @@ class Host:
         self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._joining = Joining(parts, self._records, self._mounting)
         self._copies = Copies(parts, self._memory, self._kept, threads)
-        self._idle_images = IdleImages()
+        self._idle_images = IdleImages(() if settings.base_packages else (BASE,))
         self._disks, self._disk_sizes = Disks(parts.pool, threads), DiskSizes(parts.pool, self._volumes, threads)
         self.layers = Layers(parts, threads, settings.fetch_policy, settings.image_limits)
         self._blanks = Blanks(self._foundry)

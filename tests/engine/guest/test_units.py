@@ -72,6 +72,15 @@ async def until(host: Host, spec: MachineSpec, name: str, *states: str) -> dict[
             await asyncio.sleep(0.05)
 
 
+async def test_nothing_of_the_base_image_starts_by_itself(host: Host) -> None:
+    """So a new sandbox of it may look for services after its first command."""
+    spec = new()
+    await host.create(spec)
+    told = await shell(host, spec, "systemctl list-units --no-legend --type=service,timer,socket,path")
+    assert (told.exit_code, told.stdout) == (0, b"")
+    await host.destroy(spec.id)
+
+
 async def test_services_go_on_over_a_pause_and_come_back_after_a_stop(host: Host) -> None:
     spec = new()
     await host.create(spec)
