@@ -22,7 +22,7 @@ from tests.data import VAR_TMP, data_folder
 from tests.ports import free_port
 from tests.programs import Program, begin
 
-START_TIMEOUT = 300.0  # seconds; the first start may have to unpack the base image
+START_TIMEOUT = 1200.0  # seconds; the first start may have to build images, from a slow mirror
 STOP_TIMEOUT = 60.0  # seconds
 
 
