@@ -1,7 +1,9 @@
 """One server as an application: what listens, what is at which path, what starts and ends with it."""
 
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +26,8 @@ from moonpool.dialects.common.observation import Observed
 from moonpool.dialects.common.routing import PrefixRouter, not_found
 from moonpool.dialects.common.sockets import PatientWebSocketProtocol
 from moonpool.dialects.daytona import app as daytona
+from moonpool.engine.images import Halt
+from moonpool.errors import GivenUp
 from moonpool.hosts.host import Host
 from moonpool.sandboxes.shutdown import OnExit
 from moonpool.store.database import Store
@@ -37,7 +41,10 @@ class Application:
 
     websocket_protocol = PatientWebSocketProtocol
 
-    def __init__(self, settings: Settings, open_host: OpenHost, clock: Clock) -> None:
+    def __init__(self, settings: Settings, open_host: OpenHost, clock: Clock, give_up: Callable[[], None]) -> None:
+        self.give_up = give_up
+        """Whoever is to end the server before it has started does not wait for images that are being built. From any
+        thread, at any time, without waiting; the start then fails with GivenUp."""
         self._settings = settings
         self._open_host = open_host
         self._clock = clock
@@ -83,6 +90,10 @@ class Application:
         await receive()
         try:
             await self.start()
+        except GivenUp as error:
+            log.info("given_up")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
         except Exception as error:  # The outermost edge: uvicorn is told, and ends.
             log.exception("start_failed")
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -126,7 +137,8 @@ def prepare_database_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def build(settings: Settings, *, open_host: OpenHost = Host.open, clock: Clock | None = None) -> Application:
+def build(settings: Settings, *, open_host: OpenHost | None = None, clock: Clock | None = None) -> Application:
     """A server that is not started yet. Nothing is opened or written before its start."""
     configure_logging(settings.log_format, settings.log_level)
-    return Application(settings, open_host, clock or SystemClock())
+    halt = Halt()
+    return Application(settings, open_host or partial(Host.open, halt=halt), clock or SystemClock(), halt.call)

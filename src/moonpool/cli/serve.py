@@ -37,6 +37,7 @@ def serve(
         import uvicorn
 
         from moonpool.app import build
+        from moonpool.app.listener import Listener
         from moonpool.dialects.common.sockets import MAX_MESSAGE_BYTES
         from moonpool.headroom import return_freed_memory
     finally:
@@ -51,7 +52,7 @@ def serve(
     return_freed_memory()
     with data_lock(settings.data, f"{SERVING}{settings.listen}"):
         application = build(settings)
-        server = uvicorn.Server(
+        server = Listener(
             uvicorn.Config(
                 application.app,
                 host=host.strip("[]"),
@@ -69,7 +70,8 @@ def serve(
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ssl_certfile=settings.tls_certificate,
                 ssl_keyfile=settings.tls_key,
-            )
+            ),
+            application.give_up,
         )
         server.run()
         if not server.started:

@@ -11,6 +11,14 @@ class EngineError(MoonpoolError):
     default_hint = "Run 'moonpool doctor' on the server."
 
 
+class GivenUp(EngineError):
+    """Nobody waits for it any more: whoever started it ends."""
+
+    code = "given_up"
+    default = "The server was stopped before it had started"
+    default_hint = "Start it again: what is done already is kept."
+
+
 class MachineUnfit(EngineError):
     """The machine lacks something the engine needs; ``hint`` says what to install or enable."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from moonpool.engine.gvisor import Warm
-from moonpool.engine.images import BASE, digest_of
+from moonpool.engine.images import BASE, Halt, digest_of
 from moonpool.engine.storage import Kind
 from moonpool.errors import (
     AgentUnavailable,
@@ -99,8 +99,7 @@ class Host:
         self.layers = Layers(parts, threads, settings.fetch_policy, settings.image_limits)
         self._blanks = Blanks(self._foundry)
         self._spares = SpareDisks(parts, threads, settings.warm_pool, self._warm.filled)
-        self._locks = KeyedLocks()
-        self._unbroken = Unbroken()
+        self._locks, self._unbroken = KeyedLocks(), Unbroken()
         self._read_ahead = ReadAhead()
         self._sampler = Sampler(parts.cgroups, parts.pool, threads)
         self._burials: set[asyncio.Task[ExitReason]] = set()
@@ -109,10 +108,11 @@ class Host:
         self._on_scarce: Callable[[], None] = lambda: None
 
     @classmethod
-    async def open(cls, settings: HostSettings, progress: Progress = silent) -> "Host":
-        """Opens the engine, takes over what still runs, and begins to fill the warm pool."""
+    async def open(cls, settings: HostSettings, progress: Progress = silent, halt: Halt | None = None) -> "Host":
+        """Opens the engine, takes over what still runs, and begins to fill the warm pool. GivenUp where ``halt`` is
+        called while images are built."""
         threads = Threads()
-        parts = await threads.run(open_parts, settings, progress)
+        parts = await threads.run(open_parts, settings, progress, halt)
         try:
             warm = await threads.run(ensure_warm_image, parts, progress)
             host = cls(parts, warm, settings, threads)

@@ -9,6 +9,8 @@ import moonpool.guest
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.gvisor import Driver
 from moonpool.engine.images import (
+    Halt,
+    Means,
     base_recipe,
     ensure_agent,
     ensure_base,
@@ -46,26 +48,29 @@ def silent(_phase: str, _fraction: float) -> None:
     """Progress for those who do not watch."""
 
 
-def open_images(settings: HostSettings, progress: Progress = silent) -> tuple[Path, Pool]:
-    """The agent's folder and the pool with the base image in it, both built where they are missing. Blocking."""
+def open_images(settings: HostSettings, progress: Progress = silent, halt: Halt | None = None) -> tuple[Path, Pool]:
+    """The agent's folder and the pool with the base image in it, both built where they are missing. Blocking; GivenUp
+    when ``halt`` is called."""
     instance = Instance(settings.data.resolve())
     instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     pool = Pool.open(instance, size_bytes=settings.disk_pool_bytes)
     with undone_on_failure(pool.close, instance):
-        mirror, further = settings.debian_mirror, settings.base_packages
-        base = ensure_base(pool, settings.cache, progress, mirror=mirror, recipe=base_recipe(further))
+        means = Means(settings.cache, progress, settings.debian_mirror, halt or Halt())
+        further = settings.base_packages
+        base = ensure_base(pool, means, base_recipe(further))
         ensure_workspace(pool, base)
         if settings.desktop:
-            ensure_desktop(pool, settings.cache, progress, mirror=mirror, further=further)
+            ensure_desktop(pool, means, further)
         if settings.code_runner:
-            ensure_code_runner(pool, settings.cache, progress, mirror=mirror, further=further)
+            ensure_code_runner(pool, means, further)
         guest_package = Path(next(iter(moonpool.guest.__path__)))
         return ensure_agent(base.path, instance.data / "agent", guest_package), pool
 
 
-def open_parts(settings: HostSettings, progress: Progress = silent) -> Parts:
-    """Blocking; builds the base image where it is missing. Raises MachineUnfit where the machine cannot do this."""
-    agent, pool = open_images(settings, progress)
+def open_parts(settings: HostSettings, progress: Progress = silent, halt: Halt | None = None) -> Parts:
+    """Blocking; builds the base image where it is missing. Raises MachineUnfit where the machine cannot do this, and
+    GivenUp when ``halt`` is called meanwhile."""
+    agent, pool = open_images(settings, progress, halt)
     instance = Instance(settings.data.resolve())
     with undone_on_failure(pool.close, instance):
         cgroups = Cgroups.open(instance)

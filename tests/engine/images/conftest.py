@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from moonpool.engine.images import Image, ensure_base
+from moonpool.engine.images import Image, Means, ensure_base
 from moonpool.engine.instance import Instance
 from moonpool.engine.storage import Pool
 
@@ -24,7 +24,7 @@ def shared_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 @pytest.fixture(scope="session")
 def base(shared_pool: Pool) -> Image:
-    return ensure_base(shared_pool, CACHE, silent)
+    return ensure_base(shared_pool, Means(CACHE, silent))
 
 
 @pytest.fixture

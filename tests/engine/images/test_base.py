@@ -10,24 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from moonpool.engine.images import Image, Recipe, base_recipe, ensure_base, find_image, list_images
+from moonpool.engine.images import Halt, Image, Means, Recipe, base_recipe, ensure_base, find_image, list_images
 from moonpool.engine.images.archive import Archive
 from moonpool.engine.images.base import HASH_SHOWN, _prune
 from moonpool.engine.instance import Instance
 from moonpool.engine.storage import Kind, Pool, btrfs
-from moonpool.errors import EngineError
+from moonpool.errors import EngineError, GivenUp
 
 PATIENCE = 60.0  # seconds
 BUILD = """
 import sys
 from pathlib import Path
-from moonpool.engine.images import ensure_base
+from moonpool.engine.images import Means, ensure_base
 from moonpool.engine.storage import Pool, QuotaMode
 sys.path.insert(0, sys.argv[3])
 from test_base import small_recipe
 def progress(phase, fraction):
     print(phase, flush=True)
-ensure_base(Pool(Path(sys.argv[1]), QuotaMode.SIMPLE, None), Path(sys.argv[2]), progress, recipe=small_recipe())
+ensure_base(Pool(Path(sys.argv[1]), QuotaMode.SIMPLE, None), Means(Path(sys.argv[2]), progress), small_recipe())
 """
 
 
@@ -70,7 +70,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def test_the_archive_becomes_a_read_only_image(pool: Pool, cache: Path) -> None:
-    image = ensure_base(pool, cache, silent, recipe=small_recipe())
+    image = ensure_base(pool, Means(cache, silent), small_recipe())
     assert image == Image("base", small_recipe().digest, pool.path / "images/base")
     assert (image.path / "etc/motd").read_text() == "small\n"
     assert btrfs.is_read_only(image.path)
@@ -79,23 +79,23 @@ def test_the_archive_becomes_a_read_only_image(pool: Pool, cache: Path) -> None:
 
 
 def test_the_second_time_nothing_is_done(pool: Pool, cache: Path) -> None:
-    image = ensure_base(pool, cache, silent, recipe=small_recipe())
-    assert ensure_base(pool, cache / "absent", never, recipe=small_recipe()) == image
+    image = ensure_base(pool, Means(cache, silent), small_recipe())
+    assert ensure_base(pool, Means(cache / "absent", never), small_recipe()) == image
 
 
 def test_progress_reaches_the_end(pool: Pool, cache: Path) -> None:
     seen: list[float] = []
-    ensure_base(pool, cache, lambda _, part: seen.append(part), recipe=small_recipe())
+    ensure_base(pool, Means(cache, lambda _, part: seen.append(part)), small_recipe())
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
 
 def test_a_changed_recipe_replaces_the_image_and_spares_what_was_made_from_it(pool: Pool, cache: Path) -> None:
-    ensure_base(pool, cache, silent, recipe=small_recipe())
+    ensure_base(pool, Means(cache, silent), small_recipe())
     box = pool.snapshot(pool.path / "images/base", Kind.SANDBOXES, "box")
     store(cache, "other")
     other = small_recipe("other")
-    image = ensure_base(pool, cache, silent, recipe=other)
+    image = ensure_base(pool, Means(cache, silent), other)
     assert (image.path / "etc/motd").read_text() == "other\n"
     assert (box / "etc/motd").read_text() == "small\n"
     assert pool.names(Kind.IMAGES) == ["base"]
@@ -105,15 +105,15 @@ def test_a_changed_recipe_replaces_the_image_and_spares_what_was_made_from_it(po
 def test_what_a_crash_left_while_unpacking_is_cleared_away(pool: Pool, cache: Path) -> None:
     left = pool.create(Kind.STAGING, f"base-{small_recipe().digest[:HASH_SHOWN]}")
     (left / "half").touch()
-    image = ensure_base(pool, cache, silent, recipe=small_recipe())
+    image = ensure_base(pool, Means(cache, silent), small_recipe())
     assert not (image.path / "half").exists()
     assert pool.names(Kind.STAGING) == []
 
 
 def test_a_crash_between_publishing_and_sealing_is_made_good(pool: Pool, cache: Path) -> None:
-    image = ensure_base(pool, cache, silent, recipe=small_recipe())
+    image = ensure_base(pool, Means(cache, silent), small_recipe())
     pool.set_read_only(image.path, False)
-    ensure_base(pool, cache, never, recipe=small_recipe())
+    ensure_base(pool, Means(cache, never), small_recipe())
     assert btrfs.is_read_only(image.path)
 
 
@@ -134,7 +134,7 @@ def killed_at(phase: str, pool: Pool, cache: Path) -> None:
 
 def test_killed_while_it_unpacks_the_next_one_succeeds(pool: Pool, cache: Path) -> None:
     killed_at("unpacking the base image", pool, cache)
-    assert (ensure_base(pool, cache, silent, recipe=small_recipe()).path / "etc/motd").exists()
+    assert (ensure_base(pool, Means(cache, silent), small_recipe()).path / "etc/motd").exists()
 
 
 def test_a_real_build_killed_then_finished_then_damaged(pool: Pool, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_real_build_killed_then_finished_then_damaged(pool: Pool, tmp_path: Pa
     while any(str(cache / "build") in text_of(process) for process in Path("/proc").glob("[0-9]*/cmdline")):
         assert time.monotonic() < deadline, "what the build started goes on without it"
         time.sleep(0.05)  # They are nobody's children any more, and the kernel ends them one after the other.
-    image = ensure_base(pool, cache, silent, recipe=small_recipe())
+    image = ensure_base(pool, Means(cache, silent), small_recipe())
     assert (image.path / "etc/motd").read_text() == "small\n"
     archive = archive_of(cache, small_recipe())
     left = {path.name for path in cache.iterdir()} - {"lock", "downloads"}
@@ -152,7 +152,7 @@ def test_a_real_build_killed_then_finished_then_damaged(pool: Pool, tmp_path: Pa
     sound = archive.path.read_bytes()
     archive.path.write_bytes(sound[:-5000] + bytes(5000))
     pool.delete(Kind.IMAGES, "base")
-    image = ensure_base(pool, cache, silent, recipe=small_recipe())
+    image = ensure_base(pool, Means(cache, silent), small_recipe())
     assert (image.path / "etc/motd").read_text() == "small\n"
     assert archive.path.read_bytes() == sound, "the same recipe gives the same bytes"
 
@@ -167,11 +167,26 @@ def text_of(path: Path) -> str:
 def test_a_mirror_that_cannot_be_reached_is_a_clear_error(pool: Pool, tmp_path: Path) -> None:
     other = small_recipe("other")
     with pytest.raises(EngineError, match="Building the base image failed") as refused:
-        ensure_base(pool, tmp_path / "cache", silent, mirror="http://127.0.0.1:1/debian", recipe=other)
+        ensure_base(pool, Means(tmp_path / "cache", silent, "http://127.0.0.1:1/debian"), other)
     assert "127.0.0.1" in refused.value.message
     assert "MOONPOOL_DEBIAN_MIRROR" in refused.value.hint
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["lock"]
     assert pool.names(Kind.STAGING) == []
+
+
+def test_a_build_that_is_given_up_leaves_nothing(pool: Pool, tmp_path: Path) -> None:
+    halt = Halt()
+
+    def tell(phase: str, _fraction: float) -> None:
+        if phase == "installing the essential packages":
+            halt.call()
+
+    with pytest.raises(GivenUp):
+        ensure_base(pool, Means(tmp_path / "cache", tell, halt=halt), small_recipe("another"))
+    assert {path.name for path in (tmp_path / "cache").iterdir()} <= {"lock", "downloads"}
+    assert pool.names(Kind.STAGING) == []
+    with pytest.raises(GivenUp):
+        ensure_base(pool, Means(tmp_path / "cache", silent, halt=halt), small_recipe("another"))
 
 
 def test_a_pool_without_room_keeps_the_archive(tmp_path: Path, cache: Path) -> None:
@@ -180,7 +195,7 @@ def test_a_pool_without_room_keeps_the_archive(tmp_path: Path, cache: Path) -> N
     ballast = pool.create(Kind.SANDBOXES, "ballast") / "file"
     subprocess.run(["dd", "if=/dev/urandom", f"of={ballast}", "bs=1M"], check=False, capture_output=True)
     with pytest.raises(EngineError, match=r"Cannot unpack|No space"):
-        ensure_base(pool, cache, silent, recipe=small_recipe())
+        ensure_base(pool, Means(cache, silent), small_recipe())
     assert archive_of(cache, small_recipe()).path.stat().st_mtime_ns == before
     pool.close()
 

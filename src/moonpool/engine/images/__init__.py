@@ -5,12 +5,14 @@ from moonpool.engine.images.base import (
     BASE,
     CODE_RUNNER,
     DESKTOP,
+    Means,
     desktop_at_hand,
     ensure_base,
     ensure_code_runner,
     ensure_desktop,
 )
 from moonpool.engine.images.code_runner import code_runner_recipe
+from moonpool.engine.images.halt import Halt
 from moonpool.engine.images.model import Image, Progress, digest_of, find_image, list_images, publish, stage
 from moonpool.engine.images.recipe import Recipe, base_recipe, desktop_recipe
 from moonpool.engine.images.workspace import ensure_workspace
@@ -19,7 +21,9 @@ __all__ = [
     "BASE",
     "CODE_RUNNER",
     "DESKTOP",
+    "Halt",
     "Image",
+    "Means",
     "Progress",
     "Recipe",
     "base_recipe",

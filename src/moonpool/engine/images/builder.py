@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from moonpool.engine.images.halt import Halt
 from moonpool.engine.images.mirror import Mirrors
 from moonpool.engine.images.model import Progress
 from moonpool.engine.images.recipe import Recipe
@@ -60,9 +61,9 @@ STEPS_EXPECTED = 250  # lines a phase has at most; beyond that the bar waits
 
 
 def build_archive(
-    recipe: Recipe, mirrors: Mirrors, additions: Additions, work: Path, target: Path, progress: Progress
+    recipe: Recipe, mirrors: Mirrors, additions: Additions, work: Path, target: Path, progress: Progress, halt: Halt
 ) -> None:
-    """Build the root file system into ``target``, a tar archive compressed with zstd. Raises EngineError."""
+    """Build the root file system into ``target``, a tar archive compressed with zstd. Raises EngineError, GivenUp."""
     root = work / "root"
     root.mkdir(parents=True)
     script = work / "customise.sh"
@@ -75,10 +76,12 @@ def build_archive(
     environment |= {"SOURCE_DATE_EPOCH": str(recipe.epoch), "TMPDIR": str(root), "LC_ALL": "C.UTF-8"}
     sources = "\n".join(mirrors.sources(recipe.suite)) + "\n"
     with target.open("wb") as out:
-        _run(command, environment, sources, out.fileno(), progress)
+        _run(command, environment, sources, out.fileno(), progress, halt)
 
 
-def _run(command: list[str], environment: dict[str, str], sources: str, out: int, progress: Progress) -> None:
+def _run(
+    command: list[str], environment: dict[str, str], sources: str, out: int, progress: Progress, halt: Halt
+) -> None:
     try:
         maker = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -88,11 +91,13 @@ def _run(command: list[str], environment: dict[str, str], sources: str, out: int
     assert maker.stdin
     assert maker.stdout
     assert maker.stderr
-    with maker, subprocess.Popen(["zstd", "--quiet", "-3", "-T0"], stdin=maker.stdout, stdout=out) as packer:
+    packing = subprocess.Popen(["zstd", "--quiet", "-3", "-T0"], stdin=maker.stdout, stdout=out)
+    with maker, packing as packer, halt.ending(maker):
         maker.stdout.close()
         maker.stdin.write(sources)
         maker.stdin.close()
         last = deque(report(maker.stderr, progress), maxlen=LINES_KEPT)
+    halt.check()
     if maker.returncode or packer.returncode:
         raise EngineError(
             "Building the base image failed:\n" + "\n".join(last),
