@@ -42,11 +42,15 @@ def test_they_are_made_anew_or_removed(server: Server) -> None:
     server.start_again()
     assert "half" in named(server, "building")
     with sqlite3.connect(server.data / "db.sqlite") as database:
-        query = "SELECT count(*) FROM sandboxes WHERE id IN (?, ?) AND expires_at IS NOT NULL"
-        assert database.execute(query, (building["half"], building[""])).fetchone() == (2,)
+        query = "SELECT count(*) FROM sandboxes WHERE id IN (?, ?, ?) AND expires_at IS NOT NULL"
+        assert database.execute(query, tuple(building.values())).fetchone() == (3,)
+    assert ask(server, "POST", f"/v1/vms/{again}/exec-await", {"command": "true"})["code"] == "VM_NOT_RUNNING"
     ask(server, "POST", f"/v1/vms/{again}/start", {})
     look = {"command": "systemctl is-active slow"}
     assert ask(server, "POST", f"/v1/vms/{again}/exec-await", look)["stdout"] == "active\n"
     assert set(named(server, "running")) == {"again"}
+    with sqlite3.connect(server.data / "db.sqlite") as database:
+        query = "SELECT count(*) FROM sandboxes WHERE id = ? AND expires_at IS NULL"
+        assert database.execute(query, (again,)).fetchone() == (1,)
     for vm in building.values():
         ask(server, "DELETE", f"/v1/vms/{vm}")

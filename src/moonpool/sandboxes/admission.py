@@ -123,7 +123,7 @@ class Admission:
             raise SnapshotNotFound(f"Snapshot {destroyed.snapshot} is another one now")
         check_resources(destroyed.resources, self.limits.of(destroyed.team_id))
 
-    def fresh(self, destroyed: Sandbox) -> dict[str, Any]:
+    def fresh(self, destroyed: Sandbox, timers: Timers) -> dict[str, Any]:
         """The fields that are new in one that is made anew; its name is its id where others have its name by now."""
         taken = self.records.name_is_taken(destroyed.team_id, destroyed.name)
         return {
@@ -134,7 +134,8 @@ class Admission:
             "started_at": None,
             "stopped_at": None,
             "forked_from": None,
-            "expires_at": expiry(destroyed.timers, self.clock.now()),
+            "timers": check_timers(timers),
+            "expires_at": expiry(timers, self.clock.now()),
             "preview_token": new_preview_token(),
             "instance_id": new_instance_id(),
         }

@@ -28,7 +28,7 @@ from moonpool.sandboxes.background import Background
 from moonpool.sandboxes.eviction import Eviction
 from moonpool.sandboxes.flights import BRIEF, Accept, Flight, Flights, Operation, Work
 from moonpool.sandboxes.machines import Machines
-from moonpool.sandboxes.model import TRANSITIONAL, DesiredState, NewSandbox, Sandbox, SandboxState
+from moonpool.sandboxes.model import TRANSITIONAL, DesiredState, NewSandbox, Sandbox, SandboxState, Timers
 from moonpool.sandboxes.outcomes import INTERNAL_ERROR, Found, Outcome, after_failure
 from moonpool.sandboxes.records import Records
 from moonpool.sandboxes.recovery import Recovery
@@ -141,7 +141,9 @@ class Lifecycle:
 
         return await self._launch(current, Operation.START, work, wait=wait)
 
-    async def recreate(self, destroyed: Sandbox, dialect_data: Mapping[str, Any], *, wait: bool = True) -> Sandbox:
+    async def recreate(
+        self, destroyed: Sandbox, timers: Timers, dialect_data: Mapping[str, Any], *, wait: bool = True
+    ) -> Sandbox:
         """A destroyed one made anew: the same id, a new disk."""
         if destroyed.state is not SandboxState.DESTROYED or not destroyed.recreatable:
             raise InvalidState(f"Sandbox is {destroyed.state} and cannot be made anew", state=destroyed.state)
@@ -149,7 +151,7 @@ class Lifecycle:
 
         async def work(accept: Accept) -> Sandbox:
             data = {**destroyed.dialect_data, **dialect_data}
-            fresh = {**self._admission.fresh(destroyed), "dialect_data": data}
+            fresh = {**self._admission.fresh(destroyed, timers), "dialect_data": data}
             starting = await self._records.revive(destroyed, within=self._admission.reserve, **fresh)
             self._admission.note_use(starting)
             accept(starting)

@@ -16,12 +16,22 @@ from moonpool.errors import Forbidden, InvalidState, SandboxNotFound, Transition
 from moonpool.hosts.model import Captured, MachineUsage
 from moonpool.sandboxes.activity import Activity
 from moonpool.sandboxes.changes import Changes
+from moonpool.sandboxes.flights import BRIEF
 from moonpool.sandboxes.forking import Forking
 from moonpool.sandboxes.giving_secrets import GivingSecrets
 from moonpool.sandboxes.holdings import Holdings, held_together
 from moonpool.sandboxes.lifecycle import Known, Lifecycle, Ready
 from moonpool.sandboxes.machines import Machines
-from moonpool.sandboxes.model import AT_REST, AgentSession, Fork, NewSandbox, Sandbox, SandboxChange, SandboxState
+from moonpool.sandboxes.model import (
+    AT_REST,
+    AgentSession,
+    Fork,
+    NewSandbox,
+    Sandbox,
+    SandboxChange,
+    SandboxState,
+    Timers,
+)
 from moonpool.sandboxes.mounting import Mounting
 from moonpool.sandboxes.query import Page, SandboxQuery, SandboxSort
 from moonpool.sandboxes.rebasing import Rebasing
@@ -157,18 +167,19 @@ class SandboxService:
         principal: Principal,
         sandbox: str,
         *,
+        timers: Timers | None = None,
         dialect_data: Mapping[str, Any] | None = None,
         wait: bool = True,
     ) -> Sandbox:
-        """Make a destroyed one anew under its id, from its snapshot; it has to be ``recreatable``. ``dialect_data`` is
-        merged key by key.
+        """Make a destroyed one anew under its id, from its snapshot; it has to be ``recreatable``. ``timers`` None:
+        those that it had. ``dialect_data`` is merged key by key.
 
         InvalidState, LimitExceeded, SnapshotNotFound (its snapshot is gone), SandboxNotFound (it was destroyed a month
         ago).
         """
         self._access.require(principal, Scope.SANDBOXES_WRITE)
         found = await self._found(principal, sandbox, include_destroyed=True)
-        return await self._lifecycle.recreate(found, dialect_data or {}, wait=wait)
+        return await self._lifecycle.recreate(found, timers or found.timers, dialect_data or {}, wait=wait)
 
     async def stop(self, principal: Principal, sandbox: str, *, wait: bool = True) -> Sandbox:
         """Drop the memory, keep the disk; also of a paused one. A stopped one is left alone. An ephemeral one (its
@@ -255,6 +266,11 @@ class SandboxService:
             async with asyncio.timeout(timeout):
                 await self._records.until(found.id, lambda current: current.state in AT_REST)
         return await self.get(principal, found.id, include_destroyed=True)
+
+    def changing(self, sandbox_id: str) -> bool:
+        """Whether a change is under way that its state may not tell of yet. No check, no SQL: for who has found it."""
+        flight = self._lifecycle.flights.get(sandbox_id)
+        return flight is not None and flight.operation not in BRIEF
 
     async def settled(self, principal: Principal, sandbox: str, *, timeout: float = SETTLE_TIMEOUT) -> Sandbox:
         """The sandbox once no change is under way, or as it is after ``timeout`` seconds."""

@@ -1,5 +1,7 @@
 """Sandboxes that come back under their id after they were destroyed."""
 
+from datetime import timedelta
+
 import pytest
 
 from moonpool.errors import EngineError, InvalidState, LimitExceeded, SandboxNotFound, SnapshotNotFound
@@ -25,6 +27,16 @@ async def test_it_is_what_it_was_on_a_new_disk(world: World) -> None:
     assert await world.states(first) == ["starting", "running", "destroying", "destroyed", "starting", "running"]
     restarted = await world.restart()
     assert (await restarted.get(again)).state is S.RUNNING
+    await restarted.core.stop()
+
+
+async def test_it_can_have_other_timers(world: World) -> None:
+    first = await world.create(AGAIN)
+    await world.sandboxes.destroy(world.admin, first.id)
+    again = await world.sandboxes.recreate(world.admin, first.id, timers=Timers(ttl=30, auto_stop=5))
+    assert again.expires_at == world.clock.now() + timedelta(seconds=30)
+    restarted = await world.restart()
+    assert (await restarted.get(again)).timers == Timers(ttl=30, auto_stop=5)
     await restarted.core.stop()
 
 

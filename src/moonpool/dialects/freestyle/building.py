@@ -142,11 +142,14 @@ async def from_cache(call: Call, key: str) -> Snapshot | None:
     return None
 
 
-async def boot(call: Call, layer: Layer, base: Snapshot, timers: Timers, data: Mapping[str, Any]) -> Sandbox:
+async def boot(
+    call: Call, layer: Layer, base: Snapshot, timers: Timers, data: Mapping[str, Any], vm_id: str | None = None
+) -> Sandbox:
     """A VM on ``base``, of the layer's size; with the base's memory where it has any. It goes by itself when the server
     is ended before it is set up."""
     size = check_size("CREATE_VM", layer.vcpuCount, layer.memSizeGb, layer.rootfsSizeGb)
     new = NewSandbox(
+        id=vm_id,
         snapshot=base.id,
         name=None if data.get("building") else data.get("name"),
         user=base.user,

@@ -1,6 +1,7 @@
 """Create a VM."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,9 @@ from moonpool.dialects.freestyle.mapping import DATA, IDLE_TIMEOUT, FreestyleErr
 from moonpool.dialects.freestyle.persistence import STICKY, idle_timers, stored
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
 from moonpool.dialects.freestyle.schemas import CreateVmResponse
+from moonpool.dialects.freestyle.turns import turn
 from moonpool.errors import MoonpoolError
+from moonpool.ids import new_sandbox_id
 from moonpool.sandboxes.model import Sandbox, SandboxChange, Timers
 from moonpool.snapshots.model import Snapshot
 
@@ -33,24 +36,24 @@ async def create_vm(call: Call) -> Response:
     base = await base_of(call, plan, wanted.dockerCredentials, build)
     if build is not None:
         base = await materialize(call, plan.layers, base, build, CODE, {"persistence": STICKY})
-    sandbox = await created(call, wanted, plan.top, base, build, recipe)
-    try:
-        domains = await lead_here(call, sandbox, wanted.domains or ())
-    except MoonpoolError:
-        await call.services.sandboxes.destroy(call.principal, sandbox.id)
-        raise
+    vm_id = new_sandbox_id()
+    async with turn(call, vm_id):
+        sandbox = await created(call, vm_id, wanted, plan.top, base, build, recipe)
+        async with undone(call, sandbox):
+            domains = await lead_here(call, sandbox, wanted.domains or ())
     return answer(CreateVmResponse(id=sandbox.id, domains=domains, snapshotId=wire_id(base)))
 
 
 async def created(
     call: Call,
+    vm_id: str,
     wanted: CreateVmRequest,
     top: Layer,
     base: Snapshot,
     build: Build | None,
     recipe: Mapping[str, Any] | None,
 ) -> Sandbox:
-    """The VM on its base, set up; nothing is left of one that cannot be."""
+    """The VM on its base, set up; nothing is left of one that cannot be. Whoever asks for it meanwhile waits."""
     data = {
         **settings(top, base),
         "name": wanted.name,
@@ -62,33 +65,44 @@ async def created(
     }
     timers = idle_timers(Timers(), data.get("idle", IDLE_TIMEOUT), data["persistence"], wanted.activityThresholdBytes)
     unfinished = replace(timers, ttl=SETUP_LIFETIME) if needs_setting_up(top) else timers
-    sandbox = await boot(call, top, base, unfinished, data)
-    return await finished(call, sandbox, top, base, timers)
-
-
-async def finished(call: Call, sandbox: Sandbox, top: Layer, base: Snapshot, timers: Timers) -> Sandbox:
-    """Set up, and there to stay."""
-    try:
+    sandbox = await boot(call, top, base, unfinished, data, vm_id)
+    if not needs_setting_up(top):
+        return sandbox
+    async with undone(call, sandbox):
         await set_up(call, sandbox, top, base, None, CODE)
-        if needs_setting_up(top):
-            data = {DATA: {**data_of(sandbox), "setting_up": False}}
-            change = SandboxChange(timers=timers, dialect_data=data)
-            await call.services.sandboxes.update(call.principal, sandbox.id, change)
+        return await to_stay(call, sandbox, timers)
+
+
+async def to_stay(call: Call, sandbox: Sandbox, timers: Timers) -> Sandbox:
+    """It is whole, and anybody's to use once its turn is over."""
+    change = SandboxChange(timers=timers, dialect_data={DATA: {**data_of(sandbox), "setting_up": False}})
+    return await call.services.sandboxes.update(call.principal, sandbox.id, change)
+
+
+@asynccontextmanager
+async def undone(call: Call, sandbox: Sandbox) -> AsyncIterator[None]:
+    """Nothing is left of a VM whose making fails in here."""
+    try:
+        yield
     except MoonpoolError:
         await call.services.sandboxes.destroy(call.principal, sandbox.id)
         raise
-    return sandbox
 
 
 async def recreated(call: Call, deleted: Sandbox) -> Sandbox:
-    """A deleted VM made anew under its id, as it was created."""
+    """A deleted VM made anew under its id, as it was created; for who has its turn. Until it is whole it goes by
+    itself when the server is ended, or is made anew by the next start."""
     top = Layer.model_validate(data_of(deleted).get("recipe") or {})
     base = await source_snapshot(call, data_of(deleted).get("snapshot_id"))
-    data = {DATA: {**data_of(deleted), "setting_up": needs_setting_up(top)}}
-    sandbox = await call.services.sandboxes.recreate(call.principal, deleted.id, dialect_data=data)
-    sandbox = await finished(call, sandbox, top, base, replace(sandbox.timers, ttl=None))
-    await lead_here(call, sandbox)  # By its own domain: those that it was given went with it.
-    return sandbox
+    timers = replace(deleted.timers, ttl=None)
+    data = {DATA: {**data_of(deleted), "setting_up": True}}
+    sandbox = await call.services.sandboxes.recreate(
+        call.principal, deleted.id, timers=replace(timers, ttl=SETUP_LIFETIME), dialect_data=data
+    )
+    async with undone(call, sandbox):
+        await set_up(call, sandbox, top, base, None, CODE)
+        await lead_here(call, sandbox)  # By its own domain: those that it was given went with it.
+        return await to_stay(call, sandbox, timers)
 
 
 def recipe_of(top: Layer) -> Mapping[str, Any]:

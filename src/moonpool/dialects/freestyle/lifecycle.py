@@ -1,6 +1,7 @@
 """What changes a VM's state or size: start, stop, suspend, kill, await, resize, optimize, fork."""
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from starlette.responses import Response
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from moonpool.access.model import Scope
 from moonpool.dialects.freestyle.creation import recreated
 from moonpool.dialects.freestyle.domains import domains_of, lead_here
-from moonpool.dialects.freestyle.lookup import find, not_running, settled
+from moonpool.dialects.freestyle.lookup import find, half_made, not_running, settled, whole
 from moonpool.dialects.freestyle.mapping import DATA, READY_TIMEOUT, FreestyleError, data_of, derived_id
 from moonpool.dialects.freestyle.persistence import idle_timers, removes_at_suspend
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
@@ -27,8 +28,8 @@ from moonpool.dialects.freestyle.schemas import (
     WaitVmResponse,
 )
 from moonpool.dialects.freestyle.sizes import check_size
+from moonpool.dialects.freestyle.turns import turn
 from moonpool.errors import CheckpointRefused, InvalidInput, SandboxNotFound
-from moonpool.hosts.keyed_locks import KeyedLocks
 from moonpool.processes.units.service import UnitService
 from moonpool.sandboxes.model import Fork, Sandbox, SandboxChange, SandboxState
 
@@ -49,12 +50,14 @@ async def start_vm(call: Call) -> Response:
 
 async def started(call: Call, wanted: StartVmRequest) -> Sandbox:
     check_times(wanted)
-    locks: KeyedLocks = call.request.app.state.locks
-    async with locks.hold(f"start/{call.vm_id}"):
-        deleted = await recreatable(call)
+    vm_id = await id_of(call)
+    async with AsyncExitStack() as stack:
+        # However long another request sets it up, which has its own limits; but nothing is made for who has left.
+        await call.while_connected(stack.enter_async_context(turn(call, vm_id)))
+        deleted = await recreatable(call, vm_id)
         if deleted is not None:
             return await recreated(call, deleted)
-    sandbox = await settled(call)
+    sandbox = await settled(call, vm_id)
     boots = sandbox.state not in (SandboxState.RUNNING, SandboxState.PAUSED)
     sandbox = await call.services.sandboxes.start(call.principal, sandbox.id)
     if boots and wanted.waitForReadySignal is not False:
@@ -63,14 +66,22 @@ async def started(call: Call, wanted: StartVmRequest) -> Sandbox:
     return sandbox
 
 
-async def recreatable(call: Call) -> Sandbox | None:
-    """The VM, if it was deleted and is to come back when it is started."""
+async def id_of(call: Call) -> str:
+    """Also of a VM that is asked for by its name, which is no way to one that was deleted."""
     try:
-        sandbox = await call.services.sandboxes.get(call.principal, call.vm_id, include_destroyed=True)
+        return (await call.services.sandboxes.get(call.principal, call.vm_id)).id
+    except SandboxNotFound:
+        return call.vm_id
+
+
+async def recreatable(call: Call, vm_id: str) -> Sandbox | None:
+    """The VM, if it was deleted and is to come back when it is started; for who has its turn."""
+    try:
+        sandbox = await call.services.sandboxes.get(call.principal, vm_id, include_destroyed=True)
     except SandboxNotFound:
         return None
-    half_made = data_of(sandbox).get("setting_up") or (sandbox.state is SandboxState.ERROR and sandbox.never_ran)
-    if sandbox.recreatable and half_made and not sandbox.doomed:
+    unfinished = half_made(sandbox) or (sandbox.state is SandboxState.ERROR and sandbox.never_ran)
+    if sandbox.recreatable and unfinished and not sandbox.doomed:
         # It failed, or the server was ended, in the middle of making it; nobody has used it yet.
         await call.services.sandboxes.destroy(call.principal, sandbox.id)
     if sandbox.recreatable:
@@ -106,7 +117,7 @@ async def stop_vm(call: Call) -> Response:
 
 
 async def suspend_vm(call: Call) -> Response:
-    sandbox = await settled(call)
+    sandbox = await whole(call)
     if sandbox.state is not SandboxState.PAUSED:
         await suspend(call, sandbox)
     return answer(
@@ -174,7 +185,7 @@ async def resize_vm(call: Call) -> Response:
 async def optimize_vm(call: Call) -> Response:
     """A suspended VM costs no memory and its forks share its storage; there is nothing more to compact."""
     call.services.access.require(call.principal, Scope.SANDBOXES_WRITE)  # also where nothing is left to do
-    sandbox = await settled(call)
+    sandbox = await whole(call)
     if sandbox.state is SandboxState.RUNNING:
         await suspend(call, sandbox)
     rests = "suspended" if sandbox.state in (SandboxState.RUNNING, SandboxState.PAUSED) else "stopped"
@@ -187,7 +198,7 @@ async def fork_vm(call: Call) -> Response:
     count = 1 if wanted.count is None else wanted.count
     if not 1 <= count <= MAX_FORKS:
         raise InvalidInput(f"count: must be 1 to {MAX_FORKS}", field="count")
-    sandbox = await settled(call)
+    sandbox = await whole(call)
     # A name is the VM's own, not its copies'.
     data = {**sandbox.dialect_data, DATA: {**data_of(sandbox), "name": None, "recreate": False, "recipe": None}}
     forks = await call.services.sandboxes.fork(call.principal, sandbox.id, [Fork(dialect_data=data)] * count)

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 from moonpool.dialects.freestyle.mapping import DEFAULT_FOLDER, FreestyleError, data_of
 from moonpool.dialects.freestyle.requests import Call
+from moonpool.dialects.freestyle.turns import turn
 from moonpool.errors import SandboxNotFound, TransitionInProgress
 from moonpool.sandboxes.model import TRANSITIONAL, AgentSession, Sandbox, SandboxState
+from moonpool.sandboxes.service import SETTLE_TIMEOUT
 
 VM_ID = re.compile(r"[a-z0-9]{1,20}")
 MISSING: Mapping[str, str] = {"fork_vm": "FORK_VM_NOT_FOUND", "resize_vm": "INTERNAL_RESIZE_VM_NOT_FOUND"}
@@ -26,19 +28,36 @@ async def find(call: Call, vm_id: str | None = None) -> Sandbox:
     return sandbox
 
 
-async def settled(call: Call) -> Sandbox:
+async def settled(call: Call, vm_id: str | None = None) -> Sandbox:
     """The VM once no change of its state is under way: Freestyle's clients do not expect to be told to wait."""
-    sandbox = await find(call)
-    if sandbox.state in TRANSITIONAL:
+    sandbox = await find(call, vm_id)
+    if sandbox.state in TRANSITIONAL or call.services.sandboxes.changing(sandbox.id):
         await call.services.sandboxes.settled(call.principal, sandbox.id)
         sandbox = await find(call, sandbox.id)
     return sandbox
 
 
-async def awake(call: Call) -> Sandbox:
-    """The VM, running: a suspended one is resumed. VM_NOT_RUNNING for a stopped one."""
-    for _ in range(ATTEMPTS):
+async def whole(call: Call) -> Sandbox:
+    """The VM as ``settled``, and set up: half of one is nobody's to use. TransitionInProgress where that takes long,
+    VM_NOT_RUNNING where its server was ended meanwhile and a start would make it anew."""
+    sandbox = await settled(call)
+    if not half_made(sandbox):
+        return sandbox
+    async with turn(call, sandbox.id, limit=SETTLE_TIMEOUT):
         sandbox = await settled(call)
+    if half_made(sandbox) and sandbox.recreatable:
+        raise not_running(sandbox)
+    return sandbox
+
+
+def half_made(sandbox: Sandbox) -> bool:
+    return bool(data_of(sandbox).get("setting_up"))
+
+
+async def awake(call: Call) -> Sandbox:
+    """The VM, whole and running: a suspended one is resumed. VM_NOT_RUNNING for a stopped one."""
+    for _ in range(ATTEMPTS):
+        sandbox = await whole(call)
         if sandbox.state is SandboxState.RUNNING:
             return sandbox
         if sandbox.state is not SandboxState.PAUSED:

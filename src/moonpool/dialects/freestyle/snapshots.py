@@ -20,7 +20,7 @@ from moonpool.dialects.freestyle.creation import planned
 from moonpool.dialects.freestyle.extensions import CreateSnapshotRequest, Layer
 from moonpool.dialects.freestyle.images import base_of
 from moonpool.dialects.freestyle.layers import has_content, has_size, plan_of
-from moonpool.dialects.freestyle.lookup import settled
+from moonpool.dialects.freestyle.lookup import whole
 from moonpool.dialects.freestyle.mapping import DATA, PRIORITY, FreestyleError, data_of
 from moonpool.dialects.freestyle.requests import Call, Handler, answer
 from moonpool.dialects.freestyle.schemas import (
@@ -48,7 +48,7 @@ INHERITED = ("workdir", "idle", "ports")
 async def snapshot_vm(call: Call) -> Response:
     """Of a running VM with its memory, of a suspended one too; of a stopped one its disk."""
     wanted = await call.parse(SnapshotVmRequest)
-    sandbox = await settled(call)
+    sandbox = await whole(call)
     data = {name: data_of(sandbox)[name] for name in INHERITED if name in data_of(sandbox)}
     data |= {"name": wanted.name, "persistence": persistence(wanted.persistence, "sticky")}
     try:
