@@ -550,7 +550,7 @@ class AgentClient:
             async with self._writing(document) as writer:
                 await writer.write(b"".join(staging.waiting))
         else:
-            await within(WORK_TIMEOUT, staging.staged.finish())
+            await staging.finish()
             await self._call("place", WORK_TIMEOUT, staged=staging.staged.name, **document)
 
     @asynccontextmanager

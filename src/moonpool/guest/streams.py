@@ -1,6 +1,6 @@
 """Bytes in and out of a sandbox: files and connections, as the client sees them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from moonpool.guest.protocol import DATA, END, FINAL, Buffer
 
 MAX_OFFSET = (1 << 63) - 1
 LARGE = 4 << 20  # bytes from which on a file takes the way around the agent, where there is one
+TOGETHER = 1 << 20  # bytes that go that way at once
 
 
 class FileReader:
@@ -94,7 +95,7 @@ class StagedFile(Protocol):
 
     name: str
 
-    async def write(self, data: Buffer) -> None: ...
+    async def write(self, pieces: Sequence[bytes]) -> None: ...
 
     async def finish(self) -> None: ...
 
@@ -112,25 +113,35 @@ class Staging(Protocol):
 
 
 class StagingWriter(FileWriter):
-    """A file on its way in that takes the shorter way once it is known to be large; `waiting` is all of a small one."""
+    """A file on its way in that takes the shorter way once it is known to be large; `waiting` is all of a small one.
+    Pieces go on together, as they are: each way to a thread costs something, and so does each copy."""
 
     def __init__(self, staging: Staging, size: int | None) -> None:
         self.written = 0
         self.waiting: list[bytes] = []
         self.staged: StagedFile | None = None
         self._staging = staging
+        self._held = 0
         self._large = size is not None and size >= LARGE
 
     async def write(self, data: Buffer) -> None:
-        piece = _unchanging(data)
-        self.written += len(piece)
-        if self.staged is None:
-            self.waiting.append(piece)
-            if not self._large and self.written < LARGE:
-                return
-            self.staged = self._staging.new()
-            piece, self.waiting = b"".join(self.waiting), []
-        await within(WORK_TIMEOUT, self.staged.write(piece))
+        self.waiting.append(_unchanging(data))
+        self.written += len(data)
+        self._held += len(data)
+        self._large = self._large or self.written >= LARGE
+        if self._large and self._held >= TOGETHER:
+            await self._pass_on()
+
+    async def finish(self) -> None:
+        """Returns when all of what is staged is written."""
+        if self.staged is not None:
+            await self._pass_on()
+            await within(WORK_TIMEOUT, self.staged.finish())
+
+    async def _pass_on(self) -> None:
+        self.staged = self.staged or self._staging.new()
+        pieces, self.waiting, self._held = self.waiting, [], 0
+        await within(WORK_TIMEOUT, self.staged.write(pieces))
 
 
 class ByteStream:

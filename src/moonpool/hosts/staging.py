@@ -15,11 +15,12 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Awaitable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from moonpool.errors import DiskFull, FileOperationFailed
-from moonpool.guest.protocol import Buffer
 from moonpool.guest.streams import Lent
 from moonpool.hosts.beneath import FOLDER_FLAGS, open_beneath
 from moonpool.hosts.threads import Threads
@@ -28,6 +29,7 @@ PREFIX = ".moonpool-upload-staged-"  # in the root folder of the sandbox
 FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 PIECE = 1 << 20  # bytes
+MOST_AT_ONCE = 1024  # pieces: Linux takes no more in one call
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -42,11 +44,10 @@ class StagedFile:
         self._discarded = False
         self._writing: Awaitable[None] | None = None
 
-    async def write(self, data: Buffer) -> None:
-        """Returns while ``data`` is being written, so it must not change. DiskFull, FileOperationFailed: this piece or
-        the one before."""
+    async def write(self, pieces: Sequence[bytes]) -> None:
+        """Returns while they are being written. DiskFull, FileOperationFailed: of these or the ones before."""
         await self.finish()
-        self._writing = self._threads.run(self._write, data)
+        self._writing = self._threads.run(self._write, pieces)
 
     async def finish(self) -> None:
         """Returns when everything is written."""
@@ -58,15 +59,13 @@ class StagedFile:
         """Close it, and remove it where it was not put in its place."""
         await asyncio.shield(self._threads.run(self._discard))
 
-    def _write(self, data: Buffer) -> None:
+    def _write(self, pieces: Sequence[bytes]) -> None:
         with self._lock:
             if self._discarded:
                 return
             try:
                 self._open()
-                view = memoryview(data)
-                while len(view):
-                    view = view[os.write(self._descriptor, view) :]
+                _write_whole(self._descriptor, pieces)
             except OSError as error:
                 if error.errno in FULL:
                     raise DiskFull from error
@@ -162,6 +161,16 @@ class Staging:
     def lent(self, lent: Lent) -> LentFile:
         """To be opened."""
         return LentFile(self._root, lent, self._threads)
+
+
+def _write_whole(descriptor: int, pieces: Sequence[bytes]) -> None:
+    views = deque(memoryview(piece) for piece in pieces)
+    while views:
+        count = os.writev(descriptor, list(islice(views, MOST_AT_ONCE)))
+        while views and count >= len(views[0]):
+            count -= len(views.popleft())
+        if count:
+            views[0] = views[0][count:]
 
 
 def sweep(root: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from moonpool.dialects.daytona.toolbox.errors import InvalidBody
 from moonpool.dialects.daytona.toolbox.multipart import Multipart, parameters
-from moonpool.dialects.daytona.toolbox.transfer import disposition, gathered
+from moonpool.dialects.daytona.toolbox.transfer import disposition
 
 BOUNDARY = "b0undary"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -79,14 +79,3 @@ def test_names_survive_our_own_header(name: str) -> None:
 )
 def test_headers_of_other_clients(header: str, found: dict[str, str]) -> None:
     assert parameters(header) == found
-
-
-@given(sizes=st.lists(st.integers(0, 700_000), max_size=12))
-async def test_pieces_are_gathered_without_loss(sizes: list[int]) -> None:
-    async def source() -> AsyncIterator[bytes]:
-        for number, size in enumerate(sizes):
-            yield bytes([number % 251]) * size
-
-    found = [piece async for piece in gathered(source())]
-    assert b"".join(found) == b"".join(bytes([number % 251]) * size for number, size in enumerate(sizes))
-    assert all(len(piece) >= 1024 * 1024 for piece in found[:-1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moonpool.guest.streams import Lent
+from moonpool.guest.streams import LARGE, Lent, StagingWriter
 from moonpool.hosts.staging import Staging
 from moonpool.hosts.threads import Threads
 
@@ -42,6 +42,47 @@ async def test_the_bytes_that_are_wanted(disk: Path, threads: Threads) -> None:
     assert b"".join([piece async for piece in file.pieces(wanted.offset, wanted.length)]) == CONTENT[7:-3]
     assert b"".join([piece async for piece in file.pieces(len(CONTENT) - 1, 1 << 30)]) == CONTENT[-1:]
     await file.close()
+
+
+async def test_pieces_are_laid_in_order_whatever_they_are(disk: Path, threads: Threads) -> None:
+    """More at once than Linux takes, empty ones, and one that is large."""
+    file = Staging(disk, threads).new()
+    await file.write([CONTENT[place : place + 1] for place in range(3000)] + [b""])
+    await file.write([b"", CONTENT[3000:]])
+    await file.write([])
+    await file.finish()
+    assert (disk / file.name).read_bytes() == CONTENT
+    await file.discard()
+    assert not (disk / file.name).exists()
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [700_000] * 12,
+        [0, LARGE - 1, 0, 1],
+        [3 * LARGE],
+        [65_536] * 100 + [0, 5],
+        [LARGE - 1],
+        [],
+    ],
+)
+async def test_what_is_large_is_laid_outside_without_loss(
+    disk: Path, threads: Threads, sizes: list[int], announced: bool
+) -> None:
+    pieces = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    writer = StagingWriter(Staging(disk, threads), sum(sizes) if announced else None)
+    for piece in pieces:
+        await writer.write(piece)
+    await writer.finish()
+    assert writer.written == sum(sizes)
+    assert (writer.staged is not None) is (sum(sizes) >= LARGE)
+    if writer.staged is None:
+        assert b"".join(writer.waiting) == b"".join(pieces)
+    else:
+        assert (disk / writer.staged.name).read_bytes() == b"".join(pieces)
+        await writer.staged.discard()
 
 
 @pytest.mark.parametrize(

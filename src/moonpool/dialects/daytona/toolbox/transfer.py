@@ -15,8 +15,7 @@ from moonpool.guest.streams import FileReader
 
 BAD_REQUEST = 400
 PATH_FIELD, FILE_FIELD = ".path", ".file"
-PIECE = 1024 * 1024  # bytes
-MAX_UNMEASURED = 16 * PIECE
+MAX_UNMEASURED = 16 << 20  # bytes
 MAX_FILES = 10_000  # of one bulk upload
 
 
@@ -56,8 +55,8 @@ async def receive_raw(call: Call, files: OpenFiles, path: str) -> None:
     announced = call.request.headers.get("content-length", "")
     size = int(announced) if announced.isdigit() else None
     async with files.write(path, size=size) as writer:
-        async for piece in gathered(call.request.stream()):
-            await writer.write(piece)
+        async for chunk in call.request.stream():
+            await writer.write(chunk)
 
 
 async def receive_form(call: Call, files: OpenFiles, path: str) -> None:
@@ -75,24 +74,10 @@ async def store(form: Multipart, files: OpenFiles, path: str) -> int:
     """How many bytes the current part had. A part that is cut off leaves no file."""
     size = 0
     async with files.write(path) as writer:
-        async for piece in gathered(form.chunks()):
-            size += len(piece)
-            await writer.write(piece)
+        async for chunk in form.chunks():
+            size += len(chunk)
+            await writer.write(chunk)
     return size
-
-
-async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of about ``PIECE``: few large frames go in twice as fast as many small ones."""
-    waiting: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        waiting.append(chunk)
-        size += len(chunk)
-        if size >= PIECE:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)
 
 
 @dataclass
