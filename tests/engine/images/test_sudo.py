@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,14 +21,17 @@ NOBODY = 65534
 def client() -> Iterator[list[str]]:
     """The command that starts the client as an ordinary user, with a service of its own running."""
     name = f"sudo-test-{os.getpid()}"
-    text = resources.files("moonpool.engine.images").joinpath("sudo_client.py").read_text()
-    program = text.replace(sudo_client.SERVICE.strip("\0"), name)
     service = [sys.executable, str(Path(__file__).parent / "sudo_service.py"), name]
     with subprocess.Popen(service, stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
         running.stdout.readline()
-        yield ["/usr/bin/python3", "-IS", "-c", program]
+        yield client_of(name)
         running.kill()
+
+
+def client_of(service: str) -> list[str]:
+    text = resources.files("moonpool.engine.images").joinpath("sudo_client.py").read_text()
+    return ["/usr/bin/python3", "-IS", "-c", text.replace(sudo_client.SERVICE.strip("\0"), service)]
 
 
 def call(client: list[str], *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -71,6 +75,26 @@ def test_signals_reach_the_program(client: list[str]) -> None:
         caller.stdin.flush()
         assert caller.stdout.readline() == "caught\n"
         assert caller.wait() == 3
+
+
+def test_a_signal_right_after_the_request_reaches_the_program() -> None:
+    """The program may have said that it is ready by then."""
+    name = f"sudo-test-signal-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0" + name)
+        listener.listen()
+        for _ in range(10):
+            with subprocess.Popen([*client_of(name), "true"], stdin=subprocess.DEVNULL, user=NOBODY) as caller:
+                connection, _address = listener.accept()
+                header, streams, _, _ = socket.recv_fds(connection, sudo_client.HEADER.size, 3)
+                for stream in streams:
+                    os.close(stream)
+                connection.recv(sudo_client.HEADER.unpack(header)[0], socket.MSG_WAITALL)
+                caller.send_signal(signal.SIGTERM)
+                assert connection.recv(1) == bytes([signal.SIGTERM])
+                connection.sendall(sudo_client.RESULT.pack(3))
+                assert caller.wait() == 3
+                connection.close()
 
 
 def test_a_killed_caller_takes_the_program_along(client: list[str]) -> None:

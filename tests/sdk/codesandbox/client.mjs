@@ -188,6 +188,8 @@ async function hosts() {
     assert.ok((await sdk.hosts.listTokens(sandbox.id))[0].tokenId === token.tokenId);
     await sdk.hosts.revokeToken(sandbox.id, token.tokenId);
     for (const [path, headers] of ways) assert.ok(!(await visit(host, path, headers)).text.includes("secret"));
+    // The SDK asks for them at its connection, and brings the program down when it is let go before it is told.
+    assert.deepEqual((await session.ports.getAll()).map(({ port }) => port), [8123]);
     session.dispose();
     client.dispose();
   } finally {

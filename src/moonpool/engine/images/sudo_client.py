@@ -82,10 +82,16 @@ def ask(service: socket.socket, arguments: list[str], streams: list[int], *, ter
         "terminal": terminal,
     }
     text = json.dumps(request).encode()
-    socket.send_fds(service, [HEADER.pack(len(text))], streams)
-    service.sendall(text)
-    for number in FORWARDED:
-        signal.signal(number, lambda received, _: pass_on(service, received))
+    # What comes before the request is through would be taken for a part of it, and what comes right after it is the
+    # program's already.
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    try:
+        socket.send_fds(service, [HEADER.pack(len(text))], streams)
+        service.sendall(text)
+        for number in FORWARDED:
+            signal.signal(number, lambda received, _: pass_on(service, received))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
 
 def pass_on(service: socket.socket, number: int) -> None:

@@ -128,6 +128,22 @@ async def test_a_task_runs_and_stops(world: World, sandbox: str, peer: Peer) -> 
     assert (await peer.call("task/stop", taskId="web"))["shell"]["status"] == "KILLED"
 
 
+async def test_a_port_that_a_task_says_is_its_own_is_told_as_that_first(peer: Peer) -> None:
+    """The SDK knows a task's ports from that alone, and waits for none that it does not know when it is asked."""
+    port = free_port()
+    task = {"name": "Web", "command": LISTEN.format(port=port), "preview": {"port": port}}
+    await configure(peer, {"tasks": {"web": task}})
+    await peer.call("task/run", taskId="web")
+    await until_told(peer, "port/changed", lambda told: port in numbers(told["list"]))
+    speaking = [
+        name
+        for name, told in peer.told
+        if name in ("port/changed", "task/update") and port in numbers(told.get("list") or told.get("ports", []))
+    ]
+    assert speaking[0] == "task/update"
+    await peer.call("task/stop", taskId="web")
+
+
 async def test_a_task_that_ends(peer: Peer) -> None:
     await configure(peer, {"tasks": {"one": {"command": "exit 7"}}})
     started = await peer.call("task/run", taskId="one")

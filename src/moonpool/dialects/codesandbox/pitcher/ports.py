@@ -11,7 +11,7 @@ from moonpool.guest.model import Port
 
 
 class Ports:
-    """``start`` begins to watch; ``changed`` is called after every change."""
+    """``start`` begins to watch; ``changed`` is called at every change, before it is told of."""
 
     def __init__(self, place: Place, changed: Callable[[], None]) -> None:
         self._place = place
@@ -58,8 +58,8 @@ class Ports:
             return
         self._found = found
         self._known.set()
+        self._changed()  # First: who has been told of a port asks the task for it, which the SDK answers by itself.
         self._place.tell_all("port/changed", {"list": self.shown()}, PORTS)
-        self._changed()
 
     async def _watch(self) -> None:
         while True:

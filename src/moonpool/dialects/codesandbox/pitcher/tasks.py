@@ -105,7 +105,11 @@ class Tasks:
                 await self.run(Starter(grant), task_id)
 
     def ports_changed(self) -> None:
-        """Find out whose they are, and tell of the tasks whose ports have come or gone."""
+        """Tell of the tasks whose ports have come or gone: at once where the tasks say which are theirs, else once it
+        is found out whose they are."""
+        numbers = {port.port for port in self._ports.open}
+        self._owners = {number: owner for number, owner in self._owners.items() if number in numbers}
+        self._tell_of_ports()
         if self._sorting is None or self._sorting.done():
             self._sorting = asyncio.create_task(self._sort(), name=f"ports of tasks of {self._place.sandbox_id}")
 
@@ -176,8 +180,6 @@ class Tasks:
 
     async def _sort(self) -> None:
         ports = self._ports.open
-        numbers = {port.port for port in ports}
-        self._owners = {number: owner for number, owner in self._owners.items() if number in numbers}
         running = {shell.pid: shell.identity.task for shell in self._shells.known() if shell.alive}
         if any(running.values()):
             async with self._place.watching() as agent:
@@ -185,6 +187,9 @@ class Tasks:
                     if port.pid is not None and port.port not in self._owners:
                         owner = running.get(await session_of(agent, port.pid))
                         self._owners.update({port.port: owner} if owner else {})
+        self._tell_of_ports()
+
+    def _tell_of_ports(self) -> None:
         for task in self._file.tasks.values():
             shown = [port.port for port in self._ports.open if self._owner(port) == task.id]
             if shown != self._told.get(task.id, []):
