@@ -78,13 +78,13 @@ def test_a_first_start_is_given_up_while_it_builds_the_image() -> None:
         process.wait(STOP_TIMEOUT)
         assert "given_up" in (data / "server.log").read_text()
         assert leftovers(HostSettings(data=data)) == []
-        assert {path.name for path in cache.iterdir()} <= {"lock", "downloads"}
+        assert {path.name for path in cache.iterdir()} <= {"base.lock", "downloads"}
 
 
 def wait_for_build(cache: Path) -> None:
     """Until a process has been given what is laid on the image."""
     deadline = time.monotonic() + STOP_TIMEOUT
-    while not any(str(cache / "build").encode() in words for words in command_lines()):
+    while not any(str(cache / "build-base").encode() in words for words in command_lines()):
         assert time.monotonic() < deadline
         time.sleep(0.05)  # Another process's child: its only sign is that it is there.
 

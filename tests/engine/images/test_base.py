@@ -141,13 +141,13 @@ def test_a_real_build_killed_then_finished_then_damaged(pool: Pool, tmp_path: Pa
     cache = tmp_path / "fresh"
     killed_at("installing the essential packages", pool, cache)
     deadline = time.monotonic() + PATIENCE
-    while any(str(cache / "build") in text_of(process) for process in Path("/proc").glob("[0-9]*/cmdline")):
+    while any(str(cache / "build-base") in text_of(process) for process in Path("/proc").glob("[0-9]*/cmdline")):
         assert time.monotonic() < deadline, "what the build started goes on without it"
         time.sleep(0.05)  # They are nobody's children any more, and the kernel ends them one after the other.
     image = ensure_base(pool, Means(cache, silent), small_recipe())
     assert (image.path / "etc/motd").read_text() == "small\n"
     archive = archive_of(cache, small_recipe())
-    left = {path.name for path in cache.iterdir()} - {"lock", "downloads"}
+    left = {path.name for path in cache.iterdir()} - {"base.lock", "downloads"}
     assert left == {archive.path.name, archive.checksum.name}
     sound = archive.path.read_bytes()
     archive.path.write_bytes(sound[:-5000] + bytes(5000))
@@ -170,7 +170,7 @@ def test_a_mirror_that_cannot_be_reached_is_a_clear_error(pool: Pool, tmp_path: 
         ensure_base(pool, Means(tmp_path / "cache", silent, "http://127.0.0.1:1/debian"), other)
     assert "127.0.0.1" in refused.value.message
     assert "MOONPOOL_DEBIAN_MIRROR" in refused.value.hint
-    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["lock"]
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["base.lock"]
     assert pool.names(Kind.STAGING) == []
 
 
@@ -183,7 +183,7 @@ def test_a_build_that_is_given_up_leaves_nothing(pool: Pool, tmp_path: Path) -> 
 
     with pytest.raises(GivenUp):
         ensure_base(pool, Means(tmp_path / "cache", tell, halt=halt), small_recipe("another"))
-    assert {path.name for path in (tmp_path / "cache").iterdir()} <= {"lock", "downloads"}
+    assert {path.name for path in (tmp_path / "cache").iterdir()} <= {"base.lock", "downloads"}
     assert pool.names(Kind.STAGING) == []
     with pytest.raises(GivenUp):
         ensure_base(pool, Means(tmp_path / "cache", silent, halt=halt), small_recipe("another"))

@@ -70,7 +70,7 @@ def ensure_image(pool: Pool, name: str, recipe: Recipe, means: Means) -> Image:
         if not btrfs.is_read_only(present.path):
             pool.set_read_only(present.path, True)
         return present
-    with exclusive(means.cache / "lock"):
+    with exclusive(means.cache / f"{name}.lock"):
         return _publish(pool, name, _archive(means.cache, name, recipe), recipe, means)
 
 
@@ -100,7 +100,7 @@ def _publish(pool: Pool, name: str, archive: Archive, recipe: Recipe, means: Mea
 def _build(name: str, archive: Archive, recipe: Recipe, means: Means) -> None:
     if missing := missing_tools():
         raise MachineUnfit(f"Not installed: {', '.join(missing)}", hint="apt-get install mmdebstrap zstd util-linux")
-    work = archive.path.parent / "build"
+    work = archive.path.parent / f"build-{name}"
     shutil.rmtree(work, ignore_errors=True)
     try:
         means.tell("fetching Node and Python packages", 0.01)
