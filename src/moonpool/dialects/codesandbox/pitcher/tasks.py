@@ -1,7 +1,7 @@
 """Tasks: commands that the workspace names, each with a shell while and after it runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,15 +179,22 @@ class Tasks:
             self._tell(task)
 
     async def _sort(self) -> None:
-        ports = self._ports.open
+        """Once more where ports have come or gone meanwhile."""
+        sorted_out: list[Port] | None = None
+        while sorted_out != self._ports.open:
+            sorted_out = self._ports.open
+            await self._find_owners(sorted_out)
+            self._tell_of_ports()
+
+    async def _find_owners(self, ports: Sequence[Port]) -> None:
         running = {shell.pid: shell.identity.task for shell in self._shells.known() if shell.alive}
-        if any(running.values()):
-            async with self._place.watching() as agent:
-                for port in ports:
-                    if port.pid is not None and port.port not in self._owners:
-                        owner = running.get(await session_of(agent, port.pid))
-                        self._owners.update({port.port: owner} if owner else {})
-        self._tell_of_ports()
+        if not any(running.values()):
+            return
+        async with self._place.watching() as agent:
+            for port in ports:
+                if port.pid is not None and port.port not in self._owners:
+                    owner = running.get(await session_of(agent, port.pid))
+                    self._owners.update({port.port: owner} if owner else {})
 
     def _tell_of_ports(self) -> None:
         for task in self._file.tasks.values():
