@@ -1,15 +1,18 @@
-"""uvicorn's WebSocket protocol with what it lacks: compression that knows its price, an end for who does not read."""
+"""uvicorn's WebSocket protocol with what it lacks: compression that knows its price, an end for who does not read, and
+word of what has been read."""
 
 import asyncio
+import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from starlette.types import Scope
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.typing import ExtensionParameter
 
@@ -18,6 +21,7 @@ USUAL_MESSAGE_BYTES = (16 << 20) + (64 << 10)  # 16 MiB, and what stands around 
 MAX_MESSAGE_BYTES = 256 << 20  # where an application asks for it
 MESSAGES = "moonpool.messages"  # among the extensions of a connection's scope
 WORTH_COMPRESSING = 64 * 1024  # bytes; what is larger would hold up every other client while it is compressed
+MARK_BYTES = 8  # of a ping that asks what has been read; those that ask whether anybody is there have 4
 LINGER = 10.0  # seconds for a client to read what is still to be sent, when its conversation is over
 
 
@@ -26,6 +30,16 @@ def take_messages_of(scope: Scope, size: int) -> None:
     limit = (scope.get("extensions") or {}).get(MESSAGES)
     if limit is not None:
         limit["set"](size)
+
+
+def once_read(scope: Scope, then: Callable[[], None]) -> None:
+    """Call ``then`` once this WebSocket's client has read everything that was sent to it before; never where it goes
+    before that. At once where the server cannot ask."""
+    messages = (scope.get("extensions") or {}).get(MESSAGES)
+    if messages is None:
+        then()
+    else:
+        messages["once_read"](then)
 
 
 class CheapDeflate(PerMessageDeflate):
@@ -63,6 +77,11 @@ class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
     _unsent = 0  # bytes, when the ping was sent or looked at last
     _received = False  # anything since then
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._marks: dict[bytes, Callable[[], None]] = {}  # pings that are under way -> who waits, in order
+        self._numbers = itertools.count()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self.conn.available_extensions:
@@ -76,10 +95,30 @@ class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
         self._limit_messages(USUAL_MESSAGE_BYTES)
         super().handle_connect(event)
         if not self.close_sent and (extensions := self.scope["extensions"]) is not None:
-            extensions[MESSAGES] = {"set": self._limit_messages}
+            extensions[MESSAGES] = {"set": self._limit_messages, "once_read": self._once_read}
 
     def _limit_messages(self, size: int) -> None:
         self.conn.max_message_size = size
+
+    def _once_read(self, then: Callable[[], None]) -> None:
+        """A pong comes from who has read what was sent before its ping."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        mark = next(self._numbers).to_bytes(MARK_BYTES)
+        self._marks[mark] = then
+        self.conn.send_ping(mark)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def handle_pong(self, event: Frame) -> None:
+        mark = bytes(event.data)
+        if mark not in self._marks:
+            super().handle_pong(event)
+            return
+        # A client may answer the last of several pings only (RFC 6455, 5.5.3), be it another's.
+        if self.pending_ping_payload is not None:
+            super().handle_pong(Frame(Opcode.PONG, self.pending_ping_payload))
+        for earlier in [sent for sent in self._marks if sent <= mark]:
+            self._marks.pop(earlier)()
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
@@ -95,6 +134,7 @@ class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._linger is not None:
             self._linger.cancel()
+        self._marks.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from websockets.frames import Frame, Opcode
 
 from tests.contract.codesandbox.pitcher.conftest import Peer, Refused, World
 
@@ -59,6 +60,58 @@ async def test_what_is_told_of_a_new_shell_waits_for_its_client(
         await peer.heard("shell/exit", shellId=made["shellId"])
         assert [name for name, _ in peer.told if name.startswith("shell/")] == ["shell/out", "shell/exit"]
         assert not any(name == "shell/out" for name, _ in other.told)
+
+
+class Unread:
+    """Makes a client one that has not read yet what was sent to it: it answers no ping."""
+
+    def __init__(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._peer = peer
+        self._send = peer.socket.protocol.send_frame
+        self._marks: list[bytes] = []
+        self._patch = monkeypatch
+        monkeypatch.setattr(peer.socket.protocol, "send_frame", self._hold_back)
+
+    def _hold_back(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            self._marks.append(bytes(frame.data))
+        else:
+            self._send(frame)
+
+    async def read(self) -> None:
+        """Only the last ping is answered, which clients may do."""
+        self._patch.setattr(self._peer.socket.protocol, "send_frame", self._send)
+        await self._peer.socket.pong(self._marks[-1])
+
+
+async def test_what_is_told_of_a_new_shell_waits_for_a_client_that_is_slow(
+    world: World, sandbox: str, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moonpool.dialects.codesandbox.pitcher.client.HOLD", 0.0)
+    async with world.connected(sandbox) as other:
+        await other.call("shell/list")
+        client = Unread(peer, monkeypatch)
+        made = [await peer.call("shell/create", command="echo at once", type="COMMAND") for _ in range(2)]
+        for one in made:
+            await other.heard("shell/exit", shellId=one["shellId"])
+        await peer.call("shell/list")
+        assert not any(name.startswith("shell/") for name, _ in peer.told)
+        await client.read()
+        for one in made:
+            assert (await peer.heard("shell/exit", shellId=one["shellId"]))["exitCode"] == 0
+
+
+@pytest.mark.parametrize("limit", ["time", "size"])
+async def test_a_client_that_never_says_what_it_has_read_is_told_all_the_same(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr("moonpool.dialects.codesandbox.pitcher.client.HOLD", 0.0)
+    if limit == "time":
+        monkeypatch.setattr("moonpool.dialects.codesandbox.pitcher.client.LONGEST", 0.0)
+    Unread(peer, monkeypatch)
+    command = "echo at once" if limit == "time" else "head -c 3000000 /dev/zero | tr '\\0' x"
+    made = await peer.call("shell/create", command=command, type="COMMAND")
+    assert (await peer.heard("shell/exit", shellId=made["shellId"]))["exitCode"] == 0
 
 
 async def test_a_client_that_says_nothing_is_told_a_little_later(peer: Peer) -> None:

@@ -16,6 +16,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 TASK_NOT_FOUND = 601
 SIZE = {"cols": 80, "rows": 24}
 LISTEN = "exec python3 -m http.server --bind 127.0.0.1 {port}"
+SERVE_ONE_AFTER_ANOTHER = """
+import socket, time
+kept = []
+for port in {ports}:
+    kept.append(socket.create_server(("127.0.0.1", port)))
+    time.sleep(0.02)
+input()
+"""
 
 
 async def configure(peer: Peer, document: Any) -> None:
@@ -63,7 +71,7 @@ async def test_a_port_that_opens_at_an_answer_is_told_after_it(
     """The SDK listens once it has read the answer: what comes with it is lost, and with it the wait for the port."""
     port = free_port()
     async with world.connected(sandbox) as other:
-        await other.call("port/list")
+        await other.call("shell/list")
         monkeypatch.setattr("moonpool.dialects.codesandbox.pitcher.client.HOLD", 3600.0)
         assert port not in numbers((await peer.call("port/list"))["list"])
         await other.call("shell/create", command=LISTEN.format(port=port), type="COMMAND")
@@ -141,6 +149,17 @@ async def test_a_port_that_a_task_says_is_its_own_is_told_as_that_first(peer: Pe
         if name in ("port/changed", "task/update") and port in numbers(told.get("list") or told.get("ports", []))
     ]
     assert speaking[0] == "task/update"
+    await peer.call("task/stop", taskId="web")
+
+
+async def test_ports_that_open_one_after_another_are_all_the_task_s(peer: Peer) -> None:
+    """One that opens while another's task is looked for is looked for as well."""
+    ports = {free_port() for _ in range(12)}
+    program = SERVE_ONE_AFTER_ANOTHER.format(ports=ports).encode()
+    await peer.call("fs/writeFile", path="serve.py", content=program, create=True, overwrite=True)
+    await configure(peer, {"tasks": {"web": {"name": "Web", "command": "exec python3 serve.py"}}})
+    await peer.call("task/run", taskId="web")
+    await until_told(peer, "task/update", lambda told: set(numbers(told["ports"])) == ports)
     await peer.call("task/stop", taskId="web")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -10,13 +11,16 @@ from starlette.websockets import WebSocket
 
 from moonpool.dialects.codesandbox.pitcher import wire
 from moonpool.dialects.codesandbox.pitcher.errors import failure_of
-from moonpool.dialects.codesandbox.pitcher.outbox import Outbox
+from moonpool.dialects.codesandbox.pitcher.outbox import ROOM, Outbox
 from moonpool.dialects.codesandbox.pitcher.tokens import Grant
 from moonpool.dialects.codesandbox.pitcher.wire import Incoming
 from moonpool.errors import MoonpoolError
 from moonpool.ids import random_word
 
-HOLD = 0.03  # seconds from a response to the first notification of what it speaks of
+# Seconds from when the client has read a response to the first notification of what it speaks of: for those of whom
+# another thread does the reading.
+HOLD = 0.03
+LONGEST = 10.0  # seconds from a response on, for a client that does not say that it has read it
 PORTS = "the ports"  # what notifications may speak of, beside a shell by its id
 # The SDK asks for the ports at its connection, and brings its program down when it is let go before it is told. A
 # program may be done with its first answer. So nothing that is asked later is answered earlier.
@@ -31,10 +35,11 @@ Answer = Callable[["Client", Incoming], Awaitable[Any]]
 
 @dataclass
 class Held:
-    """Notifications that wait until the client listens: until it has had the responses to ``requests``."""
+    """Notifications that wait until the client listens: until it has read the responses to ``requests``."""
 
     requests: set[int | None] = field(default_factory=set)
     frames: list[bytes] = field(default_factory=list)
+    size: int = 0  # bytes of them
     timer: asyncio.TimerHandle | None = None
 
 
@@ -62,16 +67,20 @@ class Client:
 
     def send(self, frame: bytes, subject: object = None) -> None:
         """A packed notification; ``subject`` is what it speaks of: ``PORTS``, or the id of a shell."""
-        held = self._held.get(subject) if isinstance(subject, str) else None
-        if held is None:
+        if not isinstance(subject, str) or (held := self._held.get(subject)) is None:
             self.outbox.put(frame)
-        else:
-            held.frames.append(frame)
+            return
+        held.frames.append(frame)
+        held.size += len(frame)
+        if held.size > ROOM:
+            self.release(subject)
 
     def hold(self, subject: str, request: int | None) -> None:
-        """From now on until a little after the response to ``request``, or the client's next word on this shell.
+        """From now on until a little after the response to ``request`` was read, or the client's next word on this
+        shell.
 
-        The SDK listens only once the response's promise has resolved: what arrives with the response is lost to it.
+        The SDK listens only once the response's promise has resolved: what arrives with the response is lost to it,
+        which it does when the client's machine has too much to do.
         """
         held = self._held.setdefault(subject, Held())
         held.requests.add(request)
@@ -88,7 +97,7 @@ class Client:
         for frame in held.frames:
             self.outbox.put(frame)
 
-    def _answered(self, request: int | None) -> None:
+    def _read(self, request: int) -> None:
         for subject, held in self._held.items():
             if request in held.requests:
                 held.requests.remove(request)
@@ -149,8 +158,15 @@ class Client:
         except Exception:  # The outermost edge: the client is told, and so is the log.
             log.exception("request_failed", method=request.method[:80])
             frame = wire.failure(request, wire.Failure(wire.Code.CRITICAL_ERROR, "Internal server error"))
-        await self.outbox.answer(frame)
-        self._answered(request.number)
+        await self.outbox.answer(frame, self._awaited(request.number))
+
+    def _awaited(self, request: int | None) -> Callable[[], None] | None:
+        """What is to be called once the client has read the response, where anything waits for that."""
+        if request is None or not any(request in held.requests for held in self._held.values()):
+            return None
+        read = partial(self._read, request)
+        asyncio.get_running_loop().call_later(LONGEST, read)
+        return read
 
     # -- end -----------------------------------------------------------------------------------------------------------
 

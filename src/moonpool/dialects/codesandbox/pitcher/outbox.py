@@ -2,8 +2,12 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.websockets import WebSocket
+
+from moonpool.dialects.common.sockets import once_read
 
 ROOM = 1 << 20  # bytes that may wait before whoever produces more has to wait
 LIMIT = 16 << 20  # bytes of notifications that may wait before the client is given up
@@ -15,12 +19,21 @@ class SlowClient(Exception):
     """The client does not read what it is sent."""
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """``told``: bytes of it that count as a notification. ``read`` is called once the client has read it."""
+
+    frame: bytes | str
+    told: int = 0
+    read: Callable[[], None] | None = None
+
+
 class Outbox:
     """``put`` never waits; who can wait awaits ``room`` first. ``drain`` is the one task that sends, in order."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
-        self._queue: deque[tuple[bytes | str, int]] = deque()
+        self._queue: deque[Waiting] = deque()
         self._waiting = 0  # bytes
         self._told = 0  # bytes of notifications among them
         self._filled = asyncio.Event()
@@ -36,17 +49,18 @@ class Outbox:
             self._overflowed.set()
         if not self._overflowed.is_set():
             self._told += len(frame)
-            self._add(frame, len(frame))
+            self._add(Waiting(frame, told=len(frame)))
 
-    async def answer(self, frame: bytes | str) -> None:
-        """What the client has asked for, of any size; once there is room. A text is sent as a text frame."""
+    async def answer(self, frame: bytes | str, read: Callable[[], None] | None = None) -> None:
+        """What the client has asked for, of any size; once there is room. A text is sent as a text frame. ``read`` is
+        called once the client has read it, which may be never."""
         await self.room()
         if not self._overflowed.is_set():
-            self._add(frame, 0)
+            self._add(Waiting(frame, read=read))
 
-    def _add(self, frame: bytes | str, told: int) -> None:
-        self._queue.append((frame, told))
-        self._waiting += len(frame) + 1
+    def _add(self, waiting: Waiting) -> None:
+        self._queue.append(waiting)
+        self._waiting += len(waiting.frame) + 1
         self._filled.set()
         self._emptied.clear()
         if self._waiting > ROOM:
@@ -77,15 +91,17 @@ class Outbox:
         while True:
             await self._filled.wait()
             while self._queue:
-                frame, told = self._queue.popleft()
+                waiting = self._queue.popleft()
                 try:  # A frame is taken at once, and the next one when this one is nearly through.
                     async with asyncio.timeout(STALL + before / SLOWEST):
-                        await self._send(frame)
+                        await self._send(waiting.frame)
                 except TimeoutError:
                     raise SlowClient from None
-                before = len(frame)
+                if waiting.read is not None:
+                    once_read(self._websocket.scope, waiting.read)
+                before = len(waiting.frame)
                 self._waiting -= before + 1
-                self._told -= told
+                self._told -= waiting.told
                 if self._waiting <= ROOM:
                     self._roomy.set()
             self._filled.clear()
