@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from moonpool.dialects.codesandbox.pitcher.taskfile import RestartOn, Task
-from moonpool.dialects.codesandbox.pitcher.tasks import outdated
+from moonpool.dialects.codesandbox.pitcher.tasks import outdated, session_of
+from moonpool.guest.client import AgentClient
 from tests.contract.codesandbox.pitcher.conftest import PATIENCE, Peer, Refused, World
 from tests.ports import free_port
 
@@ -17,11 +18,10 @@ TASK_NOT_FOUND = 601
 SIZE = {"cols": 80, "rows": 24}
 LISTEN = "exec python3 -m http.server --bind 127.0.0.1 {port}"
 SERVE_ONE_AFTER_ANOTHER = """
-import socket, time
-kept = []
-for port in {ports}:
-    kept.append(socket.create_server(("127.0.0.1", port)))
-    time.sleep(0.02)
+import socket
+first = socket.create_server(("127.0.0.1", {first}))
+input()
+second = socket.create_server(("127.0.0.1", {second}))
 input()
 """
 
@@ -152,14 +152,28 @@ async def test_a_port_that_a_task_says_is_its_own_is_told_as_that_first(peer: Pe
     await peer.call("task/stop", taskId="web")
 
 
-async def test_ports_that_open_one_after_another_are_all_the_task_s(peer: Peer) -> None:
-    """One that opens while another's task is looked for is looked for as well."""
-    ports = {free_port() for _ in range(12)}
-    program = SERVE_ONE_AFTER_ANOTHER.format(ports=ports).encode()
+async def test_a_port_that_opens_while_another_one_s_task_is_looked_for_is_the_task_s_too(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = free_port(), free_port()
+    looking, opened = asyncio.Event(), asyncio.Event()
+
+    async def look(agent: AgentClient, pid: int) -> int:
+        looking.set()
+        await opened.wait()
+        return await session_of(agent, pid)
+
+    monkeypatch.setattr("moonpool.dialects.codesandbox.pitcher.tasks.session_of", look)
+    program = SERVE_ONE_AFTER_ANOTHER.format(first=first, second=second).encode()
     await peer.call("fs/writeFile", path="serve.py", content=program, create=True, overwrite=True)
     await configure(peer, {"tasks": {"web": {"name": "Web", "command": "exec python3 serve.py"}}})
-    await peer.call("task/run", taskId="web")
-    await until_told(peer, "task/update", lambda told: set(numbers(told["ports"])) == ports)
+    shell = (await peer.call("task/run", taskId="web"))["shell"]["shellId"]
+    async with asyncio.timeout(PATIENCE):
+        await looking.wait()
+    await peer.call("shell/in", shellId=shell, input="\n", size=SIZE)
+    await until_told(peer, "port/changed", lambda told: second in numbers(told["list"]))
+    opened.set()
+    await until_told(peer, "task/update", lambda told: set(numbers(told["ports"])) == {first, second})
     await peer.call("task/stop", taskId="web")
 
 
