@@ -23,6 +23,7 @@ from moonpool.guest.client import AgentClient
 from moonpool.guest.protocol import DISKS, IDLE_BOOT
 from moonpool.hosts.adoption import Adopted, adopt, sweep
 from moonpool.hosts.blanks import Blanks
+from moonpool.hosts.clearing import Clearing
 from moonpool.hosts.commits import Saving
 from moonpool.hosts.copies import Copies
 from moonpool.hosts.disk_sizes import DiskSizes
@@ -88,9 +89,9 @@ class Host:
         self.keep_warm, self.notices = self._warm.keep, Notices()
         self._machines: dict[str, LiveMachine] = {}
         self._records = Records(parts.instance.run / "machines")
-        reuse = parts.driver.writes_over_files
-        self._memory = MemoryStore(parts.instance.data / "memory", FastFolder.open(), reuse=reuse)
-        self._kept = MemoryStore(parts.instance.data / "memory" / SNAPSHOTS, None)
+        memory, reuse = parts.instance.data / "memory", parts.driver.writes_over_files
+        self._memory = MemoryStore(memory, FastFolder.open(), reuse=reuse)
+        self._kept = MemoryStore(memory / SNAPSHOTS, None)
         self._mounting = Mounting(parts.driver, self._volumes, threads)
         self._joining = Joining(parts, self._records, self._mounting)
         self._copies = Copies(parts, self._memory, self._kept, threads)
@@ -100,7 +101,7 @@ class Host:
         self._blanks = Blanks(self._foundry)
         self._spares = SpareDisks(parts, threads, settings.warm_pool, self._warm.filled)
         self._locks, self._unbroken = KeyedLocks(), Unbroken()
-        self._read_ahead = ReadAhead()
+        self._read_ahead, self._clearing = ReadAhead(), Clearing(parts.pool, threads)
         self._sampler = Sampler(parts.cgroups, parts.pool, threads)
         self._burials: set[asyncio.Task[ExitReason]] = set()
         self._upkeep: asyncio.Future[Any] | None = None
@@ -124,9 +125,8 @@ class Host:
         host._warm.fill()
         host._blanks.fill()
         await host._spares.begin(BASE)
-        host._upkeep = asyncio.gather(
-            keep_network(parts, threads), keep_room(parts, threads, lambda: host._on_scarce())
-        )
+        room = keep_room(parts, threads, lambda: host._on_scarce())
+        host._upkeep = asyncio.gather(keep_network(parts, threads), room)
         return host
 
     def on_exit(self, callback: OnExit) -> None:
@@ -150,6 +150,7 @@ class Host:
         await self._warm.close()
         await self._blanks.close()
         await self._spares.close()
+        await self._clearing.close()
         await self._disk_sizes.close()
         machines = list(self._machines.values())
         self._machines.clear()
@@ -195,7 +196,8 @@ class Host:
 
     async def destroy(self, machine_id: str) -> None:
         """Removes everything of it; idempotent."""
-        await self._unbroken.run(self._destroy(machine_id))
+        with self._clearing.busy():
+            await self._unbroken.run(self._destroy(machine_id))
 
     # -- copies --------------------------------------------------------------------------------------------------------
 
@@ -469,7 +471,7 @@ class Host:
     @contextlib.contextmanager
     def _quiet(self) -> Iterator[None]:
         """Nothing is made ahead of need meanwhile."""
-        with self._warm.quiet(), self._blanks.quiet(), self._spares.quiet():
+        with self._warm.quiet(), self._blanks.quiet(), self._spares.quiet(), self._clearing.busy():
             yield
 
     # -- their steps ---------------------------------------------------------------------------------------------------
@@ -541,8 +543,7 @@ class Host:
         return MachineState.PAUSED if machine_id in paused else MachineState.STOPPED
 
     def _running(self, machine_id: str) -> LiveMachine:
-        machine = self._machines.get(machine_id)
-        if machine is None:
+        if (machine := self._machines.get(machine_id)) is None:
             raise InvalidState("The sandbox does not run", state=MachineState.STOPPED)
         return machine
 
@@ -576,8 +577,7 @@ class Host:
             self.notices.tell(machine.spec.id)
 
     def _died(self, machine_id: str) -> None:
-        machine = self._machines.get(machine_id)
-        if machine is None:
+        if (machine := self._machines.get(machine_id)) is None:
             return
         machine.member.hang_up()
         if machine.ending:  # Whoever ends, saves or copies it tells of it.

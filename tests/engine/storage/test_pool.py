@@ -42,6 +42,19 @@ def test_what_is_created_is_listed_by_kind_and_deleted_again(pool: Pool) -> None
     assert pool.names(Kind.VOLUMES) == ["one"]
 
 
+def test_deletions_are_told(pool: Pool) -> None:
+    told: list[list[str]] = []
+    pool.on_delete(lambda: told.append(pool.names(Kind.IMAGES)))
+    for name in ("one", "two"):
+        pool.create(Kind.IMAGES, name)
+    pool.delete(Kind.IMAGES, "one")
+    pool.delete(Kind.IMAGES, "one")
+    assert told == [["two"]]
+    pool.on_delete(None)
+    pool.delete(Kind.IMAGES, "two")
+    assert told == [["two"]]
+
+
 def test_a_snapshot_is_a_copy_that_goes_its_own_way(pool: Pool) -> None:
     image = pool.create(Kind.IMAGES, "image")
     (image / "file").write_text("first")

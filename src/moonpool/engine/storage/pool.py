@@ -4,7 +4,7 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Pool:
         self._image = image
         self._ballast = None if image is None else Ballast(path, image)
         self._deletes = 0
+        self._on_delete: Callable[[], object] | None = None
 
     @classmethod
     def open(cls, instance: Instance, *, size_bytes: int) -> "Pool":
@@ -109,6 +110,12 @@ class Pool:
                     raise
                 return  # another thread was faster
             self._forget_group(group)
+        if (told := self._on_delete) is not None:
+            told()
+
+    def on_delete(self, callback: Callable[[], object] | None) -> None:
+        """``callback`` is told after each deletion, by the thread that made it; None: nobody is any more."""
+        self._on_delete = callback
 
     def rename(self, kind: Kind, name: str, new_kind: Kind, new_name: str) -> Path:
         """Publish: complete on disk before it has the new name, and the name is on disk when this returns."""
