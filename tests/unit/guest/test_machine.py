@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from moonpool import errors
+from moonpool.guest.agent import machine
 from moonpool.guest.client import AgentClient
 from moonpool.guest.model import Identity, ProcessSpec, TerminalSize
 
@@ -222,3 +224,17 @@ class TestFigures:
         assert {file.pid for file in found} >= {started.pid}
         assert (found[0].process or "").startswith("bash")
         await agent.forget(started.pid)
+
+    def test_a_shell_that_redirects_its_output_holds_no_deleted_file(self, tmp_path: Path) -> None:
+        """Its descriptor 1 is /dev/null in one moment, and the file in the next."""
+        log = tmp_path / "log"
+        code = f"exec 7> {log}; echo begun; exec 2> /dev/null > /dev/null; while :; do echo x >&7; done"
+        with subprocess.Popen(["dash", "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as shell:
+            assert shell.stdout is not None
+            while os.readlink(f"/proc/{shell.pid}/fd/2") != os.devnull:
+                shell.stdout.readline()
+            try:
+                looks = [machine._deleted_files(0, {log.stat().st_dev}) for _ in range(100)]
+            finally:
+                shell.kill()
+        assert not [file for look in looks for file in look if file["pid"] == shell.pid]

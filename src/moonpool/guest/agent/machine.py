@@ -23,6 +23,7 @@ MAX_SECRET = 128  # bytes
 MAX_PROCESSES = 1 << 22
 MAX_SKEW = 2.0  # seconds that the sandbox's clock may differ from the host's unremarked
 DELETED = " (deleted)"
+LOOKS = 8  # in a row that must say so of a file that is deleted and open
 CPU_FIELDS = slice(1, 9)  # user nice system idle iowait irq softirq steal
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -201,16 +202,27 @@ def _uptime() -> float:
 def _deleted_files(root_device: int, volumes: set[int]) -> list[dict[str, Any]]:
     found = []
     for pid, descriptor, target in network.open_files():
-        path = target.removesuffix(DELETED)
-        if path == target and not volumes:
-            continue
-        shown, place = _as_seen_inside(pid, path)
-        with contextlib.suppress(OSError):
-            there = os.stat(f"/proc/{pid}/fd/{descriptor}")
-            deleted = path != target or (there.st_dev in volumes and _is_gone(place, there))
-            if deleted and stat.S_ISREG(there.st_mode) and there.st_dev in {root_device, *volumes}:
+        if target.endswith(DELETED) or volumes:
+            looks = (_is_deleted(pid, descriptor, target, root_device, volumes) for _ in range(LOOKS))
+            if all(looks):
+                shown, _ = _as_seen_inside(pid, target.removesuffix(DELETED))
                 found.append({"pid": pid, "process": network.process_name(pid), "path": shown})
     return found
+
+
+def _is_deleted(pid: int, descriptor: str, target: str, root_device: int, volumes: set[int]) -> bool:
+    """Whether it is an open file that was at ``target``, and is deleted. A shell that redirects its output may turn one
+    into another between the two questions, so it takes more than one look."""
+    link, path = f"/proc/{pid}/fd/{descriptor}", target.removesuffix(DELETED)
+    _, place = _as_seen_inside(pid, path)
+    try:
+        there = os.stat(link)
+        if os.readlink(link) != target or not stat.S_ISREG(there.st_mode):
+            return False
+        gone = path != target or (there.st_dev in volumes and _is_gone(place, there))
+    except OSError:
+        return False
+    return gone and there.st_dev in {root_device, *volumes}
 
 
 def _as_seen_inside(pid: int, path: str) -> tuple[str, str]:
