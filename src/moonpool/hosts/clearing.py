@@ -12,7 +12,8 @@ import structlog
 
 from moonpool.engine.storage import Pool
 from moonpool.errors import EngineError
-from moonpool.hosts.threads import Threads
+from moonpool.hosts.calm import Calm
+from moonpool.hosts.threads import Threads, Unbroken
 
 log = structlog.get_logger(__name__)
 
@@ -24,30 +25,25 @@ class Clearing:
         self._pool, self._threads = pool, threads
         self._loop = asyncio.get_running_loop()
         self._left = False  # anything that was deleted since the last commit
-        self._busy, self._closed = 0, False
-        self._calm = asyncio.Event()
-        self._calm.set()
+        self._calm, self._unbroken = Calm(), Unbroken()
+        self._closed = False
         self._clearer: asyncio.Task[None] | None = None
         pool.on_delete(lambda: self._loop.call_soon_threadsafe(self._deleted))
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
         """Nothing is begun while anybody is inside this block; what the kernel has begun goes on."""
-        self._busy += 1
-        self._calm.clear()
-        try:
+        with self._calm.busy():
             yield
-        finally:
-            self._busy -= 1
-            if not self._busy:
-                self._calm.set()
 
     async def close(self) -> None:
+        """A commit that has begun is waited for: the pool cannot be unmounted before its end."""
         self._closed = True
         self._pool.on_delete(None)
         if self._clearer is not None:
             self._clearer.cancel()
             await asyncio.wait([self._clearer])
+        await self._unbroken.drain()
 
     def _deleted(self) -> None:
         self._left = True
@@ -58,7 +54,10 @@ class Clearing:
         while self._left:
             await self._calm.wait()
             self._left = False
-            try:
-                await self._threads.run(self._pool.commit)
-            except EngineError as error:  # The kernel begins by itself.
-                log.warning("clearing_failed", reason=error.message)
+            await self._unbroken.run(self._commit())
+
+    async def _commit(self) -> None:
+        try:
+            await self._threads.run(self._pool.commit)
+        except EngineError as error:  # The kernel begins by itself.
+            log.warning("clearing_failed", reason=error.message)

@@ -18,6 +18,7 @@ import structlog
 
 from moonpool.engine.storage import Kind, Version
 from moonpool.errors import EngineError, MoonpoolError, NoDiskSpace, SnapshotNotFound
+from moonpool.hosts.calm import Calm
 from moonpool.hosts.commits import Saving, SharedCommits
 from moonpool.hosts.joining import image_path
 from moonpool.hosts.model import MEBIBYTE, MachineSpec
@@ -79,9 +80,7 @@ class SpareDisks:
         self._clearing: set[asyncio.Future[None]] = set()
         self._filler: asyncio.Task[None] | None = None
         self._filling_since: float | None = None
-        self._busy = 0
-        self._calm, self._complete = asyncio.Event(), asyncio.Event()
-        self._calm.set()
+        self._calm, self._complete = Calm(), asyncio.Event()
         self._complete.set()
 
     async def begin(self, image: str) -> None:
@@ -113,14 +112,8 @@ class SpareDisks:
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
         """None are made while any create is inside this block."""
-        self._busy += 1
-        self._calm.clear()
-        try:
+        with self._calm.busy():
             yield
-        finally:
-            self._busy -= 1
-            if not self._busy:
-                self._calm.set()
 
     @property
     def ready(self) -> bool:

@@ -1,10 +1,10 @@
 """Deleted disks are taken apart as soon as there is nothing else to do."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-import pytest
 import pytest_asyncio
 
 from moonpool.errors import EngineError
@@ -19,6 +19,8 @@ class Disks:
     """Counts the commits, each of which fails with ``failure``."""
 
     commits: "asyncio.Queue[int]" = field(default_factory=asyncio.Queue)
+    may_end: threading.Event = field(default_factory=threading.Event)
+    ended: int = 0
     failure: EngineError | None = None
     told: Callable[[], object] | None = None
 
@@ -27,11 +29,14 @@ class Disks:
 
     def commit(self) -> None:
         self.loop.call_soon_threadsafe(self.commits.put_nowait, 1)
+        self.may_end.wait(PATIENCE)
+        self.ended += 1
         if self.failure is not None:
             raise self.failure
 
     def __post_init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.may_end.set()
 
     async def delete(self) -> None:
         """From another thread, as all are."""
@@ -77,7 +82,7 @@ async def test_none_while_anybody_is_busy_and_one_for_all_that_were_deleted_mean
     assert world.disks.commits.empty()
 
 
-async def test_one_that_fails_is_not_the_last(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_one_that_fails_is_not_the_last(world: World) -> None:
     world.disks.failure = EngineError("no space")
     await world.disks.delete()
     await world.disks.committed()
@@ -93,3 +98,16 @@ async def test_nothing_is_begun_once_it_is_closed(world: World) -> None:
     await world.disks.delete()
     await asyncio.sleep(0)
     assert world.disks.commits.empty()
+
+
+async def test_a_commit_that_has_begun_is_waited_for(world: World) -> None:
+    """It holds the pool, which is to be unmounted next."""
+    world.disks.may_end.clear()
+    await world.disks.delete()
+    await world.disks.committed()
+    closing = asyncio.create_task(world.clearing.close())
+    await asyncio.to_thread(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), world.disks.loop).result)
+    assert not closing.done()
+    world.disks.may_end.set()
+    await closing
+    assert world.disks.ended == 1

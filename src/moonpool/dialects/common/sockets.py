@@ -22,6 +22,7 @@ MAX_MESSAGE_BYTES = 256 << 20  # where an application asks for it
 MESSAGES = "moonpool.messages"  # among the extensions of a connection's scope
 WORTH_COMPRESSING = 64 * 1024  # bytes; what is larger would hold up every other client while it is compressed
 MARK_BYTES = 8  # of a ping that asks what has been read; those that ask whether anybody is there have 4
+MOST_MARKS = 64  # under way at a time to one client, which may never answer any
 LINGER = 10.0  # seconds for a client to read what is still to be sent, when its conversation is over
 
 
@@ -34,7 +35,7 @@ def take_messages_of(scope: Scope, size: int) -> None:
 
 def once_read(scope: Scope, then: Callable[[], None]) -> None:
     """Call ``then`` once this WebSocket's client has read everything that was sent to it before; never where it goes
-    before that. At once where the server cannot ask."""
+    before that, or leaves too many such questions open. At once where the server cannot ask."""
     messages = (scope.get("extensions") or {}).get(MESSAGES)
     if messages is None:
         then()
@@ -104,6 +105,8 @@ class PatientWebSocketProtocol(WebSocketsSansIOProtocol):
         """A pong comes from who has read what was sent before its ping."""
         if self.close_sent or self.transport.is_closing():
             return
+        if len(self._marks) >= MOST_MARKS:
+            del self._marks[next(iter(self._marks))]
         mark = next(self._numbers).to_bytes(MARK_BYTES)
         self._marks[mark] = then
         self.conn.send_ping(mark)

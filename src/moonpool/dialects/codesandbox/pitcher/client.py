@@ -79,8 +79,8 @@ class Client:
         """From now on until a little after the response to ``request`` was read, or the client's next word on this
         shell.
 
-        The SDK listens only once the response's promise has resolved: what arrives with the response is lost to it,
-        which it does when the client's machine has too much to do.
+        The SDK listens only once the response's promise has resolved: what arrives with the response is lost to it, as
+        is on a busy machine what was sent a moment later.
         """
         held = self._held.setdefault(subject, Held())
         held.requests.add(request)
