@@ -54,10 +54,13 @@ def run_script(project: Path, script: Path, server: Server, **env: str) -> subpr
     variables = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     variables |= {"MOONPOOL_URL": server.url, "MOONPOOL_API_KEY": server.api_key, **env}
     # Node looks for packages beside the real file, so that one has to be in the project while it runs.
-    with tempfile.TemporaryDirectory(prefix=".run-", dir=project) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix=".run-", dir=project) as folder,
+        tempfile.TemporaryDirectory() as temporary,  # Browsers' sockets in it need a short path.
+    ):
         for file in script.parent.glob("*.mjs"):
             shutil.copy(file, folder)
-        return run(["node", script.name], Path(folder), variables, SCRIPT_TIMEOUT)
+        return run(["node", script.name], Path(folder), {**variables, "TMPDIR": temporary}, SCRIPT_TIMEOUT)
 
 
 def run(
