@@ -30,7 +30,10 @@ async def plain(*command: str) -> bytes:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    output, errors = await process.communicate()
+    try:
+        output, errors = await process.communicate()
+    finally:
+        await process.wait()  # It ends by itself, with what it has made on the machine.
     if process.returncode:
         raise RuntimeError(errors.decode(errors="replace"))
     return output

@@ -24,11 +24,10 @@ from moonpool.bench import (
 )
 from moonpool.bench.calm import calm
 from moonpool.bench.figures import Figure, together
+from moonpool.bench.host import opened
 from moonpool.bench.server import serving
 from moonpool.engine.cgroups import Cgroups
 from moonpool.engine.instance import Instance
-from moonpool.hosts.host import Host
-from moonpool.hosts.settings import HostSettings
 
 BURST = 20  # creates at once
 WARM_POOL = 4
@@ -62,8 +61,7 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         beside.append(await baseline.plain_runsc(BESIDE))
 
     await begin("engine alone")
-    host = await Host.open(HostSettings(data=data, warm_pool=WARM_POOL))
-    try:
+    async with opened(data, WARM_POOL) as host:
         figures = await engine.engine_figures(host, plan.runs)
         await begin("forks")
         figures += await fork.fork_figures(host, max(5, plan.runs // 5))
@@ -73,8 +71,6 @@ async def run(data: Path, plan: Plan, say: Say) -> tuple[list[Figure], Figure]:
         figures += await archives.archive_figures(host, data, max(2, plan.runs // 20))
         await begin("images and build steps")
         figures += await builds.engine_figures(host, data, plan.runs)
-    finally:
-        await host.close()
     async with serving(data, BURST) as server:
         await begin(f"{BURST} at once")
         figures.append(await http.burst(server, BURST, plan.burst_rounds))

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +16,8 @@ import httpx
 
 START_TIMEOUT = 180.0  # seconds
 STOP_TIMEOUT = 120.0  # seconds
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ async def serving(data: Path, warm_pool: int, **settings: str) -> AsyncIterator[
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
+        preexec_fn=end_with_parent,
     )
     server = RunningServer(f"http://127.0.0.1:{port}", key, process.pid)
     try:
@@ -54,6 +59,11 @@ async def serving(data: Path, warm_pool: int, **settings: str) -> AsyncIterator[
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
+
+
+def end_with_parent() -> None:
+    """Of a benchmark that is killed, the server ends, too."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def wait_until_ready(server: RunningServer, process: asyncio.subprocess.Process | None = None) -> None:

@@ -6,6 +6,7 @@ import hmac
 import os
 import stat
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from ..protocol import Stream
@@ -143,7 +144,7 @@ class Machine:
         """Files that are deleted and still open. On the root they keep a checkpoint from being made, on volumes, where
         another sandbox may have deleted them, from being restored."""
         root_device, volumes = os.stat("/").st_dev, self._mounts.devices()
-        return await self._workers.call(None, lambda: {"files": _deleted_files(root_device, volumes)})
+        return await self._workers.call(None, lambda: {"files": deleted_files(root_device, volumes)})
 
 
 def _set_hostname(name: str) -> None:
@@ -199,9 +200,10 @@ def _uptime() -> float:
     return float(words[0]) if words else time.monotonic()
 
 
-def _deleted_files(root_device: int, volumes: set[int]) -> list[dict[str, Any]]:
+def deleted_files(root_device: int, volumes: set[int], processes: Iterable[int] | None = None) -> list[dict[str, Any]]:
+    """The files of these file systems that are open and have no name any more; of all other processes, or of these."""
     found = []
-    for pid, descriptor, target in network.open_files():
+    for pid, descriptor, target in network.open_files(network.other_processes() if processes is None else processes):
         if target.endswith(DELETED) or volumes:
             looks = (_is_deleted(pid, descriptor, target, root_device, volumes) for _ in range(LOOKS))
             if all(looks):

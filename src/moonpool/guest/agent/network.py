@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -147,23 +147,25 @@ def _address(text: str, family: socket.AddressFamily) -> str:
 def _owners(inodes: set[str]) -> dict[str, dict[str, Any]]:
     """The process that holds each of these sockets."""
     owners: dict[str, dict[str, Any]] = {}
-    for pid, _, target in open_files():
+    for pid, _, target in open_files(other_processes()):
         match = SOCKET.fullmatch(target)
         if match and match[1] in inodes:
             owners.setdefault(match[1], {"pid": pid, "process": process_name(pid)})
     return owners
 
 
-def open_files() -> list[tuple[int, str, str]]:
-    """Process, descriptor and target of every open file of every process but this one."""
+def other_processes() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
+
+
+def open_files(processes: Iterable[int]) -> list[tuple[int, str, str]]:
+    """Process, descriptor and target of every open file."""
     found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
+    for pid in processes:
         with contextlib.suppress(OSError):
-            for descriptor in os.listdir(f"/proc/{entry}/fd"):
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
-                    found.append((int(entry), descriptor, os.readlink(f"/proc/{entry}/fd/{descriptor}")))
+                    found.append((pid, descriptor, os.readlink(f"/proc/{pid}/fd/{descriptor}")))
     return found
 
 
