@@ -16,6 +16,7 @@ from moonpool.cli.settings import lock_holder
 from moonpool.cli.workplace import FOLDER, MARK, PREFIX
 from tests.cli.program import PROGRAM, TIMEOUT, Cli, environment_for
 from tests.data import furnish
+from tests.faults.uploads import wait_for
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def wait_for_server(folder: Path) -> None:
 
 def test_killed_and_told_to_end(places: list[Path]) -> None:
     engine, server = places
-    with measuring(engine, "forks", "--quick") as bench:
+    with measuring(engine, "engine alone", "--quick") as bench:
+        wait_for(lambda: any("runsc-sandbox" in line for line in traces(engine)))
         bench.kill()
     assert traces(engine)
     with measuring(server, "typing clients", "--typing", "1") as bench:

@@ -22,8 +22,9 @@ def workplace(data: Path | None) -> Iterator[Path]:
     """``data``, or a temporary folder; CommandFailed where that is somebody else's. What killed benchmarks have left in
     it, and in other temporary ones, is ended first."""
     _clear_temporary()
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=FOLDER) as temporary:
-        folder = (data or Path(temporary)).resolve()
+    with contextlib.ExitStack() as stack:
+        folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=FOLDER)))
+        folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _held(folder) as free:
             if not free:
@@ -69,6 +70,8 @@ def _locked(descriptor: int) -> bool:
 
 def _end(folder: Path) -> None:
     """Ends what runs on it. CommandFailed while the killed benchmark's server has not ended yet."""
+    if not any((folder / name).exists() for name in ("pool", "pool.img")):
+        return  # It had not come to that.
     from moonpool.bench.host import opened
 
     async def open_and_close() -> None:

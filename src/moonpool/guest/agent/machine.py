@@ -24,7 +24,6 @@ MAX_SECRET = 128  # bytes
 MAX_PROCESSES = 1 << 22
 MAX_SKEW = 2.0  # seconds that the sandbox's clock may differ from the host's unremarked
 DELETED = " (deleted)"
-LOOKS = 8  # in a row that must say so of a file that is deleted and open
 CPU_FIELDS = slice(1, 9)  # user nice system idle iowait irq softirq steal
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -205,26 +204,29 @@ def deleted_files(root_device: int, volumes: set[int], processes: Iterable[int] 
     found = []
     for pid, descriptor, target in network.open_files(network.other_processes() if processes is None else processes):
         if target.endswith(DELETED) or volumes:
-            looks = (_is_deleted(pid, descriptor, target, root_device, volumes) for _ in range(LOOKS))
-            if all(looks):
-                shown, _ = _as_seen_inside(pid, target.removesuffix(DELETED))
-                found.append({"pid": pid, "process": network.process_name(pid), "path": shown})
+            with contextlib.suppress(OSError):
+                path = _lost_path(pid, descriptor, root_device, volumes)
+                if path is not None:
+                    shown, _ = _as_seen_inside(pid, path)
+                    found.append({"pid": pid, "process": network.process_name(pid), "path": shown})
     return found
 
 
-def _is_deleted(pid: int, descriptor: str, target: str, root_device: int, volumes: set[int]) -> bool:
-    """Whether it is an open file that was at ``target``, and is deleted. A shell that redirects its output may turn one
-    into another between the two questions, so it takes more than one look."""
-    link, path = f"/proc/{pid}/fd/{descriptor}", target.removesuffix(DELETED)
-    _, place = _as_seen_inside(pid, path)
+def _lost_path(pid: int, descriptor: str, root_device: int, volumes: set[int]) -> str | None:
+    """Where an open file was that is deleted; None of any other. All is asked of one and the same file: its process may
+    put another one in its place at any moment, as a shell does that redirects its output."""
+    handle = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_PATH | os.O_CLOEXEC)
     try:
-        there = os.stat(link)
-        if os.readlink(link) != target or not stat.S_ISREG(there.st_mode):
-            return False
+        there, link = os.fstat(handle), f"/proc/self/fd/{handle}"
+        if not stat.S_ISREG(there.st_mode) or there.st_dev not in {root_device, *volumes}:
+            return None
+        target = os.readlink(link)
+        path = target.removesuffix(DELETED)
+        _, place = _as_seen_inside(pid, path)
         gone = path != target or (there.st_dev in volumes and _is_gone(place, there))
-    except OSError:
-        return False
-    return gone and there.st_dev in {root_device, *volumes}
+        return path if gone and os.readlink(link) == target else None  # and it was not renamed meanwhile
+    finally:
+        os.close(handle)
 
 
 def _as_seen_inside(pid: int, path: str) -> tuple[str, str]:
