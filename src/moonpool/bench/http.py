@@ -73,23 +73,27 @@ async def transfers(
 ) -> tuple[list[Figure], list[Figure]]:
     """256 MiB each way, MB/s, with how much the server's memory grew over it."""
     path = f"/toolbox/{identifier}/files"
+    target = {"path": "/home/daytona/big"}
     block = os.urandom(CHUNK)
 
     async def body() -> AsyncIterator[bytes]:
         for _ in range(TRANSFER // CHUNK):
             yield block
 
-    async def up() -> float:
+    async def over() -> float:
         await calm()
         started = time.perf_counter()
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(TRANSFER)}
-        target = {"path": "/home/daytona/big"}
         await call(client, "POST", f"{path}/upload-v2", params=target, content=body(), headers=headers)
         return TRANSFER / 1e6 / (time.perf_counter() - started)
 
+    async def up() -> float:
+        await execute(client, identifier, f"rm -f {target['path']}")
+        return await over()
+
     async def down() -> float:
         started, received = time.perf_counter(), 0
-        async with client.stream("GET", f"{path}/download", params={"path": "/home/daytona/big"}) as answer:
+        async with client.stream("GET", f"{path}/download", params=target) as answer:
             answer.raise_for_status()
             async for chunk in answer.aiter_raw():
                 received += len(chunk)
@@ -97,16 +101,20 @@ async def transfers(
             raise RuntimeError(f"{received} bytes came")
         return TRANSFER / 1e6 / (time.perf_counter() - started)
 
-    return await _transfer("upload", up, server, runs), await _transfer("download", down, server, runs)
+    uploads, memory = await _transfer("upload", up, server, runs)
+    # The file system begins to write the new file out before it gives up the old one.
+    replaced = await sample("upload of 256 MiB in the place of another file", runs, over, unit="MB/s")
+    return [uploads, replaced, memory], [*await _transfer("download", down, server, runs)]
 
 
 async def _transfer(
     name: str, action: Callable[[], Awaitable[float]], server: RunningServer, runs: int
-) -> list[Figure]:
+) -> tuple[Figure, Figure]:
+    """How fast it is, and by how much the server's memory grows."""
     before = resident(server.pid)
     figure = await sample(f"{name} of 256 MiB", runs, action, unit="MB/s", bar=">= 300 MB/s")
     growth = (resident(server.pid) - before) / MEBIBYTE
-    return [figure, Figure(f"server's memory growth over {name}s", "MiB", (growth,), bar="flat")]
+    return figure, Figure(f"server's memory growth over {name}s", "MiB", (growth,), bar="flat")
 
 
 async def burst(server: RunningServer, count: int, rounds: int) -> Figure:
