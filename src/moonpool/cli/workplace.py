@@ -1,6 +1,5 @@
 """Where a benchmark works: a folder of its own, of which nothing is left, not even of one that was killed."""
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -72,6 +71,8 @@ def _end(folder: Path) -> None:
     """Ends what runs on it. CommandFailed while the killed benchmark's server has not ended yet."""
     if not any((folder / name).exists() for name in ("pool", "pool.img")):
         return  # It had not come to that.
+    import asyncio
+
     from moonpool.bench.host import opened
 
     async def open_and_close() -> None:
