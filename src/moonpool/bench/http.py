@@ -102,7 +102,6 @@ async def transfers(
         return TRANSFER / 1e6 / (time.perf_counter() - started)
 
     uploads, memory = await _transfer("upload", up, server, runs)
-    # The file system begins to write the new file out before it gives up the old one.
     replaced = await sample("upload of 256 MiB in the place of another file", runs, over, unit="MB/s")
     return [uploads, replaced, memory], [*await _transfer("download", down, server, runs)]
 
